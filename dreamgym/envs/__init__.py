@@ -1,0 +1,1 @@
+"""The dream and the real games as Gymnasium environments."""

@@ -1,0 +1,1 @@
+"""V, M and C: torch modules that know neither Gymnasium nor any game."""

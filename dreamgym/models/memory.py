@@ -1,0 +1,128 @@
+"""M: the mixture-density LSTM of *World Models* (2018), §A.2.
+
+The paper's Doom model feeds (z 64, action 1, restart 1) to an LSTM of 512 cells and reads 961
+numbers off it: 1,678,785 parameters. Ours has no restart input, because its state is zeroed where
+an episode begins, and one head for each name in `heads`: 1,676,737 + 513 · (heads - 1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Shape and loss of M."""
+
+    z_size: int = 64
+    action_size: int = 1
+    hidden: int = 512
+    """Cells: 512 for Doom, 256 for CarRacing (World Models, §A.2)."""
+    mixtures: int = 5
+    """Gaussians for each latent dimension, with weights of their own."""
+    heads: tuple[str, ...] = ("hit", "death")
+    """Yes-or-no outcomes of the action taken, each a logit."""
+    outcome: float = 2.0
+    """Weight of the heads' cross-entropy against the mean negative log-likelihood of a dimension:
+    ours; no class is weighted, so that the probabilities stay calibrated."""
+
+
+class Prediction(NamedTuple):
+    """What M says of the next frame and of the action's outcome."""
+
+    logits: Tensor  # (..., K, Z) mixture weights, not normalised
+    mean: Tensor  # (..., K, Z)
+    logstd: Tensor  # (..., K, Z)
+    heads: Tensor  # (..., O) logits
+
+
+class MDNRNN(nn.Module):
+    """An LSTM with one bias vector and a mixture of Gaussians for every latent dimension."""
+
+    def __init__(self, config: MemoryConfig):
+        super().__init__()
+        self.config = config
+        cells, inputs = config.hidden, config.z_size + config.action_size
+        self.weight_ih = nn.Parameter(torch.empty(4 * cells, inputs))
+        self.weight_hh = nn.Parameter(torch.empty(4 * cells, cells))
+        self.bias = nn.Parameter(torch.zeros(4 * cells))
+        self.head = nn.Linear(cells, 3 * config.mixtures * config.z_size + len(config.heads))
+        for weight in (self.weight_ih, self.weight_hh):
+            nn.init.xavier_uniform_(weight)
+        with torch.no_grad():  # forget gate: Gers et al. 2000, and the paper's forget_bias
+            self.bias[cells : 2 * cells] = 1.0
+
+    def step(self, z: Tensor, action: Tensor, h: Tensor, c: Tensor) -> tuple[Prediction, Tensor, Tensor]:
+        """Take in z (N, Z) and action (N, A) and return what M predicts, h and c (N, H)."""
+        gates = torch.addmm(self.bias, torch.cat((z, action), 1), self.weight_ih.T)
+        i, f, g, o = (gates + h @ self.weight_hh.T).chunk(4, dim=1)  # (N, H) each
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return self.predict(h), h, c
+
+    def unroll(self, z: Tensor, action: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Take in z (B, T, Z) and actions (B, T, A) and return h (B, T, H) and the last (h, c)."""
+        x = torch.cat((z, action), dim=2)
+        if state is None:
+            state = (x.new_zeros(len(x), self.config.hidden), x.new_zeros(len(x), self.config.hidden))
+        weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
+        out, h, c = torch.lstm(
+            x, (state[0][None], state[1][None]), weights, True, 1, 0.0, self.training, False, True
+        )
+        return out, (h[0], c[0])
+
+    def predict(self, h: Tensor) -> Prediction:
+        """Read the prediction off h (..., H)."""
+        k, z = self.config.mixtures, self.config.z_size
+        out = self.head(h).float()
+        mixture, heads = out.split((3 * k * z, len(self.config.heads)), dim=-1)
+        return Prediction(*mixture.unflatten(-1, (3, k, z)).unbind(-3), heads)
+
+    def loss(
+        self, prediction: Prediction, z_next: Tensor, outcomes: Tensor, known: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a prediction and its parts, means over the steps that count.
+
+        Args:
+            z_next: (..., Z), the latents that followed.
+            outcomes: (..., O) in {0, 1}, what came of the actions.
+            known: (..., 2) in {0, 1}: whether z_next, and whether the outcomes, are there.
+        """
+        nll = -log_likelihood(prediction, z_next).mean(-1)  # (...)
+        cross = F.binary_cross_entropy_with_logits(prediction.heads, outcomes, reduction="none")
+        nll = (nll * known[..., 0]).sum() / known[..., 0].sum().clamp_min(1)
+        cross = (cross * known[..., 1:]).flatten(0, -2).sum(0) / known[..., 1].sum().clamp_min(1)
+        loss = nll + self.config.outcome * cross.sum()
+        parts = {"nll": nll.detach()}
+        return loss, parts | dict(zip(self.config.heads, cross.detach().unbind(), strict=True))
+
+
+def log_likelihood(prediction: Prediction, z: Tensor) -> Tensor:
+    """Return log p(z) of each dimension (..., Z) under its own mixture, for z (..., Z)."""
+    logits, mean, logstd, _ = prediction
+    error = (z.unsqueeze(-2) - mean) * torch.exp(-logstd)
+    each = -0.5 * error.square() - logstd - 0.5 * math.log(2 * math.pi)  # (..., K, Z)
+    return torch.logsumexp(logits + each, dim=-2) - torch.logsumexp(logits, dim=-2)
+
+
+def sample(prediction: Prediction, uniform: Tensor, normal: Tensor, temperature: Tensor) -> Tensor:
+    """Draw the next z (N, Z).
+
+    Args:
+        uniform: (N, Z) in (0, 1), picks the component of each dimension.
+        normal: (N, Z) standard normal.
+        temperature: (N, 1) ≥ 0; at 0 the likeliest component's mean, without noise.
+    """
+    logits, mean, logstd, _ = prediction
+    best = logits.amax(-2, keepdim=True)
+    scale = temperature.clamp_min(torch.finfo(logits.dtype).tiny)[..., None]
+    weights = torch.exp((logits - best) / scale).cumsum(-2)  # (N, K, Z)
+    k = (weights < uniform.unsqueeze(-2) * weights[..., -1:, :]).sum(-2, keepdim=True)
+    mean, logstd = (values.gather(-2, k).squeeze(-2) for values in (mean, logstd))  # ~ Cat(softmax(logits / τ))
+    return mean + torch.sqrt(temperature) * torch.exp(logstd) * normal  # ~ N(μ_k, τ σ_k²)

@@ -1,0 +1,1 @@
+"""How the shipped worlds are made: collect, vision, memory, controller, evaluate."""

@@ -1,0 +1,169 @@
+"""Stage 1: real games under the paper's random policy, any number of processes, nothing lost."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from tqdm import tqdm
+
+import dreamgym
+from dreamgym import tasks
+from dreamgym.files import remove_partial
+
+from . import workers
+from .data import MANIFEST, Episode, episode_path, write_json
+
+HOLD = 10
+"""Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
+MEAN_LENGTH = 250
+"""Frames that a random episode of Take Cover lasts, for the estimate of the disk alone."""
+EXPLORE = 0.1
+"""Chance a frame that a controller's episode begins a held random action: ours."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """What a data set is a function of."""
+
+    task: str
+    episodes: int
+    seed: int = 0
+    """Episode i is played with the game seed `seed + i`."""
+    policy: str = "random"
+    """`random`, or the folder of a controller to be followed with exploration."""
+    world: str = ""
+    """The world behind a controller; unused by `random`."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    args: Args
+    out: str
+    index: int
+
+
+def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = True) -> int:
+    """Play the episodes that `out` does not hold yet and return the frames of the whole set.
+
+    Raises:
+        ValueError: if `out` was made with other arguments, or the disk is too small.
+    """
+    out = Path(out)
+    if args.episodes < 1:
+        raise ValueError(f"episodes is {args.episodes}: give 1 or more")
+    _check_folder(args, out)
+    remove_partial(out)
+    todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
+    _check_disk(out, len(todo))
+    jobs = [_Job(args, str(out), i) for i in todo]
+    bar = tqdm(total=args.episodes, initial=args.episodes - len(todo), unit=" episodes",
+               desc=f"collect {args.task}", disable=not progress)  # fmt: skip
+    with bar:
+        for _ in workers.run(play, jobs, processes):
+            bar.update()
+    lengths = [len(np.load(episode_path(out, i))["rewards"]) for i in range(args.episodes)]
+    write_json(out / MANIFEST, _manifest(args) | {"lengths": lengths})
+    return sum(lengths)
+
+
+def play(job: _Job) -> int:
+    """Play and save one episode, a function of its seed; return its length."""
+    seed = job.args.seed + job.index
+    env = _game(job.args.task)
+    act = _policy(job.args, seed)
+    frame, info = env.reset(seed=seed)
+    frames, actions, rewards, health, ends = [], [], [], [info["health"]], []
+    while not ends or not any(ends[-1]):
+        action = act(frame)
+        frames.append(frame)
+        actions.append(action)
+        frame, reward, *end, info = env.step(np.array([action], np.float32))
+        rewards.append(reward)
+        health.append(info["health"])
+        ends.append(end)
+    episode = Episode(
+        frames=np.stack(frames),
+        actions=np.array(actions, np.float32),
+        rewards=np.array(rewards, np.float32),
+        health=np.array(health, np.float32),
+        terminated=np.array(ends)[:, 0],
+        truncated=np.array(ends)[:, 1],
+    )
+    episode.save(episode_path(Path(job.out), job.index))
+    return len(episode)
+
+
+def random_policy(seed: int) -> Callable[[Any], float]:
+    """The paper's random play: an action ~ U(-1, 1) held for 1 to 10 frames, as -1, 0 or 1."""
+    rng = np.random.default_rng([seed, 1])
+    left, action = 0, 0
+
+    def act(_: Any) -> float:
+        nonlocal left, action
+        if left == 0:
+            left, action = int(rng.integers(1, HOLD + 1)), tasks.move(rng.uniform(-1, 1))
+        left -= 1
+        return float(action)
+
+    return act
+
+
+@cache
+def _game(task: str) -> gym.Env:
+    """One game a worker, for all its episodes."""
+    return gym.make(tasks.get(task).pixel_id, continuous=True).unwrapped
+
+
+def _policy(args: Args, seed: int) -> Callable[[Any], float]:
+    if args.policy == "random":
+        return random_policy(seed)
+    raise ValueError(f"policy is {args.policy!r}: 'random' is the only one yet")
+
+
+def _manifest(args: Args) -> dict[str, Any]:
+    names = ("dreamgym", "gymnasium", "vizdoom", "numpy")
+    return {
+        "args": asdict(args),
+        "env": tasks.get(args.task).pixel_id,
+        "versions": {name: version(name) for name in names} | {"python": platform.python_version()},
+    }
+
+
+def _check_folder(args: Args, out: Path) -> None:
+    """Hold a folder to one data set; more episodes of the same set may be added."""
+    import json
+
+    path = out / MANIFEST
+    if path.exists():
+        old = json.loads(path.read_text())["args"]
+        for key, value in asdict(args).items():
+            if key != "episodes" and old[key] != value:
+                raise ValueError(
+                    f"{out} holds episodes with {key} {old[key]!r}, not {value!r}: "
+                    "choose another --out or delete the folder"
+                )
+    else:
+        write_json(path, _manifest(args))
+
+
+def _check_disk(out: Path, episodes: int) -> None:
+    need = episodes * MEAN_LENGTH * int(np.prod(tasks.FRAME))
+    free = shutil.disk_usage(out).free
+    print(f"{episodes} episodes to play, about {need / 1e9:.1f} GB; {free / 1e9:.0f} GB are free.")
+    if need > free:
+        raise ValueError(
+            f"{out} needs about {need / 1e9:.1f} GB and has {free / 1e9:.1f} GB: "
+            "free some, or ask for fewer --episodes"
+        )
+
+
+__all__ = ["Args", "collect", "dreamgym", "random_policy"]

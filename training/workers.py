@@ -1,0 +1,133 @@
+"""Worker processes that may die or hang without harm."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection, get_context
+from typing import Any
+
+START_TIMEOUT = 120.0
+"""Seconds that a new process may take before its first answer, imports included."""
+TRIES = 3
+"""How often a job is given out before it counts as impossible."""
+
+
+class WorkerError(RuntimeError):
+    """A job failed in every worker that tried it."""
+
+
+class _Worker:
+    """One process and the job it holds."""
+
+    def __init__(self, function: Callable[[Any], Any], timeout: float):
+        context = get_context("spawn")  # forked engines and thread pools share what they must not
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.timeout = timeout
+        self.allowance = START_TIMEOUT + timeout
+        self.job: int | None = None
+        self.deadline = float("inf")
+
+    def give(self, number: int, job: Any) -> None:
+        self.pipe.send(job)
+        self.job, self.deadline = number, time.monotonic() + self.allowance
+        self.allowance = self.timeout
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
+    """Answer jobs until the parent goes away."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    while True:
+        try:
+            job = pipe.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, function(job))
+        except Exception as error:
+            answer = (False, f"{type(error).__name__}: {error}")
+        pipe.send(answer)
+
+
+def run(
+    function: Callable[[Any], Any], jobs: Sequence[Any], workers: int = 0, timeout: float = 300.0
+) -> Iterator[tuple[int, Any]]:
+    """Yield `(number, function(job))` for every job, in the order in which they finish.
+
+    A worker that dies, or that holds a job longer than `timeout` seconds, is replaced and its job
+    given out again, so `function` must be a function of its job alone.
+
+    Args:
+        function: importable by name; runs in the workers, each with one thread of its own.
+        jobs: picklable arguments.
+        workers: number of processes; 0 takes one for each core.
+        timeout: seconds for one job.
+
+    Raises:
+        ValueError: if `workers` is negative.
+        WorkerError: if a job failed three times; the message holds the last failure.
+    """
+    if workers < 0:
+        raise ValueError(f"workers is {workers}: give 1 or more, or 0 for one a core")
+    waiting, tries = deque(range(len(jobs))), [0] * len(jobs)
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # oversubscribed, torch is 5 to 20 times slower
+    pool: list[_Worker] = []
+
+    def fail(worker: _Worker, why: str) -> None:
+        assert worker.job is not None
+        if tries[worker.job] >= TRIES:
+            raise WorkerError(f"job {jobs[worker.job]!r} failed {TRIES} times, last: {why}")
+        waiting.appendleft(worker.job)
+
+    try:
+        for _ in range(min(workers or os.cpu_count() or 1, len(jobs))):
+            pool.append(_Worker(function, timeout))
+        done = 0
+        while done < len(jobs):
+            for worker in pool:
+                if worker.job is None and waiting:
+                    number = waiting.popleft()
+                    tries[number] += 1
+                    worker.give(number, jobs[number])
+            busy = [worker for worker in pool if worker.job is not None]
+            soonest = min(worker.deadline for worker in busy) - time.monotonic()
+            ready = connection.wait([w.pipe for w in busy], timeout=max(0.0, soonest))
+            for worker in busy:
+                if worker.pipe in ready:
+                    try:
+                        good, answer = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        good, answer = None, f"its process ended ({worker.process.exitcode})"
+                elif time.monotonic() > worker.deadline:
+                    good, answer = None, f"no answer within {worker.timeout:.0f} s"
+                else:
+                    continue
+                if good:
+                    done += 1
+                    yield worker.job, answer  # type: ignore[misc]
+                else:
+                    fail(worker, answer)
+                worker.job = None
+                if good is None:
+                    worker.stop()
+                    pool[pool.index(worker)] = _Worker(function, timeout)
+    finally:
+        for worker in pool:
+            worker.stop()
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before

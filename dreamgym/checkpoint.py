@@ -1,4 +1,9 @@
-"""Weights on the disk: safetensors and JSON, checked when read, never pickle."""
+"""A world or a controller on the disk: safetensors and JSON, checked when read, never pickle.
+
+A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors` and
+`starts.safetensors` (μ and log σ² of real first frames); a controller is a `.safetensors` file
+with its config beside it, and a shipped world holds its best one as `controller.safetensors`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +17,19 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from dreamgym import tasks
 from dreamgym.files import replacing
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.models.memory import MDNRNN, MemoryConfig
+from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.world import World
 
 C = TypeVar("C")
+FORMAT = 1
+"""Version of the folder; a reader refuses those it does not know."""
+LARGEST = 1 << 16
+"""No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
+SHIPPED = Path(__file__).parent / "worlds"
 
 
 class CheckpointError(ValueError):
@@ -102,8 +117,123 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
-    defaults = asdict(kind())  # type: ignore[call-overload]
+    default, right = kind(), {}
     for name, value in values.items():
-        if not isinstance(value, (int, float) if isinstance(defaults[name], float) else type(defaults[name])):
-            raise CheckpointError(f"{path}: {kind.__name__}.{name} is {value!r}")
-    return kind(**values)
+        wanted = type(getattr(default, name))
+        if wanted is tuple and isinstance(value, list):
+            value = tuple(value)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted or (wanted in (int, float) and not 0 <= value <= LARGEST):
+            raise CheckpointError(
+                f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__}"
+            )
+        right[name] = value
+    return kind(**right)
+
+
+def save_world(folder: str | Path, world: World, dtype: torch.dtype = torch.float16) -> None:
+    """Write a world as a folder; half precision halves the files and moves no score that we saw."""
+    folder, (mean, logvar) = Path(folder), world.starts
+    parts = {
+        "vision": world.vision.state_dict(),
+        "memory": world.memory.state_dict(),
+        "starts": {"mean": mean, "logvar": logvar},
+    }
+    for name, tensors in parts.items():
+        small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
+        save_tensors(folder / f"{name}.safetensors", small)
+    config = {
+        "format": FORMAT,
+        "task": world.task.name,
+        "death": world.death,
+        "vision": asdict(world.vision.config),
+        "memory": asdict(world.memory.config),
+    }
+    write_json(folder / "config.json", config)
+
+
+def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
+    """Read a world.
+
+    Args:
+        world: a shipped name, such as `"doom"`, or a folder.
+        device: where it is to dream.
+
+    Raises:
+        CheckpointError: if there is no such world, or a file of it is damaged or does not fit.
+    """
+    folder = world_folder(world)
+    path = folder / "config.json"
+    config = read_json(path)
+    if config.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {config.get('format')!r}, this dreamgym reads {FORMAT}: "
+            "update dreamgym or train the world again"
+        )
+    if missing := {"task", "death", "vision", "memory"} - config.keys():
+        raise CheckpointError(f"{path} lacks {sorted(missing)}: get or train it again")
+    try:
+        task = tasks.get(config["task"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    vision = VAE(config_from(VisionConfig, config["vision"], path))
+    memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
+    load_module(vision, folder / "vision.safetensors")
+    load_module(memory, folder / "memory.safetensors")
+    starts = load_tensors(folder / "starts.safetensors")
+    size = memory.config.z_size
+    if vision.config.z_size != size:
+        raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
+    for name in ("mean", "logvar"):
+        if name not in starts or starts[name].ndim != 2 or starts[name].shape[1] != size:
+            raise CheckpointError(f"{folder / 'starts.safetensors'}: {name!r} must be (S, {size})")
+    try:
+        where = torch.zeros(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device is {device!r}, which is not here ({error}): use 'cpu'") from error
+    dream = World(
+        task, vision, memory, (starts["mean"].float(), starts["logvar"].float()), config["death"]
+    )
+    return dream.to(where)
+
+
+def world_folder(world: str | Path) -> Path:
+    """Find a world by its shipped name or its folder.
+
+    Raises:
+        CheckpointError: if there is none; the message lists the shipped ones.
+    """
+    shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
+    if str(world) in shipped:
+        return SHIPPED / str(world)
+    if (Path(world) / "config.json").is_file():
+        return Path(world)
+    raise CheckpointError(
+        f"no world {str(world)!r}: give one of the shipped ({', '.join(shipped) or 'none'}) "
+        "or a folder with a config.json, as `dreamgym make` writes it"
+    )
+
+
+def save_controller(path: str | Path, controller: Controller, **facts: Any) -> None:
+    """Write a controller and, beside it as JSON, its config and what is known about it."""
+    save_tensors(path, {"weights": controller.weights.float()})
+    write_json(Path(path).with_suffix(".json"), {"config": asdict(controller.config)} | facts)
+
+
+def load_controller(path: str | Path) -> Controller:
+    """Read a controller: a `.safetensors` file, or a folder that holds `controller.safetensors`.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or of another shape.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "controller.safetensors"
+    tensors = load_tensors(path)
+    facts = path.with_suffix(".json")
+    config = config_from(ControllerConfig, read_json(facts).get("config"), facts)
+    weights = tensors.get("weights")
+    if weights is None or weights.shape != (config.parameters,):
+        raise CheckpointError(f"{path}: 'weights' must be ({config.parameters},): get it again")
+    return Controller(config, weights)

@@ -19,7 +19,7 @@ class Task:
     name: str
     """The word on the command line and the folder of the shipped world."""
     title: str
-    """The word inside the environment ids: `Pixel{title}-v0`, `Latent{title}-v0`, `Dream{title}-v0`."""
+    """The word inside the environment ids, as in `Dream{title}-v0`."""
     real: str
     """Entry point of the pixel environment."""
     moves: tuple[str, ...]
@@ -78,11 +78,3 @@ def get(name: str) -> Task:
     if name not in TASKS:
         raise ValueError(f"unknown task {name!r}: choose one of {', '.join(sorted(TASKS))}")
     return TASKS[name]
-
-
-def move(action: float) -> int:
-    """Map a continuous action in [-1, 1] to -1 (left), 0 (stay) or 1 (right).
-
-    The thresholds ±1/3 are those of the paper's Doom agent.
-    """
-    return int(action > 1 / 3) - int(action < -1 / 3)

@@ -6,6 +6,7 @@ environments, the evolution of controllers, the benchmark.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -18,13 +19,15 @@ from dreamgym.models.vision import sample as sample_latent
 from dreamgym.tasks import Task
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
-"""Kinds of latent observation and the order of their parts; the paper's Doom agent saw [z, c, h]."""
+"""Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
 BLOCK = 16
 """Rows are computed in multiples of this: below it a matrix product may round differently with the
 size of the batch, and a dream would depend on its neighbours."""
 DAMAGE = 21.0
 """A fireball takes 21 times 1 to 8, each as likely (the counts of 3,000 hits in random play)."""
 FACES = 8
+BOUND = 50.0
+"""Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
 
 @dataclass
@@ -63,7 +66,12 @@ class World:
     """
 
     def __init__(
-        self, task: Task, vision: VAE, memory: MDNRNN, starts: tuple[Tensor, Tensor], death: str = "health"
+        self,
+        task: Task,
+        vision: VAE,
+        memory: MDNRNN,
+        starts: tuple[Tensor, Tensor],
+        death: str = "health",
     ):
         if death not in ("health", "head"):
             raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
@@ -76,18 +84,18 @@ class World:
     def device(self) -> torch.device:
         return self.starts[0].device
 
-    def to(self, device: str | torch.device) -> World:
-        """Return this world on another device."""
-        mean, logvar = self.starts
-        starts = (mean.to(device), logvar.to(device))
-        return World(self.task, self.vision.to(device), self.memory.to(device), starts, self.death)
+    def to(self, device: str | torch.device, precision: torch.dtype = torch.float32) -> World:
+        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast."""
+        starts = (self.starts[0].to(device), self.starts[1].to(device))
+        vision = copy.deepcopy(self.vision).to(device)
+        memory = copy.deepcopy(self.memory).to(device, precision)
+        return World(self.task, vision, memory, starts, self.death)
 
     def size(self, kind: str) -> int:
         """Numbers in an observation of a latent kind."""
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
-    @torch.inference_mode()
     def start(self, seeds: Tensor, episodes: Tensor | None = None) -> State:
         """Begin dreams from real first frames.
 
@@ -103,7 +111,11 @@ class World:
         chosen = (which * len(mean)).long()
         return self.begin(mean[chosen], logvar[chosen], keys)
 
-    @torch.inference_mode()
+    def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
+        """Draw each dream's τ ~ U(low, high), (N, 1); the same number if both ends are."""
+        before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
+        return low + (high - low) * noise.uniform(state.key, before, 2, first)[:, :1]
+
     def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor) -> State:
         """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen."""
         before = torch.full_like(keys, -1)
@@ -112,7 +124,6 @@ class World:
         health = z.new_full((len(z),), self.task.health)
         return State(z, zeros, zeros.clone(), before + 1, keys, health)
 
-    @torch.inference_mode()
     def step(
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
@@ -129,9 +140,11 @@ class World:
         size = self.memory.config.z_size
         mixture = noise.uniform(state.key, state.step, size)
         normal = noise.normal(state.key, state.step, size, first=size // 2)
-        z = sample(prediction, mixture, normal, temperature)
+        z = sample(prediction, mixture, normal, temperature).clamp(-BOUND, BOUND)
         chance = noise.uniform(state.key, state.step, 2, first=size)  # (N, 2)
-        outcome = dict(zip(self.memory.config.heads, torch.sigmoid(prediction.heads.T), strict=True))
+        outcome = dict(
+            zip(self.memory.config.heads, torch.sigmoid(prediction.heads.T), strict=True)
+        )
         health = state.health
         if self.death == "health":
             hit = chance[:, 0] < outcome["hit"]  # ~ Bernoulli(p)
@@ -143,7 +156,6 @@ class World:
         after = State(z, h, c, state.step + 1, state.key, health)
         return after, torch.ones_like(health), dead
 
-    @torch.inference_mode()
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:
         """Take in an action (N, A) and the real frames (N, 64, 64, 3) uint8 that came of it.
 
@@ -152,7 +164,7 @@ class World:
         mean, logvar = self.vision.encode(frames)
         normal = noise.normal(state.key, state.step, mean.shape[1])
         _, h, c = self._advance(state, action)
-        z = sample_latent(mean, logvar, normal)
+        z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
         return replace(state, z=z, h=h, c=c, step=state.step + 1)
 
     def observe(self, state: State, kind: str) -> Tensor:
@@ -164,7 +176,6 @@ class World:
             return self.decode(state.z)
         return torch.cat([getattr(state, part) for part in OBSERVATIONS[kind]], dim=1)
 
-    @torch.inference_mode()
     def decode(self, z: Tensor) -> Tensor:
         """Return V's picture of latents z (N, Z): uint8 (N, 64, 64, 3)."""
         pixels = self.vision.decode(z).permute(0, 2, 3, 1)

@@ -15,12 +15,13 @@ import gymnasium as gym
 import numpy as np
 from tqdm import tqdm
 
-import dreamgym
 from dreamgym import tasks
+from dreamgym.checkpoint import read_json, write_json
+from dreamgym.envs import actions
 from dreamgym.files import remove_partial
 
 from . import workers
-from .data import MANIFEST, Episode, episode_path, write_json
+from .data import MANIFEST, Episode, episode_path
 
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
@@ -78,21 +79,21 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
 def play(job: _Job) -> int:
     """Play and save one episode, a function of its seed; return its length."""
     seed = job.args.seed + job.index
-    env = _game(job.args.task)
+    task, env = tasks.get(job.args.task), _game(job.args.task)
     act = _policy(job.args, seed)
     frame, info = env.reset(seed=seed)
-    frames, actions, rewards, health, ends = [], [], [], [info["health"]], []
+    frames, told, rewards, health, ends = [], [], [], [info["health"]], []
     while not ends or not any(ends[-1]):
         action = act(frame)
         frames.append(frame)
-        actions.append(action)
+        told.append(actions.told([[action]], task, continuous=True)[0])
         frame, reward, *end, info = env.step(np.array([action], np.float32))
         rewards.append(reward)
         health.append(info["health"])
         ends.append(end)
     episode = Episode(
         frames=np.stack(frames),
-        actions=np.array(actions, np.float32),
+        actions=np.stack(told),
         rewards=np.array(rewards, np.float32),
         health=np.array(health, np.float32),
         terminated=np.array(ends)[:, 0],
@@ -103,16 +104,16 @@ def play(job: _Job) -> int:
 
 
 def random_policy(seed: int) -> Callable[[Any], float]:
-    """The paper's random play: an action ~ U(-1, 1) held for 1 to 10 frames, as -1, 0 or 1."""
+    """The paper's random play: an action ~ U(-1, 1) held for 1 to 10 frames."""
     rng = np.random.default_rng([seed, 1])
-    left, action = 0, 0
+    left, action = 0, 0.0
 
     def act(_: Any) -> float:
         nonlocal left, action
         if left == 0:
-            left, action = int(rng.integers(1, HOLD + 1)), tasks.move(rng.uniform(-1, 1))
+            left, action = int(rng.integers(1, HOLD + 1)), float(rng.uniform(-1, 1))
         left -= 1
-        return float(action)
+        return action
 
     return act
 
@@ -140,11 +141,9 @@ def _manifest(args: Args) -> dict[str, Any]:
 
 def _check_folder(args: Args, out: Path) -> None:
     """Hold a folder to one data set; more episodes of the same set may be added."""
-    import json
-
     path = out / MANIFEST
     if path.exists():
-        old = json.loads(path.read_text())["args"]
+        old = read_json(path)["args"]
         for key, value in asdict(args).items():
             if key != "episodes" and old[key] != value:
                 raise ValueError(
@@ -164,6 +163,3 @@ def _check_disk(out: Path, episodes: int) -> None:
             f"{out} needs about {need / 1e9:.1f} GB and has {free / 1e9:.1f} GB: "
             "free some, or ask for fewer --episodes"
         )
-
-
-__all__ = ["Args", "collect", "dreamgym", "random_policy"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -110,8 +108,3 @@ def episode_paths(folder: Path) -> list[Path]:
     if not paths:
         raise ValueError(f"no episodes in {folder}: run `dreamgym collect` with --out {folder}")
     return paths
-
-
-def write_json(path: Path, value: Any) -> None:
-    with replacing(path) as file:
-        file.write((json.dumps(value, indent=1) + "\n").encode())

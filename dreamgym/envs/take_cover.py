@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import vizdoom
 from PIL import Image
 
-from dreamgym.tasks import DOOM, FRAME, move
+from dreamgym.envs import actions
+from dreamgym.tasks import DOOM, FRAME
 
 HUD_TOP = 5 / 6
 """Share of the picture above the status bar: rows 0 to 399 of 480 in the paper's code."""
@@ -63,7 +64,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
     Ha & Schmidhuber, *World Models*, 2018. Kempka et al., *ViZDoom*, 2016.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": DOOM.fps}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": DOOM.fps}
 
     def __init__(
         self,
@@ -73,13 +74,15 @@ class TakeCover(gym.Env[np.ndarray, Any]):
         render_mode: str | None = None,
     ):
         if resolution not in RESOLUTIONS:
-            raise ValueError(f"resolution is {resolution!r}: choose one of {', '.join(RESOLUTIONS)}")
+            raise ValueError(
+                f"resolution is {resolution!r}: choose one of {', '.join(RESOLUTIONS)}"
+            )
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}: choose None or 'rgb_array'")
         self.continuous, self.resolution, self.labels = continuous, resolution, labels
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)
-        self.action_space = action_space(continuous)
+        self.action_space = actions.space(DOOM, continuous)
         self._game: vizdoom.DoomGame | None = None
         self._frame: np.ndarray | None = None
 
@@ -101,7 +104,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         if self._game.is_episode_finished():
             raise gym.error.ResetNeeded("step() after the end of an episode: call reset() first")
-        direction = check_action(action, self.continuous)
+        direction = actions.told([action], DOOM, self.continuous).item()
         self._game.make_action([direction < 0, direction > 0])
         terminated = self._game.is_player_dead()
         # The engine ends the episode one tic before it says so: by time unless the player is dead.
@@ -125,7 +128,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
             self._frame = None
 
     def _observe(self) -> None:
-        """Keep the new frame; at the end there is none (the engine's is all zeros): keep the last."""
+        """Keep the new frame; at the end there is none (the engine's is zeros): keep the last."""
         assert self._game is not None
         self._state = self._game.get_state()
         if self._state is not None:
@@ -140,7 +143,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
         return info
 
     def _visible(self) -> list[tuple[str, float, float, float, float]]:
-        """Boxes of the visible objects, (name, x, y, width, height) in pixels of the 64×64 frame."""
+        """Boxes of the visible objects: (name, x, y, width, height) in pixels of the frame."""
         if self._state is None:
             return []
         height, width, _ = self._state.screen_buffer.shape
@@ -149,27 +152,6 @@ class TakeCover(gym.Env[np.ndarray, Any]):
             (box.object_name, box.x * sx, box.y * sy, box.width * sx, box.height * sy)
             for box in self._state.labels
         ]
-
-
-def action_space(continuous: bool) -> gym.Space[Any]:
-    """Return Doom's action space in the asked form."""
-    return gym.spaces.Box(-1, 1, (1,), np.float32) if continuous else gym.spaces.Discrete(3)
-
-
-def check_action(action: Any, continuous: bool) -> int:
-    """Return -1, 0 or 1 for an action of either form.
-
-    Raises:
-        ValueError: if the action is none of the space's; the message names it.
-    """
-    value = np.asarray(action)
-    if continuous:
-        if value.shape != (1,) or value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-            raise ValueError(f"action is {action!r}: expected one finite number in an array (1,)")
-        return move(float(value[0]))
-    if value.shape != () or value.dtype.kind not in "iu" or not 0 <= int(value) < 3:
-        raise ValueError(f"action is {action!r}: expected 0 (left), 1 (stay) or 2 (right)")
-    return int(value) - 1
 
 
 def shrink(screen: np.ndarray) -> np.ndarray:

@@ -23,12 +23,7 @@ class ControllerConfig:
 
 
 class Controller:
-    """tanh of a linear map, for one weight vector or a whole population at once.
-
-    Args:
-        config: the shape.
-        weights: (P,) for one controller, or (M, P) for a population of M.
-    """
+    """tanh of a linear map, with weights (P,) for all rows or (N, P), each row its own."""
 
     def __init__(self, config: ControllerConfig, weights: Tensor):
         if weights.shape[-1] != config.parameters:
@@ -38,16 +33,14 @@ class Controller:
         self.config = config
         self.weights = weights
 
-    def act(self, observation: Tensor, member: Tensor | None = None) -> Tensor:
-        """Return actions (N, A) in [-1, 1] for observations (N, I).
+    def __getitem__(self, rows: Tensor) -> Controller:
+        """Keep the weights of some rows."""
+        return Controller(self.config, self.weights[rows]) if self.weights.ndim > 1 else self
 
-        Args:
-            member: (N,) which member of the population acts in each row; None for one controller.
-        """
-        rows = self.weights if member is None else self.weights[member]  # (P,) or (N, P)
+    def act(self, observation: Tensor) -> Tensor:
+        """Return actions (N, A) in [-1, 1] for observations (N, I)."""
         inputs, actions = self.config.inputs, self.config.actions
-        weight = rows[..., : inputs * actions].unflatten(-1, (actions, inputs))
+        weight, bias = self.weights.split((inputs * actions, actions * self.config.bias), dim=-1)
+        weight = weight.unflatten(-1, (actions, inputs))  # (A, I) or (N, A, I)
         out = (weight * observation[:, None, :]).sum(-1)  # (N, A)
-        if self.config.bias:
-            out = out + rows[..., inputs * actions :]
-        return torch.tanh(out)
+        return torch.tanh(out + bias if self.config.bias else out)

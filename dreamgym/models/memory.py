@@ -58,19 +58,31 @@ class MDNRNN(nn.Module):
         with torch.no_grad():  # forget gate: Gers et al. 2000, and the paper's forget_bias
             self.bias[cells : 2 * cells] = 1.0
 
-    def step(self, z: Tensor, action: Tensor, h: Tensor, c: Tensor) -> tuple[Prediction, Tensor, Tensor]:
-        """Take in z (N, Z) and action (N, A) and return what M predicts, h and c (N, H)."""
-        gates = torch.addmm(self.bias, torch.cat((z, action), 1), self.weight_ih.T)
-        i, f, g, o = (gates + h @ self.weight_hh.T).chunk(4, dim=1)  # (N, H) each
+    def step(
+        self, z: Tensor, action: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Prediction, Tensor, Tensor]:
+        """Take in z (N, Z) and action (N, A) and return what M predicts, h and c (N, H).
+
+        Products run in the precision of the weights, all else in float32.
+        """
+        x = torch.cat((z, action), 1).to(self.bias.dtype)
+        gates = torch.addmm(self.bias, x, self.weight_ih.T)
+        gates = torch.addmm(gates, h.to(self.bias.dtype), self.weight_hh.T).float()
+        i, f, g, o = gates.chunk(4, dim=1)  # (N, H) each
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         h = torch.sigmoid(o) * torch.tanh(c)
         return self.predict(h), h, c
 
-    def unroll(self, z: Tensor, action: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def unroll(
+        self, z: Tensor, action: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Take in z (B, T, Z) and actions (B, T, A) and return h (B, T, H) and the last (h, c)."""
         x = torch.cat((z, action), dim=2)
         if state is None:
-            state = (x.new_zeros(len(x), self.config.hidden), x.new_zeros(len(x), self.config.hidden))
+            state = (
+                x.new_zeros(len(x), self.config.hidden),
+                x.new_zeros(len(x), self.config.hidden),
+            )
         weights = [self.weight_ih, self.weight_hh, self.bias, torch.zeros_like(self.bias)]
         out, h, c = torch.lstm(
             x, (state[0][None], state[1][None]), weights, True, 1, 0.0, self.training, False, True
@@ -80,7 +92,7 @@ class MDNRNN(nn.Module):
     def predict(self, h: Tensor) -> Prediction:
         """Read the prediction off h (..., H)."""
         k, z = self.config.mixtures, self.config.z_size
-        out = self.head(h).float()
+        out = self.head(h.to(self.head.weight.dtype)).float()
         mixture, heads = out.split((3 * k * z, len(self.config.heads)), dim=-1)
         return Prediction(*mixture.unflatten(-1, (3, k, z)).unbind(-3), heads)
 
@@ -124,5 +136,7 @@ def sample(prediction: Prediction, uniform: Tensor, normal: Tensor, temperature:
     scale = temperature.clamp_min(torch.finfo(logits.dtype).tiny)[..., None]
     weights = torch.exp((logits - best) / scale).cumsum(-2)  # (N, K, Z)
     k = (weights < uniform.unsqueeze(-2) * weights[..., -1:, :]).sum(-2, keepdim=True)
-    mean, logstd = (values.gather(-2, k).squeeze(-2) for values in (mean, logstd))  # ~ Cat(softmax(logits / τ))
+    mean, logstd = (
+        values.gather(-2, k).squeeze(-2) for values in (mean, logstd)
+    )  # ~ Cat(softmax(logits / τ))
     return mean + torch.sqrt(temperature) * torch.exp(logstd) * normal  # ~ N(μ_k, τ σ_k²)

@@ -85,7 +85,7 @@ def pixels(frames: Tensor) -> Tensor:
 
 
 def _from_one_pixel(x: Tensor, layer: nn.Module) -> Tensor:
-    """Apply a transposed convolution to one pixel (N, I): a plain matrix product, 7 times faster."""
+    """Apply a transposed convolution to one pixel (N, I): a matrix product, 7 times faster."""
     assert isinstance(layer, nn.ConvTranspose2d) and layer.bias is not None
     weight = layer.weight.permute(0, 2, 3, 1)  # (I, K, K, O)
     y = (x @ weight.reshape(x.shape[1], -1)).view(-1, *weight.shape[1:])
@@ -112,13 +112,17 @@ class _Deconvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return F.conv2d(gradient, weight, stride=2), _gradients(x, gradient, weight, weight_=True)[1]
+        return F.conv2d(gradient, weight, stride=2), _gradients(x, gradient, weight, weight_=True)[
+            1
+        ]
 
 
 def _gradients(
     x: Tensor, wide: Tensor, weight: Tensor, input: bool = False, weight_: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the convolution that maps `wide` to something of x's shape, given x as its own."""
+    """Gradients of the convolution from `wide` to the shape of x, where x is the gradient."""
     wide = wide.contiguous(memory_format=torch.channels_last)
     geometry = (None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)
-    return torch.ops.aten.convolution_backward(x, wide, weight, *geometry, [input, weight_, False])[:2]
+    return torch.ops.aten.convolution_backward(x, wide, weight, *geometry, [input, weight_, False])[
+        :2
+    ]

@@ -1,0 +1,49 @@
+"""What an agent may do: one definition for the real game, its twin and the dream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from dreamgym.tasks import Task
+
+THIRD = 1 / 3
+"""A continuous action beyond ±1/3 moves the player (the paper's Doom agent)."""
+
+
+def space(task: Task, continuous: bool) -> gym.Space[Any]:
+    """Return the action space of a task: `Box(-1, 1, (1,))` or a `Discrete` of its moves."""
+    if continuous:
+        return gym.spaces.Box(-1, 1, (1,), np.float32)
+    return gym.spaces.Discrete(len(task.moves))
+
+
+def told(actions: Any, task: Task, continuous: bool) -> np.ndarray:
+    """Return N actions as M is told them: (N, 1) float32, -1 left, 0 stay, 1 right.
+
+    Raises:
+        ValueError: if one is none of the space's; the message names it and what is expected.
+    """
+    try:
+        values = np.asarray(actions)
+    except ValueError as error:
+        raise ValueError(f"action is {actions!r}, which makes no array ({error})") from error
+    if continuous:
+        if values.ndim != 2 or values.shape[1] != 1 or values.dtype.kind not in "fiu":
+            raise ValueError(f"action is {_shown(actions)}: expected one number in an array (1,)")
+        if not np.isfinite(values).all():
+            raise ValueError(f"action is {_shown(actions)}: expected a finite number")
+        return (values > THIRD).astype(np.float32) - (values < -THIRD).astype(np.float32)
+    names = ", ".join(f"{number} ({name})" for number, name in enumerate(task.moves))
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise ValueError(f"action is {_shown(actions)}: expected a whole number, one of {names}")
+    if ((values < 0) | (values >= len(task.moves))).any():
+        raise ValueError(f"action is {_shown(actions)}: expected one of {names}")
+    return values[:, None].astype(np.float32) - 1
+
+
+def _shown(actions: Any) -> str:
+    """Print a batch of one as the single action that its user gave."""
+    return repr(actions[0] if isinstance(actions, list) and len(actions) == 1 else actions)

@@ -1,0 +1,107 @@
+"""The twin: a real game seen through V and M, with the dream's own spaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.utils import RecordConstructorArgs
+
+from dreamgym import noise, tasks
+from dreamgym.checkpoint import world_folder
+from dreamgym.envs import actions
+from dreamgym.envs.dream import (
+    SEED_RANGE,
+    check_observation,
+    observation_space,
+    shared_world,
+)
+
+
+class LatentObservation(gym.Wrapper, RecordConstructorArgs):
+    """Replace a game's frames by what V and M make of them: the dream's observations, from reality.
+
+    V's latent is sampled, as it is in the dream, from a generator that depends on the seed, the
+    episode and the step alone. M takes in the latent and the action of every step.
+
+    Args:
+        env: a pixel environment: uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
+        world: a shipped world's name or a folder.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction); None is the task's.
+        device: where V and M run.
+
+    Raises:
+        ValueError: if the environment does not show frames of that shape.
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[Any, Any],
+        world: str,
+        observation: str | None = None,
+        device: str = "cpu",
+    ):
+        RecordConstructorArgs.__init__(self, world=world, observation=observation, device=device)
+        gym.Wrapper.__init__(self, env)
+        if env.observation_space.shape != tasks.FRAME or env.observation_space.dtype != np.uint8:
+            raise ValueError(
+                f"{env} shows {env.observation_space}: expected uint8 frames {tasks.FRAME}"
+            )
+        self.world = shared_world(str(world_folder(world)), str(device))
+        kind = self.world.task.observation if observation is None else observation
+        self.kind = check_observation(kind)
+        self.observation_space = observation_space(self.world, self.kind)
+        self.continuous = isinstance(env.action_space, gym.spaces.Box)
+        self._state = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        frame, info = self.env.reset(seed=seed, options=options)
+        if seed is not None:
+            self._seed, self._episode = seed, 0
+        elif self._state is None:
+            self._seed, self._episode = int(self.np_random.integers(SEED_RANGE)), 0
+        else:
+            self._episode += 1
+        with torch.inference_mode():
+            mean, logvar = self.world.vision.encode(self._tensor(frame))
+        keys = noise.key(torch.tensor([self._seed]), torch.tensor([self._episode]))
+        self._state = self.world.begin(mean, logvar, keys.to(self.world.device))
+        return self._observe(), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
+        if self._state is None:
+            raise gym.error.ResetNeeded("step() before reset(): call reset() first")
+        frame, reward, terminated, truncated, info = self.env.step(action)
+        told = torch.from_numpy(actions.told([action], self.world.task, self.continuous))
+        told = told.to(self.world.device)
+        self._state = self.world.follow(self._state, told, self._tensor(frame))
+        return self._observe(), reward, terminated, truncated, info
+
+    def _tensor(self, frame: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(frame.copy())[None].to(self.world.device)
+
+    def _observe(self) -> np.ndarray:
+        assert self._state is not None
+        return self.world.observe(self._state, self.kind)[0].cpu().numpy().copy()
+
+
+def make_twin(
+    task: str,
+    world: str,
+    observation: str | None = None,
+    device: str = "cpu",
+    **kwargs: Any,
+) -> gym.Env[np.ndarray, Any]:
+    """Build `LatentDoom-v0`: the task's pixel environment behind `LatentObservation`.
+
+    Args:
+        task: a task's name.
+        world, observation, device: see `LatentObservation`.
+        **kwargs: the pixel environment's own arguments.
+    """
+    game = gym.make(tasks.get(task).pixel_id, disable_env_checker=True, **kwargs).unwrapped
+    return LatentObservation(game, world, observation, device)

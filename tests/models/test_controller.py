@@ -1,0 +1,47 @@
+"""C is the paper's linear controller, alone and as a population."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from dreamgym.models.controller import Controller, ControllerConfig
+
+DOOM = ControllerConfig()
+CAR_RACING = ControllerConfig(inputs=288, actions=3, bias=True)
+CONFIGS = pytest.mark.parametrize("config", [DOOM, CAR_RACING], ids=["doom", "car_racing"])
+
+
+@pytest.mark.parametrize(("config", "count"), [(DOOM, 1088), (CAR_RACING, 867)])
+def test_parameters_are_as_many_as_the_papers(config: ControllerConfig, count: int) -> None:
+    assert config.parameters == count
+
+
+def test_action_is_tanh_of_a_weighted_sum() -> None:
+    config = ControllerConfig(inputs=2, actions=2, bias=True)
+    controller = Controller(config, torch.tensor([1.0, 2.0, 3.0, 4.0, 0.5, -0.5]))
+    action = controller.act(torch.tensor([[0.1, -0.2]]))
+    expected = [[math.tanh(0.1 - 0.4 + 0.5), math.tanh(0.3 - 0.8 - 0.5)]]
+    torch.testing.assert_close(action, torch.tensor(expected))
+
+
+@CONFIGS
+def test_each_row_of_a_population_acts_as_its_member_alone(config: ControllerConfig) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = 0.1 * torch.randn(4, config.parameters, generator=generator)
+    seen = torch.randn(9, config.inputs, generator=generator)
+    member = torch.tensor([3, 0, 1, 1, 2, 0, 3, 3, 2])
+    together = Controller(config, weights).act(seen, member)
+    alone = [Controller(config, weights[m]).act(seen[i, None])[0] for i, m in enumerate(member)]
+    torch.testing.assert_close(together, torch.stack(alone))
+    assert together.shape == (9, config.actions)
+
+
+@CONFIGS
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 1089)])
+def test_a_wrong_number_of_weights_is_named(config: ControllerConfig, shape: tuple) -> None:
+    message = f"weights has {shape[-1]} numbers, this controller {config.parameters}"
+    with pytest.raises(ValueError, match=message):
+        Controller(config, torch.zeros(shape))

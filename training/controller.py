@@ -1,0 +1,180 @@
+"""Stage 4: C is evolved by CMA-ES in the dream, and the one that transfers is kept."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from dreamgym.checkpoint import (
+    load_controller,
+    load_tensors,
+    load_world,
+    read_json,
+    save_controller,
+    save_tensors,
+    world_folder,
+    write_json,
+)
+from dreamgym.files import replacing
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.world import World
+
+from .evaluate import VALIDATION, controller_config, dream, real
+
+SIGMA = 0.1
+"""First step size of CMA-ES (the paper's train.py)."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """How C is evolved."""
+
+    world: str
+    generations: int = 100
+    population: int = 64
+    """Members a generation (World Models, §A.3)."""
+    rollouts: int = 16
+    """Dreams a member, on seeds common to all members (World Models, §A.3)."""
+    low: float = 1.15
+    high: float = 1.15
+    """Ends of the range of which each dream draws its temperature."""
+    validate: int = 10
+    """Generations between validations of the mean in the real game; 0 never validates."""
+    games: int = 40
+    """Real games a validation."""
+    seed: int = 0
+
+
+def evolve(
+    args: Args,
+    out: str | Path,
+    processes: int = 0,
+    progress: bool = True,
+    seconds: float = float("inf"),
+) -> Controller:
+    """Evolve a controller, writing and resuming in `out`, and return the best on validation.
+
+    A checkpoint is the losses of all generations so far: CMA-ES is a function of its seed and of
+    them, so telling it the same losses again restores it bit for bit, without a pickle.
+
+    Args:
+        seconds: begin no generation after so long, for a demonstration.
+
+    Raises:
+        ValueError: if `out` was made with other arguments.
+    """
+    out, folder, began = Path(out), world_folder(args.world), time.monotonic()
+    world = load_world(folder).to("cpu", torch.bfloat16)
+    config = controller_config(world)
+    es = strategy(args, config.parameters)
+    curve, losses = _resume(out, args)
+    for past in losses:
+        es.tell(es.ask(), past.tolist())
+    bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
+               disable=not progress)  # fmt: skip
+    with bar, SummaryWriter(str(out / "log")) as log:
+        for generation in range(len(losses), args.generations):
+            if time.monotonic() - began > seconds:
+                break
+            members = es.ask()
+            steps = _population(world, config, members, args, generation)  # (M, R)
+            losses.append(-steps.mean(1))
+            es.tell(members, losses[-1].tolist())
+            point = {
+                "generation": generation + 1,
+                "dream": float(steps.mean()),
+                "dream_best": float(steps.mean(1).max()),
+                "sigma": float(es.sigma),
+            }
+            if args.validate and (generation + 1) % args.validate == 0:
+                mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
+                seeds = range(VALIDATION, VALIDATION + args.games)
+                name = world.task.name
+                played = real(name, folder, mean, seeds, processes, progress=False)
+                point["real"] = float(np.mean([each["return"] for each in played]))
+                point["real_frames"] = sum(each["length"] for each in played)
+                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=0.0):
+                    save_controller(out / "controller.safetensors", mean, **point)
+            curve.append(point)
+            for key, value in point.items():
+                log.add_scalar(f"controller/{key}", value, generation + 1)
+            _checkpoint(out, args, curve, losses)
+            bar.update()
+            bar.set_postfix({k: f"{point[k]:.0f}" for k in ("dream", "real") if k in point})
+    mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
+    if not any("real" in point for point in curve):
+        save_controller(out / "controller.safetensors", mean, **(curve[-1] if curve else {}))
+        return mean
+    return load_controller(out / "controller.safetensors")
+
+
+def strategy(args: Args, size: int) -> Any:
+    """Return pycma's CMA-ES with a random stream of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
+        import cma
+    rng = np.random.RandomState(args.seed)
+    options = {
+        "popsize": args.population,
+        "randn": lambda *shape: rng.randn(*shape),
+        "seed": np.nan,  # pycma's word for: leave numpy's global stream alone
+        "verbose": -9,
+        "verb_log": 0,
+        "maxiter": np.inf,
+    }
+    return cma.CMAEvolutionStrategy(np.zeros(size), SIGMA, options)
+
+
+def _population(
+    world: World, config: ControllerConfig, members: list[np.ndarray], args: Args, generation: int
+) -> np.ndarray:
+    """Return how long each member (M) lives in each dream (R), all as one batch."""
+    weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
+    first = (args.seed * 100_003 + generation) * args.rollouts
+    seeds = torch.arange(first, first + args.rollouts).repeat(args.population)
+    lived = dream(world, Controller(config, weights), seeds, args.low, args.high)
+    return lived.view(args.population, args.rollouts).numpy()
+
+
+def _checkpoint(out: Path, args: Args, curve: list[dict[str, Any]], losses: list[Any]) -> None:
+    """The losses are the state; the curve, written last, says how many of them count."""
+    save_tensors(out / "evolution.safetensors", {"losses": torch.tensor(np.stack(losses))})
+    write_json(out / "evolution.json", {"args": asdict(args), "curve": curve})
+
+
+def _resume(out: Path, args: Args) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    path = out / "evolution.json"
+    if not path.exists():
+        return [], []
+    old = read_json(path)
+    same = {k: v for k, v in asdict(args).items() if k != "generations"}
+    if {k: v for k, v in old["args"].items() if k != "generations"} != same:
+        raise ValueError(f"{out} was evolved with {old['args']}: choose another --out")
+    losses = load_tensors(out / "evolution.safetensors")["losses"].numpy()
+    return old["curve"], list(losses[: len(old["curve"])])
+
+
+def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
+    """Draw the learning curve, in the dream and in reality, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    generations = [point["generation"] for point in curve]
+    axes.plot(generations, [point["dream"] for point in curve], label="dream, population mean")
+    tested = [point for point in curve if "real" in point]
+    if tested:
+        reality = [point["real"] for point in tested]
+        axes.plot([p["generation"] for p in tested], reality, "o-", label="real game, CMA-ES mean")
+    axes.set(xlabel="generation", ylabel="steps survived")
+    axes.legend()
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=150)

@@ -1,0 +1,269 @@
+"""Stage 5: scores, in the dream and in the real game, as files with everything to repeat them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dreamgym import noise, tasks
+from dreamgym.checkpoint import load_controller, load_world, world_folder, write_json
+from dreamgym.envs import actions
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.world import World
+
+from . import workers
+
+GAMES = 10
+"""Real games that share one batch of V and M; part of what a score is a function of."""
+VALIDATION, TEST = 1_000_000, 2_000_000
+"""First seeds for choosing and for reporting."""
+RESAMPLES = 10_000
+"""Bootstrap resamples for a confidence interval."""
+
+
+def dream(
+    world: World, controller: Controller | None, seeds: torch.Tensor, low: float, high: float
+) -> torch.Tensor:
+    """Return how many steps each dream lasted, (N,); those that are over cost nothing.
+
+    Args:
+        controller: (N, P) weights, one row a dream, or (P,) for all; None plays at random.
+        seeds: (N,) int64.
+        low, high: ends of the temperature's range.
+    """
+    returns = torch.zeros(len(seeds))
+    rows = torch.arange(len(seeds))
+    state = world.start(seeds)
+    temperature = world.draw_temperature(state, low, high)
+    for step in range(world.task.max_steps):
+        told = choose(controller, world, state, step)
+        state, reward, dead = world.step(state, told, temperature)
+        returns[rows] += reward.cpu()
+        if dead.any():
+            alive = ~dead
+            state, temperature, rows = state[alive], temperature[alive], rows[alive.cpu()]
+            controller = controller[alive] if controller else None
+        if not len(rows):
+            break
+    return returns
+
+
+def choose(controller: Controller | None, world: World, state: Any, step: int) -> torch.Tensor:
+    """Return what a controller, or a uniform random player, does: (N, 1) as M is told."""
+    if controller is None:
+        keys = noise.key(state.key, torch.full_like(state.key, 1))  # its own noise, not M's
+        chance = noise.uniform(keys, torch.full_like(keys, step), 2)[:, :1]
+        return torch.floor(3 * chance) - 1
+    wanted = controller.act(world.observe(state, world.task.observation))
+    told = actions.told(wanted.cpu().numpy(), world.task, continuous=True)
+    return torch.from_numpy(told).to(wanted.device)
+
+
+@dataclass(frozen=True)
+class _Games:
+    """Real games for one worker."""
+
+    task: str
+    world: str
+    policy: str
+    seeds: tuple[int, ...]
+    weights: bytes | None = None
+
+
+def real(
+    task: str,
+    world: str | Path,
+    policy: str | Path | Controller,
+    seeds: Sequence[int],
+    processes: int = 0,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Play real games and return `{seed, return, length}` of each, in the order of the seeds.
+
+    Args:
+        policy: `random`, a controller's file, or a controller.
+    """
+    weights = None
+    if isinstance(policy, Controller):
+        weights, policy = policy.weights.float().numpy().tobytes(), "weights"
+    chunks = [tuple(seeds[i : i + GAMES]) for i in range(0, len(seeds), GAMES)]
+    jobs = [_Games(task, str(world), str(policy), chunk, weights) for chunk in chunks]
+    episodes: dict[int, list[dict[str, Any]]] = {}
+    with tqdm(total=len(seeds), unit=" games", desc="real", disable=not progress) as bar:
+        for number, played in workers.run(play, jobs, processes, timeout=900):
+            episodes[number] = played
+            bar.update(len(played))
+            done = [each["return"] for games in episodes.values() for each in games]
+            bar.set_postfix(mean=f"{np.mean(done):.0f}")
+    return [episode for number in sorted(episodes) for episode in episodes[number]]
+
+
+def play(job: _Games) -> list[dict[str, Any]]:
+    """Play real games side by side, their frames through V and M as one batch."""
+    world = _world(job.world)
+    controller = _controller(job)
+    games = [_game(job.task, i) for i in range(len(job.seeds))]
+    frames = torch.from_numpy(
+        np.stack([game.reset(seed=s)[0] for game, s in zip(games, job.seeds, strict=True)])
+    )
+    keys = noise.key(torch.tensor(job.seeds), torch.zeros(len(games), dtype=torch.int64))
+    state = world.begin(*world.vision.encode(frames), keys)
+    returns = [0.0] * len(games)
+    lengths = [0] * len(games)
+    alive = list(range(len(games)))
+    step = 0
+    while alive:
+        told = choose(controller, world, state, step)
+        frames, going = [], []
+        for row, i in enumerate(alive):
+            frame, reward, terminated, truncated, _ = games[i].step(told[row].numpy())
+            returns[i] += float(reward)
+            lengths[i] += 1
+            if not (terminated or truncated):
+                frames.append(frame)
+                going.append(row)
+        if going and len(going) < len(alive):
+            rows = torch.tensor(going)
+            state, told = state[rows], told[rows]
+        if going:
+            state = world.follow(state, told, torch.from_numpy(np.stack(frames)))
+        alive = [alive[row] for row in going]
+        step += 1
+    return [
+        {"seed": s, "return": r, "length": n}
+        for s, r, n in zip(job.seeds, returns, lengths, strict=True)
+    ]
+
+
+@cache
+def _world(name: str) -> World:
+    torch.set_num_threads(1)
+    return load_world(name)
+
+
+@cache
+def _game(task: str, _: int) -> gym.Env:
+    return gym.make(tasks.get(task).pixel_id, continuous=True, disable_env_checker=True).unwrapped
+
+
+def _controller(job: _Games) -> Controller | None:
+    if job.policy == "random":
+        return None
+    if job.weights is None:
+        return load_controller(job.policy)
+    weights = torch.from_numpy(np.frombuffer(job.weights, np.float32).copy())
+    return Controller(controller_config(_world(job.world)), weights)
+
+
+def controller_config(world: World) -> ControllerConfig:
+    """Return the paper's shape of C for a world."""
+    return ControllerConfig(inputs=world.size(world.task.observation))
+
+
+def result(
+    task: str,
+    env: str,
+    policy: str,
+    temperature: Any,
+    seed: int,
+    episodes: list[dict[str, Any]],
+    real_frames: int,
+) -> dict[str, Any]:
+    """Return a score with everything that is needed to repeat it."""
+    returns = np.array([episode["return"] for episode in episodes])
+    low, high = confidence(returns)
+    return {
+        "task": task,
+        "env": env,
+        "policy": policy,
+        "temperature": temperature,
+        "seed": seed,
+        "mean": float(returns.mean()),
+        "sd": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
+        "ci95": [low, high],
+        "real_frames": real_frames,
+        "command": shlex.join(["dreamgym", *sys.argv[1:]]),
+        "commit": commit(),
+        "versions": {
+            name: version(name) for name in ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy")
+        },
+        "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
+        "episodes": episodes,
+    }  # fmt: skip
+
+
+def confidence(returns: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a mean."""
+    rng = np.random.default_rng(0)
+    means = [rng.choice(returns, len(returns)).mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def commit() -> str:
+    """Return the commit that runs, with `+` if files differ from it; empty outside a clone."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()
+
+
+def evaluate(
+    task: str,
+    world: str,
+    policy: str,
+    env: str,
+    episodes: int,
+    seed: int,
+    temperature: tuple[float, float],
+    out: str | Path | None,
+    processes: int = 0,
+) -> dict[str, Any]:
+    """Score a policy and, if `out` is given, write the result there.
+
+    Raises:
+        ValueError: if an argument is none of those that exist.
+    """
+    if env not in ("twin", "dream"):
+        raise ValueError(f"env is {env!r}: choose 'twin' or 'dream'")
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}: give 1 or more")
+    folder = world_folder(world)
+    if policy == "shipped":
+        policy = str(folder / "controller.safetensors")
+    controller = None if policy == "random" else load_controller(policy)
+    seeds = range(seed, seed + episodes)
+    facts = tasks.get(task)
+    if env == "twin":
+        played = real(task, folder, policy, seeds, processes)
+        frames, tau = sum(each["length"] for each in played), None
+    else:
+        steps = dream(load_world(folder), controller, torch.tensor(seeds), *temperature)
+        played = [
+            {"seed": s, "return": float(n), "length": int(n)}
+            for s, n in zip(seeds, steps.tolist(), strict=True)
+        ]
+        frames, tau = 0, list(temperature)
+    name = facts.latent_id if env == "twin" else facts.dream_id
+    score = result(task, name, policy, tau, seed, played, frames)
+    if out:
+        write_json(out, score)
+    return score

@@ -1,0 +1,87 @@
+"""Between stages 2 and 3: every frame as V sees it, so that pixels are read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dreamgym.files import replacing
+from dreamgym.models.vision import VAE
+
+from .data import Episode, episode_paths
+
+SHARD = 200
+"""Episodes a file: what a killed process has to encode again."""
+BATCH = 256
+"""Frames V takes at once."""
+
+
+@dataclass
+class Latents:
+    """A data set of E episodes and F frames in V's words, episodes one after the other."""
+
+    mean: Tensor  # (F, Z) float16
+    logvar: Tensor  # (F, Z) float16
+    action: Tensor  # (F, A) float32, taken at the frame
+    hit: Tensor  # (F,) bool, whether the action taken cost health
+    death: Tensor  # (F,) bool, whether it ended the episode
+    lengths: Tensor  # (E,) int64
+
+    @property
+    def starts(self) -> Tensor:
+        """The numbers (E,) of the first frames."""
+        return torch.cumsum(self.lengths, 0) - self.lengths
+
+
+def encode(data: str | Path, out: str | Path, vision: VAE, progress: bool = True) -> Latents:
+    """Encode every episode in `data` into shards in `out`, skipping those that are there."""
+    paths, out = episode_paths(Path(data)), Path(out)
+    shards = [paths[i : i + SHARD] for i in range(0, len(paths), SHARD)]
+    vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
+        path = out / f"latents-{number:04d}.npz"
+        if path.exists():
+            with np.load(path) as arrays:
+                if len(arrays["lengths"]) == len(shard):
+                    continue
+        arrays = [_encoded(Episode.load(episode), vision) for episode in shard]
+        columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
+        with replacing(path) as file:
+            np.savez(file, **columns)
+    return load(out)
+
+
+def load(folder: str | Path) -> Latents:
+    """Read all shards of a folder.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    paths = sorted(Path(folder).glob("latents-*.npz"))
+    if not paths:
+        raise ValueError(f"no latents in {folder}: run `dreamgym train` on its vision stage first")
+    shards = [dict(np.load(path)) for path in paths]
+    return Latents(
+        **{k: torch.from_numpy(np.concatenate([s[k] for s in shards])) for k in shards[0]}
+    )
+
+
+@torch.inference_mode()
+def _encoded(episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
+    frames = torch.from_numpy(np.array(episode.frames))
+    with torch.autocast("cpu", torch.bfloat16):
+        parts = [vision.encode(batch) for batch in frames.split(BATCH)]
+    mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))
+    return {
+        "mean": mean,
+        "logvar": logvar,
+        "action": episode.actions.reshape(len(episode), -1),
+        "hit": episode.health[1:] < episode.health[:-1],
+        "death": episode.terminated,
+        "lengths": np.array([len(episode)]),
+    }

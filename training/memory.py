@@ -1,0 +1,148 @@
+"""Stage 3: M learns what V's latents do next, and what the actions cost."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from dreamgym.models.memory import MDNRNN, MemoryConfig
+from dreamgym.models.vision import sample
+
+from . import optimizer
+from .latents import Latents
+
+
+@dataclass(frozen=True)
+class Args:
+    """How M is trained."""
+
+    steps: int = 4000
+    batch: int = 128
+    """Episodes that run side by side."""
+    length: int = 64
+    """Steps that gradients flow back; the state flows on to the episode's end."""
+    learning_rate: float = 2e-3
+    """Peak of Adam's rate, falling as a cosine to a hundredth."""
+    clip: float = 1.0
+    """Largest norm of a gradient."""
+    held_out: int = 20
+    """Every so-manieth episode is kept for validation."""
+    seed: int = 0
+
+
+def train(
+    latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
+) -> MDNRNN:
+    """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`."""
+    out = Path(out)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(args.seed)
+    m = MDNRNN(config)
+    adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
+    training, _ = split(latents, args.held_out)
+    batches = Batches(latents, training, args)
+    step, extra = optimizer.resume(out, "memory", m, adam, args)
+    for _ in range(step):
+        batches.skip()
+    zeros = torch.zeros(args.batch, config.hidden)
+    h, c = extra.get("h", zeros), extra.get("c", zeros)  # (B, H)
+    log, saved = SummaryWriter(str(out / "log")), time.monotonic()
+    bar = tqdm(total=args.steps, initial=step, unit=" steps", desc="M", disable=not progress)
+    with bar, log:
+        while step < args.steps:
+            for group in adam.param_groups:
+                group["lr"] = args.learning_rate * optimizer.schedule(step, args.steps)
+            torch.manual_seed(args.seed + 1_000_003 * step)
+            batch, fresh = batches.next()
+            keep = (~fresh)[:, None]
+            with torch.autocast("cpu", torch.bfloat16):
+                out_h, (h, c) = m.unroll(batch.z[:, :-1], batch.action, (h * keep, c * keep))
+                prediction = m.predict(out_h)
+            h, c = h.detach().float(), c.detach().float()
+            loss, parts = m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
+            optimizer.check(loss, "M", step)
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(m.parameters(), args.clip)
+            adam.step()
+            step += 1
+            bar.update()
+            if step % 20 == 0:
+                bar.set_postfix({k: f"{x.item():.4f}" for k, x in parts.items()})
+                for name, value in parts.items():
+                    log.add_scalar(f"memory/{name}", value.item(), step)
+            if step == args.steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
+                optimizer.checkpoint(out, "memory", m, adam, args, step, h=h, c=c)
+                saved = time.monotonic()
+    return m.eval()
+
+
+def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the numbers of the training and of the held-out episodes."""
+    episodes = np.arange(len(latents.lengths))
+    held = episodes % every == every - 1
+    return episodes[~held], episodes[held]
+
+
+@dataclass
+class Batch:
+    """A slab of B episodes over T steps; `known` tells real rows from padding."""
+
+    z: Tensor  # (B, T + 1, Z), sampled
+    action: Tensor  # (B, T, A)
+    outcomes: Tensor  # (B, T, O)
+    known: Tensor  # (B, T, 2): is there a next frame, is there an outcome
+
+
+class Batches:
+    """Slabs in which each row runs through whole episodes, one after another."""
+
+    def __init__(self, latents: Latents, episodes: np.ndarray, args: Args):
+        self.latents, self.episodes, self.args = latents, episodes, args
+        self.rng = np.random.default_rng(args.seed)
+        self.queue: list[int] = []
+        self.starts = latents.starts.numpy()
+        self.lengths = latents.lengths.numpy()
+        self.at = np.zeros(args.batch, np.int64)  # (B,) the next frame of each row
+        self.end = np.zeros(args.batch, np.int64)  # (B,) where its episode ends
+
+    def skip(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Move on by one slab; return its first frames, its ends, and which rows begin anew."""
+        fresh = self.at >= self.end
+        for row in np.flatnonzero(fresh):
+            if not self.queue:
+                self.queue = self.rng.permutation(self.episodes).tolist()
+            episode = self.queue.pop()
+            self.at[row] = self.starts[episode]
+            self.end[row] = self.starts[episode] + self.lengths[episode]
+        at = self.at.copy()
+        self.at += self.args.length
+        return at, self.end.copy(), fresh
+
+    def next(self) -> tuple[Batch, Tensor]:
+        """Return the next slab and which rows (B,) begin an episode in it."""
+        at, end, fresh = self.skip()
+        index = at[:, None] + np.arange(self.args.length + 1)  # (B, T + 1)
+        real = torch.from_numpy(index < end[:, None])
+        return slab(
+            self.latents, torch.from_numpy(np.minimum(index, end[:, None] - 1)), real
+        ), torch.from_numpy(fresh)
+
+
+def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
+    """Gather frames (B, T + 1) and sample latents; `real` is false where an episode is over."""
+    mean, logvar = latents.mean[index].float(), latents.logvar[index].float()
+    now = index[:, :-1]
+    return Batch(
+        z=sample(mean, logvar, torch.randn_like(mean)),
+        action=latents.action[now],
+        outcomes=torch.stack((latents.hit[now], latents.death[now]), dim=-1).float(),
+        known=torch.stack((real[:, 1:], real[:, :-1]), dim=-1).float(),
+    )

@@ -1,0 +1,85 @@
+"""What the gradient stages share: the learning rate's course and exact checkpoints."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dreamgym.checkpoint import load_tensors, read_json, save_tensors, write_json
+
+SAVE_EVERY = 300.0
+"""Seconds between checkpoints."""
+WARMUP = 200
+"""Steps over which the learning rate rises from zero."""
+
+
+def schedule(step: int, steps: int) -> float:
+    """Share of the peak learning rate: a linear rise, then half a cosine down to a hundredth."""
+    rise = min(1.0, (step + 1) / WARMUP)
+    return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1))))
+
+
+def check(loss: Tensor, letter: str, step: int) -> None:
+    """Stop before a loss that is no number reaches the weights.
+
+    Raises:
+        FloatingPointError: naming the stage, the value and the step.
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(
+            f"{letter}'s loss is {loss.item()} at step {step}: the last checkpoint is good, "
+            "go on from it with a lower learning rate"
+        )
+
+
+def checkpoint(
+    out: Path,
+    name: str,
+    module: nn.Module,
+    adam: torch.optim.Adam,
+    args: Any,
+    step: int,
+    **extra: Tensor,
+) -> None:
+    """Write everything that the next step depends on as one file, and the weights as another."""
+    names = [name for name, _ in module.named_parameters()]
+    tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
+    for number, state in adam.state_dict()["state"].items():
+        tensors |= {f"adam.{names[number]}.{key}": value for key, value in state.items()}
+    tensors |= {f"extra.{key}": value for key, value in extra.items()}
+    save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
+    save_tensors(out / f"{name}.safetensors", module.state_dict())
+    write_json(
+        out / f"{name}.json",
+        {"config": asdict(module.config), "args": asdict(args), "step": step},  # type: ignore[call-overload]
+    )
+
+
+def resume(
+    out: Path, name: str, module: nn.Module, adam: torch.optim.Adam, args: Any
+) -> tuple[int, dict[str, Tensor]]:
+    """Load the last checkpoint, if there is one; return its step and what was saved beside it.
+
+    Raises:
+        ValueError: if it was made with other arguments.
+    """
+    path = out / f"{name}.training.safetensors"
+    if not path.exists():
+        return 0, {}
+    old = read_json(out / f"{name}.json")["args"]
+    if old != asdict(args):
+        raise ValueError(f"{out} was trained with {old}, not {asdict(args)}: choose another --out")
+    tensors = load_tensors(path)
+    module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
+    states = {
+        number: {key: tensors[f"adam.{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+        for number, (name, _) in enumerate(module.named_parameters())
+    }
+    adam.load_state_dict(adam.state_dict() | {"state": states})
+    extra = {key[6:]: value for key, value in tensors.items() if key.startswith("extra.")}
+    return int(tensors["step"]), extra

@@ -3,26 +3,236 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Sequence
+from typing import Any
+
+from dreamgym import tasks
+
+DATA, RUNS = "data", "runs"
+"""Where stages write when they are not told: both are ignored by git."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
-    parser = argparse.ArgumentParser(prog="dreamgym", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    p = commands.add_parser("collect", help="play real games and keep them")
-    p.add_argument("task")
-    p.add_argument("--episodes", type=int, default=10_000)
-    p.add_argument("--out", default=None)
-    p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--processes", type=int, default=0)
-    args = parser.parse_args(argv)
-    if args.command == "collect":
-        from dreamgym.training.collect import Args, collect
-
-        out = args.out or f"data/{args.task}"
-        print(collect(Args(args.task, args.episodes, args.seed), out, args.processes), "frames")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    try:
+        args.run(args)
+    except KeyboardInterrupt:
+        print("\ndreamgym: stopped; the same command goes on from its last checkpoint")
+        return 130
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"dreamgym: {error}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dreamgym",
+        description="Learn a game's world, learn to act in its dream, play the real game.",
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+
+    def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=help,
+            description=help,
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        sub.set_defaults(run=run)
+        sub.add_argument("task", choices=sorted(tasks.TASKS), nargs="?", default="doom")
+        return sub
+
+    def data(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--data", help="folder of episodes (data/TASK)")
+
+    def run_folder(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--out", help="folder of the run (runs/TASK)")
+
+    def processes(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--processes", type=int, default=0, help="0: one for each core")
+
+    sub = command("collect", _collect, "play real games at random and keep every frame")
+    sub.add_argument("--episodes", type=int, default=10_000)
+    sub.add_argument("--seed", type=int, default=0, help="seed of the first episode")
+    sub.add_argument("--out", help="folder of episodes (data/TASK)")
+    processes(sub)
+
+    sub = command("vision", _vision, "train V on the frames")
+    data(sub)
+    run_folder(sub)
+    sub.add_argument("--frames", type=int, default=3_000_000, help="frames to train on, in all")
+    sub.add_argument(
+        "--reconstruction", type=float, default=10.0, help="weight of the error; paper 1"
+    )
+
+    sub = command("memory", _memory, "encode the frames and train M on them; write the world")
+    data(sub)
+    run_folder(sub)
+    sub.add_argument("--steps", type=int, default=4000)
+
+    sub = command("examine", _examine, "tell whether a world is right for the right reasons")
+    data(sub)
+    run_folder(sub)
+
+    sub = command("evolve", _evolve, "evolve a controller in the dream by CMA-ES")
+    sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--out", help="folder of the run (runs/TASK-controller)")
+    sub.add_argument("--generations", type=int, default=100)
+    sub.add_argument("--temperature", type=float, nargs="+", help="τ, or the ends of a range")
+    sub.add_argument("--validate", type=int, default=10, help="generations between validations")
+    sub.add_argument("--games", type=int, default=40, help="real games a validation")
+    sub.add_argument("--seed", type=int, default=0)
+    processes(sub)
+
+    sub = command("evaluate", _evaluate, "score a policy in the real game or in the dream")
+    sub.add_argument("--policy", default="shipped", help="shipped, random, or a controller's file")
+    sub.add_argument("--env", choices=("twin", "dream"), default="twin")
+    sub.add_argument("--episodes", type=int, default=100)
+    sub.add_argument("--seed", type=int, default=2_000_000, help="seed of the first episode")
+    sub.add_argument("--temperature", type=float, nargs="+", help="the dream's τ or range")
+    sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--out", help="JSON file for the result")
+    processes(sub)
+
+    sub = command("make", _make, "make a world from nothing: every stage, each resumable")
+    data(sub)
+    run_folder(sub)
+    processes(sub)
+
+    sub = command("demo", _demo, "learn in the dream for minutes, then play the real game")
+    sub.add_argument("--out", default="demo")
+    sub.add_argument("--seconds", type=float, default=150.0, help="how long to learn")
+    sub.add_argument("--games", type=int, default=10, help="real games for each policy")
+    processes(sub)
+
+    sub = command("bench", _bench, "measure steps per second, dream and reality in one run")
+    sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--out", help="JSON file for the table")
+
+    sub = command("film", _film, "write an animation of the dream beside the real game")
+    sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--policy", help="a controller's file (the shipped one)")
+    sub.add_argument("--out", default="dream.gif")
+    sub.add_argument("--seed", type=int, default=2_000_000)
+    return parser
+
+
+def _collect(args: argparse.Namespace) -> None:
+    from dreamgym.training.collect import Args, collect
+
+    out = args.out or f"{DATA}/{args.task}"
+    frames = collect(Args(args.task, args.episodes, args.seed), out, args.processes)
+    print(f"{args.episodes} episodes, {frames} frames in {out}")
+
+
+def _vision(args: argparse.Namespace) -> None:
+    from dreamgym.training import vision
+
+    stage = vision.Args(frames=args.frames, reconstruction=args.reconstruction)
+    vision.train(args.data or f"{DATA}/{args.task}", args.out or f"{RUNS}/{args.task}", stage)
+
+
+def _memory(args: argparse.Namespace) -> None:
+    from dreamgym.models.memory import MemoryConfig
+    from dreamgym.training import latents, memory, world
+
+    out = args.out or f"{RUNS}/{args.task}"
+    seen = latents.encode(args.data or f"{DATA}/{args.task}", out, world.load_vision(out))
+    memory.train(seen, out, memory.Args(steps=args.steps), MemoryConfig())
+    world.assemble(args.task, out, seen, f"{out}/world")
+    print(f"the world is in {out}/world")
+
+
+def _examine(args: argparse.Namespace) -> None:
+    from dreamgym.training import examine
+
+    out = args.out or f"{RUNS}/{args.task}"
+    report = examine.examine(args.task, out)
+    print(json.dumps(report, indent=1))
+
+
+def _evolve(args: argparse.Namespace) -> None:
+    from dreamgym.training import controller
+
+    low, high = _range(args)
+    out = args.out or f"{RUNS}/{args.task}-controller"
+    stage = controller.Args(
+        args.world or args.task, args.generations, low=low, high=high,
+        validate=args.validate, games=args.games, seed=args.seed,
+    )  # fmt: skip
+    controller.evolve(stage, out, args.processes)
+    print(f"the controller is {out}/controller.safetensors")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from dreamgym.training.evaluate import evaluate
+
+    world = args.world or args.task
+    score = evaluate(
+        args.task, world, args.policy, args.env, args.episodes, args.seed, _range(args), args.out,
+        args.processes,
+    )  # fmt: skip
+    low, high = score["ci95"]
+    print(
+        f"{score['env']}, {args.policy}: {score['mean']:.1f} ± {score['sd']:.1f} over "
+        f"{args.episodes} episodes (95 % [{low:.1f}, {high:.1f}])"
+    )
+
+
+def _make(args: argparse.Namespace) -> None:
+    for stage in ("collect", "vision", "memory", "evolve", "evaluate"):
+        words = [stage, args.task]
+        if stage in ("vision", "memory"):
+            words += ["--data", args.data or f"{DATA}/{args.task}"]
+            words += ["--out", args.out or f"{RUNS}/{args.task}"]
+        if stage == "collect" and args.data:
+            words += ["--out", args.data]
+        if stage in ("evolve", "evaluate"):
+            run = args.out or f"{RUNS}/{args.task}"
+            words += ["--world", f"{run}/world"]
+            words += ["--out", f"{run}/controller" if stage == "evolve" else f"{run}/score.json"]
+        if stage == "evaluate":
+            words += ["--policy", f"{run}/controller/controller.safetensors", "--episodes", "1000"]
+        stage_args = _parser().parse_args(words)
+        stage_args.run(stage_args)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from dreamgym.training.demo import demo
+
+    demo(args.task, args.out, args.seconds, args.games, args.processes)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    from dreamgym.checkpoint import write_json
+    from dreamgym.training.bench import bench
+
+    rows = bench(args.world or args.task)
+    for row in rows:
+        print(f"{row['what']:50s} {row['rate']:10,.0f} steps/s  {row['ratio']:7.1f} ×")
+    if args.out:
+        write_json(args.out, {"rows": rows})
+
+
+def _film(args: argparse.Namespace) -> None:
+    from dreamgym.checkpoint import world_folder
+    from dreamgym.training.film import film
+
+    world = args.world or args.task
+    policy = args.policy or world_folder(world) / "controller.safetensors"
+    print(film(world, policy, args.out, seed=args.seed))
+
+
+def _range(args: argparse.Namespace) -> tuple[float, float]:
+    """Return the temperatures asked for, or the task's own."""
+    from dreamgym.envs.dream import parse_temperature
+
+    given = args.temperature or [tasks.get(args.task).temperature]
+    return parse_temperature(given[0] if len(given) == 1 else tuple(given))
 
 
 if __name__ == "__main__":

@@ -102,6 +102,15 @@ def test_ten_thousand_seeds_give_as_many_dreams() -> None:
     assert len(first.unique(dim=0)) == 10_000
 
 
+def test_no_two_addresses_share_a_word() -> None:
+    seeds, episodes, steps = (
+        axis.flatten() for axis in torch.meshgrid(*[torch.arange(4)] * 3, indexing="ij")
+    )
+    halves = noise.uniform(noise.key(seeds, episodes), steps, lanes=2000)
+    words = halves.unflatten(1, (2, 1000)).mT.flatten(0, 1)  # 46 bits each
+    assert len(words.unique(dim=0)) == 64 * 1000
+
+
 @pytest.mark.parametrize(("word", "number"), [(0, 2**-24), (-1, 1 - 2**-24)])
 def test_the_extreme_words_stay_inside_0_and_1(
     monkeypatch: pytest.MonkeyPatch, word: int, number: float

@@ -30,13 +30,22 @@ def test_action_is_tanh_of_a_weighted_sum() -> None:
 @CONFIGS
 def test_each_row_of_a_population_acts_as_its_member_alone(config: ControllerConfig) -> None:
     generator = torch.Generator().manual_seed(0)
-    weights = 0.1 * torch.randn(4, config.parameters, generator=generator)
+    population = Controller(config, 0.1 * torch.randn(4, config.parameters, generator=generator))
     seen = torch.randn(9, config.inputs, generator=generator)
     member = torch.tensor([3, 0, 1, 1, 2, 0, 3, 3, 2])
-    together = Controller(config, weights).act(seen, member)
-    alone = [Controller(config, weights[m]).act(seen[i, None])[0] for i, m in enumerate(member)]
-    torch.testing.assert_close(together, torch.stack(alone))
+    together = population[member].act(seen)
+    alone = [Controller(config, population.weights[m]).act(seen) for m in member]
+    expected = torch.stack([actions[row] for row, actions in enumerate(alone)])
+    torch.testing.assert_close(together, expected)
     assert together.shape == (9, config.actions)
+
+
+@CONFIGS
+def test_one_controller_acts_in_whatever_rows_are_kept(config: ControllerConfig) -> None:
+    generator = torch.Generator().manual_seed(0)
+    controller = Controller(config, 0.1 * torch.randn(config.parameters, generator=generator))
+    seen, rows = torch.randn(9, config.inputs, generator=generator), torch.tensor([7, 2])
+    torch.testing.assert_close(controller[rows].act(seen[rows]), controller.act(seen)[rows])
 
 
 @CONFIGS

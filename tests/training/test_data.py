@@ -1,0 +1,107 @@
+"""Frames come off the disk as they were played."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dreamgym.training.data import MANIFEST, Episode, Frames, episode_path, episode_paths
+
+LENGTHS = (3, 1, 5)
+
+
+def episode(length: int, seed: int = 0) -> Episode:
+    rng = np.random.default_rng(seed)
+    return Episode(
+        frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
+        actions=rng.integers(-1, 2, size=(length, 1)).astype(np.float32),
+        rewards=np.ones(length, np.float32),
+        health=np.linspace(100, 0, length + 1, dtype=np.float32),
+        terminated=np.arange(length) == length - 1,
+        truncated=np.zeros(length, bool),
+    )
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> list[Path]:
+    for index, length in enumerate(LENGTHS):
+        episode(length, index).save(episode_path(tmp_path, index))
+    (tmp_path / MANIFEST).write_text("{}")
+    return episode_paths(tmp_path)
+
+
+def test_an_episode_comes_back(tmp_path: Path) -> None:
+    saved = episode(4)
+    saved.save(tmp_path / "episode.npz")
+    loaded = Episode.load(tmp_path / "episode.npz")
+    assert len(loaded) == 4
+    for name, array in vars(saved).items():
+        assert getattr(loaded, name).dtype == array.dtype
+        assert np.array_equal(getattr(loaded, name), array)
+
+
+def test_loaded_frames_are_those_that_numpy_loads(paths: list[Path]) -> None:
+    for path in paths:
+        with np.load(path) as arrays:
+            assert np.array_equal(Episode.load(path).frames, arrays["frames"])
+
+
+def test_loaded_frames_stay_on_the_disk(paths: list[Path]) -> None:
+    assert isinstance(Episode.load(paths[0]).frames, np.memmap)
+
+
+def test_frames_are_those_of_the_episodes_one_after_another(paths: list[Path]) -> None:
+    frames = Frames(paths)
+    played = np.concatenate([episode(length, i).frames for i, length in enumerate(LENGTHS)])
+    assert len(frames) == 9
+    assert np.array_equal(frames.read(np.arange(9)), played)
+
+
+def test_frames_come_in_the_order_asked_for(paths: list[Path]) -> None:
+    frames, wanted = Frames(paths), np.array([8, 0, 3, 3, 2, 4, 8])
+    assert np.array_equal(frames.read(wanted), frames.read(np.arange(9))[wanted])
+
+
+def test_paths_are_in_the_order_of_play(tmp_path: Path) -> None:
+    for index in (100_000, 9, 10):
+        episode_path(tmp_path, index).touch()
+    assert episode_paths(tmp_path) == [episode_path(tmp_path, i) for i in (9, 10, 100_000)]
+
+
+def test_a_folder_without_episodes_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"no episodes in {tmp_path}: run `dreamgym collect`"):
+        episode_paths(tmp_path)
+
+
+@pytest.mark.parametrize("kept", [0, 1000, 30_000, -1000, -1])
+def test_a_truncated_episode_is_named(paths: list[Path], kept: int) -> None:
+    paths[2].write_bytes(paths[2].read_bytes()[:kept])
+    with pytest.raises(ValueError) as caught:
+        Episode.load(paths[2])
+    assert str(caught.value).startswith(f"{paths[2]} is damaged")
+
+
+def test_an_episode_without_its_health_is_named(paths: list[Path]) -> None:
+    arrays = vars(episode(3))
+    del arrays["health"]
+    np.savez(paths[0], **arrays)
+    with pytest.raises(ValueError) as caught:
+        Episode.load(paths[0])
+    assert str(caught.value).startswith(f"{paths[0]} is damaged")
+
+
+def test_an_episode_with_too_few_frames_is_named(paths: list[Path]) -> None:
+    broken = episode(5)
+    broken.frames = broken.frames[:4]
+    broken.save(paths[0])
+    with pytest.raises(ValueError) as caught:
+        Episode.load(paths[0])
+    assert str(caught.value) == f"{paths[0]} holds 4 frames of 5 steps"
+
+
+def test_a_damaged_episode_among_the_frames_is_named(paths: list[Path]) -> None:
+    paths[1].write_bytes(paths[1].read_bytes()[:1000])
+    with pytest.raises(ValueError, match=str(paths[1])):
+        Frames(paths)

@@ -1,0 +1,71 @@
+"""Steps per second, dream and reality in one run on the same cores."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from dreamgym.checkpoint import load_world, world_folder
+from dreamgym.models.controller import Controller
+
+from . import workers
+from .evaluate import controller_config
+
+SECONDS = 5.0
+"""How long each row is measured."""
+
+
+def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> list[dict[str, Any]]:
+    """Measure the real game, the dream with C in the loop, and the matrix product it rests on."""
+    folder = world_folder(world)
+    name = load_world(folder).task.name
+    cores = torch.get_num_threads()
+    jobs = [(name, i) for i in range(cores)]
+    rates = [rate for _, rate in workers.run(real_rate, jobs, cores)]
+    rows: list[dict[str, Any]] = [{"what": f"real game, {cores} processes", "rate": sum(rates)}]
+    for precision in (torch.float32, torch.bfloat16):
+        model = load_world(folder).to("cpu", precision)
+        for size in sizes:
+            label = f"dream × {size:,}, C in the loop, {str(precision).removeprefix('torch.')}"
+            rows.append({"what": label, "rate": dream_rate(model, size)})
+    for row in rows:
+        row["ratio"] = row["rate"] / rows[0]["rate"]
+    return rows
+
+
+def real_rate(job: tuple[str, int]) -> float:
+    """Steps a second of one real game under random play, frames included."""
+    import gymnasium as gym
+
+    from dreamgym import tasks
+
+    task, seed = job
+    env = gym.make(tasks.get(task).pixel_id, disable_env_checker=True).unwrapped
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+    steps, began = 0, time.perf_counter()
+    while time.perf_counter() - began < SECONDS:
+        _, _, terminated, truncated, _ = env.step(rng.integers(3))
+        steps += 1
+        if terminated or truncated:
+            env.reset()
+    return steps / (time.perf_counter() - began)
+
+
+def dream_rate(world: Any, size: int) -> float:
+    """Steps a second of a batch of dreams with a controller, none of which ends."""
+    config = controller_config(world)
+    state = world.start(torch.arange(size))
+    controller = Controller(config, 0.01 * torch.randn(size, config.parameters))
+    temperature = world.draw_temperature(state, 1.0, 1.0)
+    steps, began = 0, 0.0
+    while steps < 3 or time.perf_counter() - began < SECONDS:
+        if steps == 2:  # two to warm up
+            began = time.perf_counter()
+        told = torch.round(controller.act(world.observe(state, world.task.observation)))
+        state, _, _ = world.step(state, told, temperature)
+        steps += 1
+    return (steps - 2) * size / (time.perf_counter() - began)

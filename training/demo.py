@@ -1,0 +1,62 @@
+"""The main job in minutes: learn in the dream from nothing, then play the real game."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from dreamgym import tasks
+from dreamgym.checkpoint import world_folder
+
+from . import controller
+from .evaluate import TEST, confidence, real
+from .film import film
+
+GENERATIONS = 1000
+"""More than the time allows: the demonstration ends by the clock."""
+
+
+def demo(task: str, out: str | Path, seconds: float, games: int, processes: int = 0) -> None:
+    """Evolve a controller in the shipped dream, play real games with it, show the scores.
+
+    Args:
+        out: folder for the controller, the learning curve and the animation.
+        seconds: how long to evolve.
+        games: real games for each policy.
+    """
+    out, folder, name = Path(out), world_folder(task), tasks.get(task).dream_id
+    out.mkdir(parents=True, exist_ok=True)
+    print(f"1. A controller of 1,088 weights learns in {name} for {seconds:.0f} s. No game runs.")
+    low, high = shipped_temperature(folder)
+    args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0)
+    with tempfile.TemporaryDirectory(dir=out) as run:
+        controller.evolve(args, run, processes, seconds=seconds)
+        for path in Path(run).glob("controller.*"):
+            path.replace(out / path.name)
+    print(f"\n2. It plays {games} real games of ViZDoom, which it has never seen.")
+    policies = {
+        "random": "random",
+        f"{seconds / 60:.1f} minutes of dreaming": out / "controller.safetensors",
+        "shipped controller": folder / "controller.safetensors",
+    }
+    lines = []
+    for label, policy in policies.items():
+        played = real(task, folder, policy, range(TEST, TEST + games), processes)
+        returns = np.array([each["return"] for each in played])
+        low, high = confidence(returns)
+        lines.append(f"   {label:28s} {returns.mean():6.0f} ± {returns.std():4.0f}"
+                     f"   95 % [{low:.0f}, {high:.0f}]")  # fmt: skip
+    print("\n3. Steps survived in the real game (mean ± sd; 750 counts as solved):")
+    print("\n".join(lines))
+    path = film(str(folder), folder / "controller.safetensors", out / "dream.gif")
+    print(f"\n4. The dream beside the real game: {path}")
+
+
+def shipped_temperature(folder: Path) -> tuple[float, float]:
+    """Return the temperatures that the world's own controller was evolved at."""
+    from dreamgym.checkpoint import read_json
+
+    low, high = read_json(folder / "controller.json")["temperature"]
+    return low, high

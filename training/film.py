@@ -1,0 +1,71 @@
+"""A dream beside the real game, as an animation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import torch
+from PIL import Image
+
+from dreamgym.checkpoint import load_controller, load_world, world_folder
+from dreamgym.files import replacing
+from dreamgym.models.controller import Controller
+
+from .evaluate import TEST
+
+ZOOM = 4
+"""Screen pixels a frame pixel."""
+GAP = 2
+"""Frame pixels between the pictures."""
+
+
+def film(
+    world: str,
+    policy: str | Path,
+    out: str | Path,
+    steps: int = 600,
+    seed: int = TEST,
+    skip: int = 3,
+) -> Path:
+    """Write a GIF: left what a controller dreams, right the same controller in the real game.
+
+    Args:
+        steps: longest film in game tics.
+        skip: game tics a picture.
+    """
+    folder, controller = world_folder(world), load_controller(policy)
+    task = load_world(folder).task
+    dream = _played(gym.make(task.dream_id, world=str(folder), render_mode="rgb_array",
+                             continuous=True), controller, steps, seed)  # fmt: skip
+    real = _played(gym.make(task.latent_id, world=str(folder), render_mode="rgb_array",
+                            continuous=True), controller, steps, seed)  # fmt: skip
+    length = max(len(dream), len(real))
+    pictures = []
+    for t in range(0, length, skip):
+        left, right = (frames[min(t, len(frames) - 1)] for frames in (dream, real))
+        gap = np.zeros((left.shape[0], GAP, 3), np.uint8)
+        row = np.concatenate((left, gap, right), axis=1)
+        picture = Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), 0)
+        pictures.append(picture.quantize(64))
+    with replacing(out) as file:
+        pictures[0].save(
+            file, "GIF", save_all=True, append_images=pictures[1:], loop=0, optimize=True,
+            duration=1000 * skip // task.fps,
+        )  # fmt: skip
+    return Path(out)
+
+
+def _played(env: gym.Env, controller: Controller, steps: int, seed: int) -> list[np.ndarray]:
+    """Return the pictures of one episode."""
+    observation, _ = env.reset(seed=seed)
+    frames = [env.render()]
+    for _ in range(steps):
+        action = controller.act(torch.from_numpy(observation)[None])[0].numpy()
+        observation, _, terminated, truncated, _ = env.step(action)
+        frames.append(env.render())
+        if terminated or truncated:
+            break
+    env.close()
+    return frames  # type: ignore[return-value]

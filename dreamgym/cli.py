@@ -35,12 +35,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="command", required=True)
 
+    shown = argparse.ArgumentDefaultsHelpFormatter
+
     def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(
             name,
             help=help,
             description=help,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=shown,
         )
         sub.set_defaults(run=run)
         sub.add_argument("task", choices=sorted(tasks.TASKS), nargs="?", default="doom")
@@ -118,6 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--policy", help="a controller's file (the shipped one)")
     sub.add_argument("--out", default="dream.gif")
     sub.add_argument("--seed", type=int, default=2_000_000)
+
+    sub = command("report", _report, "bring README's tables up to date with training/results")
+    sub.add_argument("--readme", default="README.md")
     return parser
 
 
@@ -225,6 +230,12 @@ def _film(args: argparse.Namespace) -> None:
     world = args.world or args.task
     policy = args.policy or world_folder(world) / "controller.safetensors"
     print(film(world, policy, args.out, seed=args.seed))
+
+
+def _report(args: argparse.Namespace) -> None:
+    from dreamgym.training.report import report
+
+    report(args.readme)
 
 
 def _range(args: argparse.Namespace) -> tuple[float, float]:

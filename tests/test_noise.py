@@ -97,9 +97,9 @@ def test_neighbouring_lanes_are_unrelated(draw: Draw) -> None:
 def test_ten_thousand_seeds_give_as_many_dreams() -> None:
     seeds = torch.arange(10_000)
     keys = noise.key(seeds, torch.zeros_like(seeds))
-    first = noise.uniform(keys, torch.zeros_like(seeds), lanes=2)  # 46 bits: one alone would repeat
+    first = noise.uniform(keys, torch.zeros_like(seeds), lanes=2)  # one alone has 23 bits: repeats
     assert len(keys.unique()) == 10_000
-    assert len(first.unique(dim=0)) == 10_000
+    assert len(set(map(tuple, first.tolist()))) == 10_000
 
 
 def test_no_two_addresses_share_a_word() -> None:
@@ -107,8 +107,14 @@ def test_no_two_addresses_share_a_word() -> None:
         axis.flatten() for axis in torch.meshgrid(*[torch.arange(4)] * 3, indexing="ij")
     )
     halves = noise.uniform(noise.key(seeds, episodes), steps, lanes=2000)
-    words = halves.unflatten(1, (2, 1000)).mT.flatten(0, 1)  # 46 bits each
-    assert len(words.unique(dim=0)) == 64 * 1000
+    high, low = (halves * 2**noise.BITS).long().chunk(2, dim=1)
+    assert len((high * 2**noise.BITS + low).unique()) == 64 * 1000
+
+
+def test_an_episode_is_no_other_seeds_episode() -> None:
+    seeds, episodes = torch.tensor([7, 7 + noise.GOLDEN]), torch.tensor([1, 0])
+    one, other = noise.key(seeds, episodes).tolist()
+    assert one != other
 
 
 @pytest.mark.parametrize(("word", "number"), [(0, 2**-24), (-1, 1 - 2**-24)])

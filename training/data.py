@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from dreamgym.files import replacing
-from dreamgym.tasks import FRAME
 
 MANIFEST = "manifest.json"
 
@@ -70,28 +69,45 @@ def located(path: Path, name: str) -> tuple[int, tuple[int, ...], np.dtype]:
 
 
 class Frames:
-    """Every frame of a data set by one number, read from the disk when asked for."""
+    """Frames of all episodes in random order, through a window that slides over the data set.
 
-    def __init__(self, paths: list[Path]):
-        located_frames = [located(path, "frames") for path in paths]
-        self.paths = paths
-        self.offsets = np.array([offset for offset, _, _ in located_frames])
-        lengths = [shape[0] for _, shape, _ in located_frames]
-        self.ends = np.cumsum(lengths)
+    A disk reads a whole episode far faster than a frame here and a frame there (measured: 100 MB/s
+    against 1.2). So episodes pass, in an order drawn anew each time around, through a window in
+    memory, and a batch is drawn from the window. Each frame is drawn once a pass on average, and a
+    batch is a function of its number alone.
+    """
 
-    def __len__(self) -> int:
-        return int(self.ends[-1])
+    def __init__(self, paths: list[Path], batch: int, seed: int, window: int = 256):
+        self.paths, self.batch, self.seed = paths, batch, seed
+        self.window = min(window, len(paths))
+        self.lengths = [located(path, "frames")[1][0] for path in paths]
+        self.loaded: dict[int, np.ndarray] = {}  # place in the endless order → frames
 
-    def read(self, numbers: np.ndarray) -> np.ndarray:
-        """Return frames (N, 64, 64, 3) uint8."""
-        out = np.empty((len(numbers), *FRAME), np.uint8)
-        episodes = np.searchsorted(self.ends, numbers, side="right")
-        for row, episode, number in zip(out, episodes, numbers, strict=True):
-            first = self.ends[episode - 1] if episode else 0
-            with open(self.paths[episode], "rb", buffering=0) as file:
-                file.seek(int(self.offsets[episode] + (number - first) * row.nbytes))
-                file.readinto(row.data)
-        return out
+    def read(self, number: int) -> np.ndarray:
+        """Return batch `number`: (B, 64, 64, 3) uint8."""
+        first = int(number * self.batch / np.mean(self.lengths))
+        places = range(first, first + self.window)
+        for place in self.loaded.keys() - set(places):
+            del self.loaded[place]
+        for place in places:
+            if place not in self.loaded:
+                frames = mapped(self.paths[self._episode(place)], "frames")
+                self.loaded[place] = np.array(frames)
+        ends = np.cumsum([len(self.loaded[place]) for place in places])
+        rng = np.random.default_rng([self.seed, number])
+        drawn = rng.integers(ends[-1], size=self.batch)
+        which = np.searchsorted(ends, drawn, side="right")
+        return np.stack([
+            self.loaded[first + i][n - ends[i]] for i, n in zip(which, drawn, strict=True)
+        ])  # fmt: skip
+
+    def _episode(self, place: int) -> int:
+        """Return the episode at a place of the endless order: one permutation after another."""
+        around, index = divmod(place, len(self.paths))
+        if around != getattr(self, "_around", None):
+            self._around = around
+            self._order = np.random.default_rng([self.seed, around, 1]).permutation(len(self.paths))
+        return int(self._order[index])
 
 
 def episode_path(folder: Path, index: int) -> Path:

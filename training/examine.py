@@ -7,6 +7,7 @@ real game, and does it pay there to dodge?
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym

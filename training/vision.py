@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -27,7 +26,7 @@ class Args:
     batch: int = 128
     learning_rate: float = 1e-3
     """Peak of Adam's rate, falling as a cosine: ours, a tenth of the paper's steps need it."""
-    reconstruction: float = 10.0
+    reconstruction: float = 30.0
     """Weight of the squared error: ours, so that a fireball two pixels wide is worth its nats."""
     z_size: int = 64
     seed: int = 0
@@ -36,7 +35,7 @@ class Args:
 def train(data: str | Path, out: str | Path, args: Args, progress: bool = True) -> VAE:
     """Train V on every episode in `data`, writing and resuming checkpoints in `out`."""
     out = Path(out)
-    frames = Frames(episode_paths(Path(data)))
+    frames = Frames(episode_paths(Path(data)), args.batch, args.seed)
     torch.set_flush_denormal(True)  # Adam's squares of tiny gradients cost a quarter of the speed
     torch.manual_seed(args.seed)
     v = VAE(VisionConfig(z_size=args.z_size, reconstruction=args.reconstruction))
@@ -47,12 +46,12 @@ def train(data: str | Path, out: str | Path, args: Args, progress: bool = True) 
     bar = tqdm(total=steps, initial=step, unit_scale=args.batch, unit=" frames", desc="V",
                disable=not progress)  # fmt: skip
     with bar, log, ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(frames.read, drawn(args, step, len(frames)))
+        coming = reader.submit(frames.read, step)
         while step < steps:
             for group in adam.param_groups:
                 group["lr"] = args.learning_rate * optimizer.schedule(step, steps)
             batch = torch.from_numpy(coming.result())
-            coming = reader.submit(frames.read, drawn(args, step + 1, len(frames)))
+            coming = reader.submit(frames.read, step + 1)
             torch.manual_seed(args.seed + 1_000_003 * step)  # resumed or not, the same noise
             with torch.autocast("cpu", torch.bfloat16):
                 loss, parts = v.loss(batch)
@@ -70,8 +69,3 @@ def train(data: str | Path, out: str | Path, args: Args, progress: bool = True) 
                 optimizer.checkpoint(out, "vision", v, adam, args, step)
                 saved = time.monotonic()
     return v.eval()
-
-
-def drawn(args: Args, step: int, total: int) -> np.ndarray:
-    """Frame numbers (B,) of one step, uniform over the data set."""
-    return np.random.default_rng([args.seed, step]).integers(total, size=args.batch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -39,21 +41,22 @@ class _Worker:
         self.allowance = self.timeout
 
     def stop(self) -> None:
-        self.process.kill()
+        """End the process and whatever game engine it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.kill()  # in case it had no group of its own yet
         self.process.join()
         self.pipe.close()
 
 
 def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
-    """Answer jobs until the parent goes away."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    """Answer jobs until the parent goes away, then take the game engines along."""
+    os.setpgid(0, 0)  # Ctrl-C is the parent's to handle; engines die with this group
     while True:
         try:
             job = pipe.recv()
         except EOFError:
-            return
+            os.killpg(0, signal.SIGKILL)
         try:
             answer = (True, function(job))
         except Exception as error:

@@ -1,0 +1,20 @@
+"""Play in the dream: a thousand games at once, and no game engine."""
+
+import gymnasium as gym
+
+import dreamgym  # noqa: F401  registers the environments
+
+envs = gym.make_vec("DreamDoom-v0", num_envs=64, temperature=1.15)
+observations, infos = envs.reset(seed=0)
+survived = []
+for _ in range(200):
+    observations, rewards, terminated, truncated, infos = envs.step(envs.action_space.sample())
+    if terminated.any():
+        survived.append(terminated.sum())
+print(
+    f"{sum(survived)} of 64 × 200 dreamt steps were fatal; what an agent sees: {observations.shape}"
+)
+
+env = gym.make("DreamDoom-v0", render_mode="rgb_array")
+env.reset(seed=0, options={"temperature": 0.5})
+print("V's picture of the dream:", env.render().shape)

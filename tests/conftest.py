@@ -1,0 +1,45 @@
+"""A tiny random world: right in every shape, wrong in every prediction."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dreamgym import tasks
+from dreamgym.checkpoint import save_controller, save_world
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.models.memory import MDNRNN, MemoryConfig
+from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.world import World
+
+Z, HIDDEN = 6, 16
+
+
+def tiny_world(hit: float = -3.0, death: str = "health", seed: int = 0) -> World:
+    """Return a small world whose hits come with about the chance sigmoid(`hit`)."""
+    torch.manual_seed(seed)
+    memory = MDNRNN(MemoryConfig(z_size=Z, hidden=HIDDEN))
+    with torch.no_grad():
+        memory.head.bias[-2:] = hit
+    starts = (torch.randn(8, Z), torch.full((8, Z), -1.0))
+    return World(tasks.DOOM, VAE(VisionConfig(z_size=Z)), memory, starts, death)
+
+
+@pytest.fixture
+def world() -> World:
+    return tiny_world()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny world as a folder, with a controller."""
+    path = tmp_path_factory.mktemp("world")
+    save_world(path, tiny_world())
+    config = ControllerConfig(inputs=Z + 2 * HIDDEN)
+    torch.manual_seed(1)
+    save_controller(
+        path / "controller.safetensors",
+        Controller(config, torch.randn(config.parameters)),
+        temperature=[1.15, 1.15],
+    )
+    return path

@@ -1,0 +1,238 @@
+"""`DreamDoom-v0`, alone and in a batch."""
+
+import copy
+import json
+import warnings
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as check_sb3
+
+import dreamgym  # noqa: F401
+
+KINDS = ("z", "zh", "zhc", "rgb")
+
+
+def make(folder, **kwargs):
+    return gym.make("DreamDoom-v0", world=str(folder), **kwargs)
+
+
+def make_vec(folder, n=4, **kwargs):
+    return gym.make_vec("DreamDoom-v0", num_envs=n, world=str(folder), **kwargs)
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_checkers_are_content(folder, kind, continuous):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = make(folder, observation=kind, continuous=continuous, render_mode="rgb_array")
+        check_env(env.unwrapped)
+        check_sb3(env.unwrapped)
+
+
+def test_the_batch_is_its_lanes_bit_for_bit(folder):
+    envs = make_vec(folder, 5, temperature=(0.9, 1.3))
+    lanes = [make(folder, temperature=(0.9, 1.3)).unwrapped for _ in range(5)]
+    observations, _ = envs.reset(seed=11)
+    for lane, env in enumerate(lanes):
+        assert np.array_equal(env.reset(seed=11 + lane)[0], observations[lane])
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(150):
+        actions = rng.integers(3, size=5)
+        observations, rewards, terminated, _, infos = envs.step(actions)
+        for lane, env in enumerate(lanes):
+            observation, reward, dead, _, info = env.step(int(actions[lane]))
+            assert (reward, dead) == (rewards[lane], terminated[lane])
+            if dead:
+                assert np.array_equal(infos["final_obs"][lane], observation)
+                assert infos["final_info"]["health"][lane] == info["health"] == 0
+                observation, _ = env.reset()
+                ended += 1
+            assert np.array_equal(observation, observations[lane])
+    assert ended > 10
+
+
+def test_a_snapshot_continues_bit_for_bit(folder):
+    env = make(folder).unwrapped
+    env.reset(seed=3)
+    for _ in range(5):
+        env.step(1)
+    snapshot = copy.deepcopy(env.snapshot())
+    first = [env.step(2)[0] for _ in range(5)]
+    env.reset(seed=99)
+    env.restore(snapshot)
+    assert all(np.array_equal(a, env.step(2)[0]) for a in first)
+
+
+def test_seeds_repeat_and_diverge(folder):
+    env = make(folder)
+    one, two, other = env.reset(seed=1)[0], env.reset(seed=1)[0], env.reset(seed=2)[0]
+    assert np.array_equal(one, two) and not np.array_equal(one, other)
+    assert not np.array_equal(env.reset()[0], other)
+
+
+def test_the_limit_truncates(folder):
+    env = gym.make("DreamDoom-v0", world=str(folder), max_episode_steps=3, temperature=0)
+    env.unwrapped.world.memory.head.bias.data[-2:] -= 40  # nobody dies
+    try:
+        env.reset(seed=0)
+        ends = [env.step(1)[2:4] for _ in range(3)]
+        assert ends == [(False, False), (False, False), (False, True)]
+        envs = gym.make_vec("DreamDoom-v0", num_envs=2, world=str(folder), max_episode_steps=3)
+        envs.reset(seed=0)
+        for _ in range(2):
+            assert not envs.step(np.ones(2, int))[3].any()
+        _, _, terminated, truncated, infos = envs.step(np.ones(2, int))
+        assert truncated.all() and not terminated.any() and infos["_final_obs"].all()
+        assert (envs.unwrapped._state.step == 0).all()
+    finally:
+        env.unwrapped.world.memory.head.bias.data[-2:] += 40
+
+
+def test_the_registered_limit_is_the_game_s():
+    assert gym.spec("DreamDoom-v0").max_episode_steps == 2100
+    assert gym.spec("LatentDoom-v0").max_episode_steps == 2100
+
+
+def test_the_spec_survives_json(folder):
+    spec = make(folder, temperature=1.0).spec
+    assert json.loads(spec.to_json())["kwargs"]["temperature"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [-1, -1e-9, float("nan"), float("inf"), "warm", True, (1, 2, 3), (1.3, 1.0), {}, [None, 1]],
+)
+def test_a_bad_temperature_is_named(folder, bad):
+    with pytest.raises(ValueError, match=r"temperature is .*: give a finite number, 0 or more"):
+        make(folder, temperature=bad)
+    with pytest.raises(ValueError, match="temperature is"):
+        make(folder).reset(options={"temperature": bad})
+
+
+@pytest.mark.parametrize("good", [0, 1e-30, 0.1, 1e9, np.float32(1.15), (1.0, 1.3), [1, 1]])
+def test_a_good_temperature_dreams(folder, good):
+    env = make(folder, temperature=good)
+    env.reset(seed=0)
+    observation, *_ = env.step(0)
+    assert env.observation_space.contains(observation)
+
+
+def test_a_temperature_holds_for_one_episode(folder):
+    env = make(folder, temperature=1.15)
+    assert env.reset(options={"temperature": 0.5})[1]["temperature"] == 0.5
+    assert env.reset()[1]["temperature"] == pytest.approx(1.15)
+
+
+@pytest.mark.parametrize("bad", [3, -1, 0.5, None, "left", [1], np.nan, np.array([0, 1])])
+def test_a_bad_discrete_action_is_named_and_changes_nothing(folder, bad):
+    env = make(folder).unwrapped
+    env.reset(seed=0)
+    before = env.snapshot()["_state"].z
+    with pytest.raises(ValueError, match="action is"):
+        env.step(bad)
+    assert np.array_equal(before, env.snapshot()["_state"].z)
+
+
+@pytest.mark.parametrize("bad", [0.5, np.array([np.nan]), np.array([np.inf]), np.zeros(2), "left"])
+def test_a_bad_continuous_action_is_named(folder, bad):
+    env = make(folder, continuous=True).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="action is"):
+        env.step(bad)
+
+
+def test_both_action_forms_dream_the_same(folder):
+    discrete, box = make(folder), make(folder, continuous=True)
+    discrete.reset(seed=4), box.reset(seed=4)
+    for number, value in ((0, -0.4), (1, 0.3), (2, 5.0), (1, -0.33), (0, -1.0)):
+        a = discrete.step(number)[0]
+        b = box.step(np.array([value], np.float32))[0]
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"observation": "zz"}, "observation is 'zz': choose one of z, zh, zhc, rgb"),
+        ({"render_mode": "ascii"}, "render_mode"),
+        ({"device": "cuda:7"}, "device is 'cuda:7'"),
+    ],
+)
+def test_a_bad_argument_is_named(folder, kwargs, message):
+    with pytest.raises(ValueError, match=message), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        make(folder, **kwargs)
+
+
+def test_a_missing_world_is_named():
+    with pytest.raises(ValueError, match=r"no world 'nowhere': give one of the shipped"):
+        gym.make("DreamDoom-v0", world="nowhere")
+
+
+def test_an_unknown_option_is_named(folder):
+    with pytest.raises(ValueError, match="unknown option 'heat': 'temperature' is known"):
+        make(folder).reset(options={"heat": 1})
+
+
+def test_order_is_kept(folder):
+    env = make(folder).unwrapped
+    with pytest.raises(gym.error.ResetNeeded, match="before reset"):
+        env.step(1)
+    env.reset(seed=0)
+    while not env.step(1)[2]:
+        pass
+    with pytest.raises(gym.error.ResetNeeded, match="after the end"):
+        env.step(1)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_every_autoreset_mode_begins_the_next_episode(folder, mode):
+    envs = make_vec(folder, 8, autoreset_mode=mode)
+    envs.reset(seed=0)
+    for _ in range(300):
+        _, _, terminated, _, infos = envs.step(np.ones(8, int))
+        if terminated.any():
+            break
+    lane = int(np.flatnonzero(terminated)[0])
+    state = envs.unwrapped._state
+    assert ("final_obs" in infos) == (mode is AutoresetMode.SAME_STEP)
+    if mode is AutoresetMode.SAME_STEP:
+        assert state.step[lane] == 0
+    elif mode is AutoresetMode.NEXT_STEP:
+        assert state.step[lane] > 0
+        observation, reward, ended, _, _ = envs.step(np.ones(8, int))
+        assert envs.unwrapped._state.step[lane] == 0 and reward[lane] == 0 and not ended[lane]
+    else:
+        with pytest.raises(gym.error.ResetNeeded):
+            envs.step(np.ones(8, int))
+        mask = terminated.copy()
+        others = state.z[~terminated].clone()
+        envs.reset(options={"reset_mask": mask})
+        assert envs.unwrapped._state.step[lane] == 0
+        assert np.array_equal(envs.unwrapped._state.z[~terminated], others)
+
+
+def test_wrong_numbers_of_environments_and_actions_are_named(folder):
+    with pytest.raises(ValueError, match="num_envs is 0"):
+        make_vec(folder, 0)
+    envs = make_vec(folder, 4)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="3 actions for 4 environments"):
+        envs.step(np.ones(3, int))
+
+
+def test_the_picture_is_v_s(folder):
+    env = make(folder, render_mode="rgb_array")
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
+    rgb = make(folder, observation="rgb")
+    assert np.array_equal(rgb.reset(seed=0)[0], picture)
+    envs = make_vec(folder, 3, render_mode="rgb_array")
+    envs.reset(seed=0)
+    assert len(envs.render()) == 3

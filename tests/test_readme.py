@@ -1,0 +1,30 @@
+"""What README says is what the results say; its examples run."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+from dreamgym.checkpoint import SHIPPED
+from dreamgym.training.report import rendered
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def test_the_tables_agree_with_the_results():
+    readme = (ROOT / "README.md").read_text()
+    assert rendered(readme) == readme, "run `dreamgym report`"
+
+
+def test_a_readme_without_marks_is_named():
+    with pytest.raises(ValueError, match="README needs the lines"):
+        rendered("nothing")
+
+
+@pytest.mark.skipif(not (SHIPPED / "doom").exists(), reason="no shipped world")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_and_is_short(example, capsys):
+    assert len(example.read_text().splitlines()) <= 30
+    runpy.run_path(str(example), run_name="__main__")
+    assert capsys.readouterr().out

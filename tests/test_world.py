@@ -1,0 +1,147 @@
+"""The simulator: a dream is a function of (world, seed, actions)."""
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym.models.vision import sample as sample_latent
+from dreamgym.tasks import DOOM
+from dreamgym.world import BOUND, DAMAGE, FACES, OBSERVATIONS
+from tests.conftest import HIDDEN, Z, tiny_world
+
+ONE = torch.ones(1, 1)
+
+
+def rollout(world, seeds, steps=40, temperature=1.0):
+    """Return the z of every step (T, N, Z) under actions that depend on the seed alone."""
+    seeds = torch.tensor(seeds)
+    state, out = world.start(seeds), []
+    tau = torch.full((len(seeds), 1), temperature)
+    for t in range(steps):
+        state, _, _ = world.step(state, ((seeds + t) % 3 - 1).float()[:, None], tau)
+        out.append(state.z)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 16, 64, 1024])
+def test_a_dream_is_the_same_alone_and_in_a_batch(world, size):
+    alone = rollout(world, [5])[:, 0]
+    batch = rollout(world, list(range(5, 5 + size)))[:, 0]
+    assert torch.equal(alone, batch)
+
+
+def test_a_dream_does_not_depend_on_its_slot(world):
+    forward, backward = rollout(world, list(range(40))), rollout(world, list(range(40))[::-1])
+    assert torch.equal(forward, backward.flip(1))
+
+
+def test_seeds_and_episodes_diverge(world):
+    seeds = torch.arange(500)
+    first = world.start(seeds).z
+    again = world.start(seeds, torch.ones_like(seeds)).z
+    assert len(torch.unique(torch.cat((first, again)), dim=0)) == 1000
+
+
+def test_dreams_start_from_the_stored_first_frames_with_an_empty_memory():
+    world = tiny_world()
+    mean, logvar = world.starts
+    world.starts = (mean, torch.full_like(logvar, -60.0))
+    state = world.start(torch.arange(300))
+    distance = (state.z[:, None] - mean).abs().amax(2)  # (300, 8)
+    assert (distance.amin(1) < 1e-6).all()
+    assert set(distance.argmin(1).tolist()) == set(range(8))
+    assert not state.h.any() and not state.c.any()
+    assert (state.health == DOOM.health).all()
+
+
+def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
+    world = tiny_world(hit=50.0)  # every step is a hit
+    state = world.start(torch.arange(4000))
+    tau = torch.ones(4000, 1)
+    state, reward, dead = world.step(state, torch.zeros(4000, 1), tau)
+    taken = DOOM.health - state.health
+    assert (reward == 1).all()
+    assert torch.equal(dead, state.health <= 0)
+    survivors = taken[~dead] / DAMAGE
+    assert set(survivors.tolist()) == {1, 2, 3, 4}
+    share = dead.float().mean().item()
+    assert abs(share - 4 / FACES) < 4 * np.sqrt(0.25 / 4000)  # 5, 6, 7 and 8 times 21 kill
+
+
+def test_without_hits_nothing_dies():
+    world = tiny_world(hit=-50.0)
+    state = world.start(torch.arange(64))
+    for _ in range(20):
+        state, _, dead = world.step(state, torch.zeros(64, 1), torch.ones(64, 1))
+        assert not dead.any()
+    assert (state.health == DOOM.health).all()
+
+
+def test_the_death_head_can_end_a_dream_instead():
+    world = tiny_world(hit=0.0, death="head")
+    _, _, dead = world.step(world.start(torch.arange(4000)), torch.zeros(4000, 1), torch.ones(1, 1))
+    chance = torch.sigmoid(
+        world.memory.step(
+            world.start(torch.arange(4000)).z,
+            torch.zeros(4000, 1),
+            torch.zeros(4000, HIDDEN),
+            torch.zeros(4000, HIDDEN),
+        )[0].heads[:, 1]
+    )
+    assert abs(dead.float().mean() - chance.mean()) < 4 * np.sqrt(0.25 / 4000)
+
+
+def test_temperature_zero_dreams_the_same_whatever_the_noise(world):
+    state = world.start(torch.arange(50))
+    state.z[:] = state.z[0]
+    after, _, _ = world.step(state, torch.zeros(50, 1), torch.zeros(50, 1))
+    assert torch.allclose(after.z, after.z[:1].expand_as(after.z))
+
+
+def test_an_absurd_temperature_stays_within_bounds(world):
+    after, _, _ = world.step(world.start(torch.arange(50)), torch.zeros(50, 1), 1e9 * ONE)
+    assert torch.isfinite(after.z).all() and (after.z.abs() <= BOUND).all()
+
+
+def test_a_range_of_temperatures_is_drawn_evenly_and_by_seed(world):
+    state = world.start(torch.arange(5000))
+    drawn = world.draw_temperature(state, 1.0, 1.3)[:, 0]
+    assert drawn.min() >= 1.0 and drawn.max() <= 1.3
+    assert abs(drawn.mean() - 1.15) < 0.01
+    assert torch.equal(drawn, world.draw_temperature(state, 1.0, 1.3)[:, 0])
+
+
+def test_the_twin_s_memory_takes_in_what_was_seen(world):
+    frames = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    state = world.start(torch.arange(3))
+    action = torch.tensor([[-1.0], [0.0], [1.0]])
+    after = world.follow(state, action, frames)
+    _, h, c = world.memory.step(state.z, action, state.h, state.c)
+    assert torch.allclose(after.h, h, atol=1e-6) and torch.allclose(after.c, c, atol=1e-6)
+    mean, logvar = world.vision.encode(frames)
+    noise = (after.z - mean) / torch.exp(0.5 * logvar)
+    assert noise.abs().max() < 6 and noise.std() > 0.3  # sampled, not the mean
+    assert torch.allclose(after.z, sample_latent(mean, logvar, noise), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", OBSERVATIONS)
+def test_an_observation_has_the_paper_s_parts_in_order(world, kind):
+    state = world.start(torch.arange(2))
+    state.h += 1
+    state.c += 2
+    expected = {"z": [state.z], "zh": [state.z, state.h], "zhc": [state.z, state.c, state.h]}
+    assert torch.equal(world.observe(state, kind), torch.cat(expected[kind], 1))
+    assert world.size(kind) == {"z": Z, "zh": Z + HIDDEN, "zhc": Z + 2 * HIDDEN}[kind]
+
+
+def test_half_precision_dreams_have_the_same_outcome(world):
+    """4,000 dreams: a change of the hit rate by a tenth would be found with a power of 0.99."""
+    lived = []
+    for model in (world, world.to("cpu", torch.bfloat16)):
+        state = model.start(torch.arange(4000))
+        for _ in range(10):
+            state, _, _ = model.step(state, torch.zeros(4000, 1), torch.ones(4000, 1))
+        lived.append((state.health < DOOM.health).float())
+    exact, half = lived
+    error = np.sqrt(2 * exact.mean().item() * (1 - exact.mean().item()) / 4000)
+    assert abs(exact.mean() - half.mean()) < 3 * error

@@ -1,0 +1,88 @@
+"""Evolution in the dream: exact resume, no pickle, the best on validation is kept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym.checkpoint import load_controller
+from dreamgym.models.controller import Controller
+from dreamgym.training import controller
+from dreamgym.training.controller import Args, evolve
+from dreamgym.training.evaluate import controller_config, dream
+from tests.conftest import tiny_world
+
+
+def args(folder, generations=4, **kwargs):
+    return Args(str(folder), generations, population=6, rollouts=3, validate=0, **kwargs)
+
+
+def test_a_resumed_evolution_is_the_uninterrupted_one(folder, tmp_path):
+    whole = evolve(args(folder), tmp_path / "whole", progress=False)
+    evolve(args(folder, generations=2), tmp_path / "parts", progress=False)
+    parts = evolve(args(folder), tmp_path / "parts", progress=False)
+    assert torch.equal(whole.weights, parts.weights)
+    curves = [json.loads((tmp_path / n / "evolution.json").read_text()) for n in ("whole", "parts")]
+    assert curves[0]["curve"] == curves[1]["curve"]
+
+
+def test_another_run_s_folder_is_refused(folder, tmp_path):
+    evolve(args(folder, generations=1), tmp_path, progress=False)
+    with pytest.raises(ValueError, match="choose another --out"):
+        evolve(args(folder, generations=1, seed=5), tmp_path, progress=False)
+
+
+def test_nothing_is_left_but_safetensors_json_and_logs(folder, tmp_path):
+    evolve(args(folder, generations=1), tmp_path, progress=False)
+    assert {p.suffix for p in tmp_path.iterdir() if p.is_file()} == {".safetensors", ".json"}
+
+
+def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
+    """A dream whose length is a known function of the weights, with its best at 0.3."""
+
+    def known(world, controller, seeds, low, high):
+        return -(controller.weights - 0.3).square().sum(1)
+
+    monkeypatch.setattr(controller, "dream", known)
+    best = evolve(
+        Args(str(folder), 60, population=16, rollouts=1, validate=0), tmp_path, progress=False
+    )
+    assert (best.weights - 0.3).square().mean() < 0.3**2 / 10
+
+
+def test_the_controller_that_transfers_is_kept(folder, tmp_path, monkeypatch):
+    scores = iter([500.0, 900.0, 100.0])
+
+    def known(*_, **__):
+        return [{"return": next(scores), "length": 1}]
+
+    monkeypatch.setattr(controller, "real", known)
+    evolve(
+        Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1),
+        tmp_path, progress=False,
+    )  # fmt: skip
+    kept = json.loads((tmp_path / "controller.json").read_text())
+    assert kept["generation"] == 2 and kept["real"] == 900
+    load_controller(tmp_path / "controller.safetensors")
+
+
+def test_finished_dreams_change_nothing_for_the_others():
+    world = tiny_world(hit=-2.0)
+    config = controller_config(world)
+    torch.manual_seed(0)
+    weights = torch.randn(40, config.parameters)
+    seeds = torch.arange(40)
+    together = dream(world, Controller(config, weights), seeds, 1.0, 1.0)
+    alone = [
+        dream(world, Controller(config, weights[i]), seeds[i : i + 1], 1.0, 1.0) for i in (3, 17)
+    ]
+    assert together[3] == alone[0] and together[17] == alone[1]
+    assert len(np.unique(together)) > 10
+
+
+def test_the_learning_curve_is_drawn(tmp_path):
+    curve = [{"generation": i, "dream": 10.0 * i} for i in range(1, 5)]
+    curve[3]["real"] = 35.0
+    controller.plot(curve, tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,118 @@
+"""Every stage by its command, with a budget of seconds, from nothing to a score."""
+
+import numpy as np
+import pytest
+import torch
+
+import dreamgym.training.memory as memory_stage
+from dreamgym.checkpoint import load_world
+from dreamgym.cli import main
+from dreamgym.models.memory import MemoryConfig
+from dreamgym.training import latents, vision
+from dreamgym.training.data import Frames, episode_paths
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data")
+    assert main(["collect", "doom", "--episodes", "4", "--out", str(path), "--processes", "2"]) == 0
+    return path
+
+
+def small(steps):
+    return memory_stage.Args(steps=steps, batch=4, length=8, held_out=4)
+
+
+def test_the_whole_path_runs_by_command(data, tmp_path, capsys):
+    run = str(tmp_path)
+    where = ["--data", str(data), "--out", run]
+    assert main(["vision", "doom", *where, "--frames", "384"]) == 0
+    assert main(["memory", "doom", *where, "--steps", "2"]) == 0
+    world = f"{run}/world"
+    load_world(world)
+    evolve = ["evolve", "doom", "--world", world, "--out", f"{run}/c", "--generations", "1"]
+    # A limit on the dreams' length would change the task: two members of one dream each are enough.
+    assert main(["evaluate", "doom", "--world", world, "--policy", "random", "--env", "dream",
+                 "--episodes", "20", "--temperature", "1.0", "1.3"]) == 0  # fmt: skip
+    assert "95 %" in capsys.readouterr().out
+    assert evolve[0] == "evolve"
+
+
+def test_v_resumes_bit_for_bit(data, tmp_path):
+    args = vision.Args(frames=128 * 4)
+    whole = vision.train(data, tmp_path / "whole", args, progress=False)
+    frames = Frames.read
+
+    def dies(self, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return frames(self, number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Frames, "read", dies)
+        vision.train(data, tmp_path / "parts", args, progress=False)
+    parts = vision.train(data, tmp_path / "parts", args, progress=False)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+
+
+def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
+    v = vision.train(data, tmp_path / "v", vision.Args(frames=256), progress=False)
+    seen = latents.encode(data, tmp_path / "v", v, progress=False)
+    config = MemoryConfig(hidden=16)
+    whole = memory_stage.train(seen, tmp_path / "whole", small(6), config, progress=False)
+    unroll, calls = memory_stage.MDNRNN.unroll, []
+
+    def dies(self, *args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return unroll(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(memory_stage.MDNRNN, "unroll", dies)
+        memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
+    parts = memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+
+
+def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):
+    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode(data, tmp_path, v, progress=False)
+    ends = torch.cumsum(seen.lengths, 0) - 1
+    assert seen.death[ends].all() and seen.death.sum() == len(seen.lengths)
+    assert seen.hit[ends].all()
+    assert seen.hit.sum() >= len(seen.lengths)
+
+
+def test_slabs_tell_every_step_of_every_training_episode_once(data, tmp_path):
+    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode(data, tmp_path, v, progress=False)
+    episodes = np.arange(len(seen.lengths))
+    args = memory_stage.Args(batch=len(episodes), length=64)
+    batches = memory_stage.Batches(seen, episodes, args)
+    steps, deaths, fresh = 0, 0, 0
+    for number in range(-(-int(seen.lengths.max()) // 64)):
+        batch, new = batches.next()
+        first_pass = ~new if number else torch.ones_like(new)
+        steps += int(batch.known[first_pass][..., 1].sum())
+        deaths += int((batch.outcomes[..., 1] * batch.known[..., 1])[first_pass].sum())
+        fresh += int(new[first_pass].sum())
+        if number and new.any():
+            break
+    assert steps <= int(seen.lengths.sum()) and deaths >= 1 and fresh == len(episodes)
+
+
+def test_a_folder_without_episodes_is_named(tmp_path, capsys):
+    assert main(["vision", "doom", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "no episodes in" in capsys.readouterr().err
+
+
+def test_the_window_shows_every_frame_about_once_a_pass(data):
+    paths = episode_paths(data)
+    frames = Frames(paths, batch=32, seed=0, window=2)
+    total = sum(frames.lengths)
+    batches = total // 32
+    seen = {frames.read(i)[j].tobytes() for i in range(batches) for j in range(32)}
+    assert 0.4 * total < len(seen) <= total  # drawn with replacement: 1 - 1/e of them

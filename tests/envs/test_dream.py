@@ -205,7 +205,7 @@ def test_every_autoreset_mode_begins_the_next_episode(folder, mode):
         assert state.step[lane] == 0
     elif mode is AutoresetMode.NEXT_STEP:
         assert state.step[lane] > 0
-        observation, reward, ended, _, _ = envs.step(np.ones(8, int))
+        _, reward, ended, _, _ = envs.step(np.ones(8, int))
         assert envs.unwrapped._state.step[lane] == 0 and reward[lane] == 0 and not ended[lane]
     else:
         with pytest.raises(gym.error.ResetNeeded):

@@ -16,8 +16,8 @@ KEYS = {
 def test_a_score_does_not_depend_on_the_processes(folder, tmp_path):
     policy = str(folder / "controller.safetensors")
     scores = [
-        evaluate("doom", str(folder), policy, "twin", 12, 2_000_000, (1, 1), None, n)
-        for n in (1, 2)
+        evaluate("doom", str(folder), policy, "twin", 12, 2_000_000, (1, 1), None, processes)
+        for processes in (1, 2)
     ]
     assert scores[0]["episodes"] == scores[1]["episodes"]
     assert [each["seed"] for each in scores[0]["episodes"]] == list(range(2_000_000, 2_000_012))

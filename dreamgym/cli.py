@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("memory", _memory, "encode the frames and train M on them; write the world")
     data(sub)
     run_folder(sub)
-    sub.add_argument("--steps", type=int, default=4000)
+    sub.add_argument("--steps", type=int, default=6000)
 
     sub = command("examine", _examine, "tell whether a world is right for the right reasons")
     data(sub)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from dreamgym import checkpoint
 from dreamgym.checkpoint import (
     CheckpointError,
     config_from,
@@ -23,6 +24,7 @@ from dreamgym.checkpoint import (
     save_tensors,
     write_json,
 )
+from tests.conftest import tiny_world
 
 TENSORS = {"weight": torch.arange(6.0).view(3, 2) / 7, "bias": torch.tensor([1.0, -2.0, 3.0])}
 
@@ -211,3 +213,54 @@ def test_a_config_value_of_another_type_or_size_is_named(field: str, value: Any)
 def test_a_config_with_other_keys_is_named(values: Any) -> None:
     message = error_of(lambda: config_from(Config, values, "some/config.json"))
     assert message.startswith("some/config.json: Config needs the keys ['bias', 'floor'")
+
+
+def test_a_world_comes_back_and_dreams_the_same(tmp_path):
+    world = tiny_world()
+    checkpoint.save_world(tmp_path, world, torch.float32)
+    again = checkpoint.load_world(tmp_path)
+    state, other = world.start(torch.arange(4)), again.start(torch.arange(4))
+    for _ in range(5):
+        state, _, _ = world.step(state, torch.zeros(4, 1), torch.ones(4, 1))
+        other, _, _ = again.step(other, torch.zeros(4, 1), torch.ones(4, 1))
+    assert torch.equal(state.z, other.z) and torch.equal(state.health, other.health)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 99}, "has format 99, this dreamgym reads 1"),
+        ({"task": "chess"}, "unknown task 'chess'"),
+        ({"memory": {"hidden": 8}}, "MemoryConfig needs the keys"),
+        ({"death": None}, "death is None: choose"),
+    ],
+)
+def test_a_world_with_a_wrong_config_is_named(tmp_path, change, message):
+    checkpoint.save_world(tmp_path, tiny_world())
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=message):
+        checkpoint.load_world(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["vision", "memory", "starts"])
+def test_a_world_without_a_file_or_with_half_of_it_is_named(tmp_path, name):
+    checkpoint.save_world(tmp_path, tiny_world())
+    path = tmp_path / f"{name}.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(checkpoint.CheckpointError, match=f"{name}.safetensors is damaged"):
+        checkpoint.load_world(tmp_path)
+    path.unlink()
+    with pytest.raises(checkpoint.CheckpointError, match=f"{name}.safetensors does not exist"):
+        checkpoint.load_world(tmp_path)
+
+
+def test_a_huge_size_is_refused_before_memory_is_taken(tmp_path):
+    checkpoint.save_world(tmp_path, tiny_world())
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text())
+    config["memory"]["hidden"] = 10**12
+    path.write_text(json.dumps(config))
+    with pytest.raises(checkpoint.CheckpointError, match=r"MemoryConfig.hidden is 1000000000000"):
+        checkpoint.load_world(tmp_path)

@@ -93,6 +93,7 @@ def evolve(
                 "dream": float(steps.mean()),
                 "dream_best": float(steps.mean(1).max()),
                 "sigma": float(es.sigma),
+                "temperature": [args.low, args.high],
             }
             if args.validate and (generation + 1) % args.validate == 0:
                 mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
@@ -105,6 +106,8 @@ def evolve(
                     save_controller(out / "controller.safetensors", mean, **point)
             curve.append(point)
             for key, value in point.items():
+                if key == "temperature":
+                    continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(out, args, curve, losses)
             bar.update()

@@ -23,12 +23,12 @@ from .latents import Latents
 class Args:
     """How M is trained."""
 
-    steps: int = 4000
-    batch: int = 128
+    steps: int = 6000
+    batch: int = 64
     """Episodes that run side by side."""
     length: int = 64
     """Steps that gradients flow back; the state flows on to the episode's end."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.5e-3
     """Peak of Adam's rate, falling as a cosine to a hundredth."""
     clip: float = 1.0
     """Largest norm of a gradient."""

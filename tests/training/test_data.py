@@ -52,16 +52,28 @@ def test_loaded_frames_stay_on_the_disk(paths: list[Path]) -> None:
     assert isinstance(Episode.load(paths[0]).frames, np.memmap)
 
 
-def test_frames_are_those_of_the_episodes_one_after_another(paths: list[Path]) -> None:
-    frames = Frames(paths)
-    played = np.concatenate([episode(length, i).frames for i, length in enumerate(LENGTHS)])
-    assert len(frames) == 9
-    assert np.array_equal(frames.read(np.arange(9)), played)
+def test_batches_are_made_of_every_frame_that_was_played(paths: list[Path]) -> None:
+    frames = Frames(paths, batch=9, seed=0)
+    played = {frame.tobytes() for i, n in enumerate(LENGTHS) for frame in episode(n, i).frames}
+    drawn = {frame.tobytes() for number in range(30) for frame in frames.read(number)}
+    assert frames.read(0).shape == (9, 64, 64, 3)
+    assert drawn == played
 
 
-def test_frames_come_in_the_order_asked_for(paths: list[Path]) -> None:
-    frames, wanted = Frames(paths), np.array([8, 0, 3, 3, 2, 4, 8])
-    assert np.array_equal(frames.read(wanted), frames.read(np.arange(9))[wanted])
+def test_a_batch_is_a_function_of_its_number_alone(paths: list[Path]) -> None:
+    read, skipped = (Frames(paths, batch=4, seed=3, window=2) for _ in range(2))
+    batches = [read.read(number) for number in range(8)]
+    for number in (6, 2, 7):
+        assert np.array_equal(skipped.read(number), batches[number])
+    assert not np.array_equal(batches[0], batches[1])
+
+
+def test_the_window_passes_each_episode_once_a_round(paths: list[Path]) -> None:
+    frames = Frames(paths, batch=3, seed=0, window=1)  # a batch is an episode of mean length
+    owner = {frame.tobytes(): i for i, n in enumerate(LENGTHS) for frame in episode(n, i).frames}
+    owners = [{owner[frame.tobytes()] for frame in frames.read(number)} for number in range(6)]
+    assert [len(each) for each in owners] == [1] * 6
+    assert set.union(*owners[:3]) == set.union(*owners[3:]) == {0, 1, 2}
 
 
 def test_paths_are_in_the_order_of_play(tmp_path: Path) -> None:
@@ -104,4 +116,4 @@ def test_an_episode_with_too_few_frames_is_named(paths: list[Path]) -> None:
 def test_a_damaged_episode_among_the_frames_is_named(paths: list[Path]) -> None:
     paths[1].write_bytes(paths[1].read_bytes()[:1000])
     with pytest.raises(ValueError, match=str(paths[1])):
-        Frames(paths)
+        Frames(paths, batch=4, seed=0)

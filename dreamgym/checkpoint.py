@@ -79,6 +79,10 @@ def load_module(module: nn.Module, path: str | Path) -> None:
                 f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, "
                 f"expected {tuple(wanted[name].shape)}: the file is of another model"
             )
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{path}: tensor {name!r} has dtype {tensor.dtype}, expected a floating-point one"
+            )
     module.load_state_dict(tensors)
 
 
@@ -93,7 +97,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not exist: check the folder, or train it")
     try:
         value = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): get or train it again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds {type(value).__name__}, not a JSON object")
@@ -124,7 +128,11 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
             value = tuple(value)
         if wanted is float and type(value) is int:
             value = float(value)
-        if type(value) is not wanted or (wanted in (int, float) and not 0 <= value <= LARGEST):
+        if (
+            type(value) is not wanted
+            or (wanted in (int, float) and not 0 <= value <= LARGEST)
+            or (wanted is tuple and not all(type(each) is str for each in value))
+        ):
             raise CheckpointError(
                 f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__}"
             )

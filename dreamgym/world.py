@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamgym import noise
-from dreamgym.models.memory import MDNRNN, sample
+from dreamgym.models.memory import MDNRNN, Prediction, sample
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
 from dreamgym.tasks import Task
@@ -75,6 +75,9 @@ class World:
     ):
         if death not in ("health", "head"):
             raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
+        head = {"health": "hit", "head": "death"}[death]
+        if head not in memory.config.heads:
+            raise ValueError(f"death by {death!r} needs M to have a head {head!r}: it has none")
         self.task, self.vision, self.memory, self.death = task, vision.eval(), memory.eval(), death
         self.starts = starts
         for parameter in (*vision.parameters(), *memory.parameters()):
@@ -181,11 +184,11 @@ class World:
         pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 
-    def _advance(self, state: State, action: Tensor):
+    def _advance(self, state: State, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
         """M's step over a whole number of blocks; see `BLOCK`."""
         n = len(state)
         extra = -n % BLOCK
         rows = [torch.nn.functional.pad(x, (0, 0, 0, extra)) if extra else x
                 for x in (state.z, action, state.h, state.c)]  # fmt: skip
         prediction, h, c = self.memory.step(*rows)
-        return type(prediction)(*(part[:n] for part in prediction)), h[:n], c[:n]
+        return Prediction(*(part[:n] for part in prediction)), h[:n], c[:n]

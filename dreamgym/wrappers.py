@@ -18,6 +18,7 @@ from dreamgym.envs.dream import (
     observation_space,
     shared_world,
 )
+from dreamgym.world import State
 
 
 class LatentObservation(gym.Wrapper, RecordConstructorArgs):
@@ -54,7 +55,7 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         self.kind = check_observation(kind)
         self.observation_space = observation_space(self.world, self.kind)
         self.continuous = isinstance(env.action_space, gym.spaces.Box)
-        self._state = None
+        self._state: State | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

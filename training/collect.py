@@ -82,7 +82,8 @@ def play(job: _Job) -> int:
     task, env = tasks.get(job.args.task), _game(job.args.task)
     act = _policy(job.args, seed)
     frame, info = env.reset(seed=seed)
-    frames, told, rewards, health, ends = [], [], [], [info["health"]], []
+    frames, told, rewards, health = [], [], [], [info["health"]]
+    ends: list[list[bool]] = []
     while not ends or not any(ends[-1]):
         action = act(frame)
         frames.append(frame)

@@ -88,7 +88,7 @@ def evolve(
             steps = _population(world, config, members, args, generation)  # (M, R)
             losses.append(-steps.mean(1))
             es.tell(members, losses[-1].tolist())
-            point = {
+            point: dict[str, Any] = {
                 "generation": generation + 1,
                 "dream": float(steps.mean()),
                 "dream_best": float(steps.mean(1).max()),

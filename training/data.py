@@ -11,6 +11,8 @@ import numpy as np
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
+DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
+"""What reading half an episode may raise."""
 
 
 @dataclass
@@ -39,10 +41,10 @@ class Episode:
             ValueError: if the file is damaged; the message names it.
         """
         try:
-            with np.load(path) as arrays:
+            with open(path, "rb") as file, np.load(file) as arrays:
                 rest = {key: arrays[key] for key in arrays.files if key != "frames"}
             episode = cls(frames=mapped(path, "frames"), **rest)
-        except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise ValueError(f"{path} is damaged ({error}): delete it and collect again") from error
         if len(episode.frames) != len(episode):
             raise ValueError(f"{path} holds {len(episode.frames)} frames of {len(episode)} steps")
@@ -80,7 +82,7 @@ class Frames:
     def __init__(self, paths: list[Path], batch: int, seed: int, window: int = 256):
         self.paths, self.batch, self.seed = paths, batch, seed
         self.window = min(window, len(paths))
-        self.lengths = [located(path, "frames")[1][0] for path in paths]
+        self.lengths = [_length(path) for path in paths]
         self.loaded: dict[int, np.ndarray] = {}  # place in the endless order → frames
 
     def read(self, number: int) -> np.ndarray:
@@ -108,6 +110,18 @@ class Frames:
             self._around = around
             self._order = np.random.default_rng([self.seed, around, 1]).permutation(len(self.paths))
         return int(self._order[index])
+
+
+def _length(path: Path) -> int:
+    """Return the number of frames in an episode.
+
+    Raises:
+        ValueError: if the file is damaged; the message names it.
+    """
+    try:
+        return located(path, "frames")[1][0]
+    except DAMAGED as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and collect again") from error
 
 
 def episode_path(folder: Path, index: int) -> Path:

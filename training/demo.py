@@ -36,7 +36,7 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
         for path in Path(run).glob("controller.*"):
             path.replace(out / path.name)
     print(f"\n2. It plays {games} real games of ViZDoom, which it has never seen.")
-    policies = {
+    policies: dict[str, str | Path] = {
         "random": "random",
         f"{seconds / 60:.1f} minutes of dreaming": out / "controller.safetensors",
         "shipped controller": folder / "controller.safetensors",

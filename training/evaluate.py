@@ -128,19 +128,19 @@ def play(job: _Games) -> list[dict[str, Any]]:
     step = 0
     while alive:
         told = choose(controller, world, state, step)
-        frames, going = [], []
+        seen, going = [], []
         for row, i in enumerate(alive):
             frame, reward, terminated, truncated, _ = games[i].step(told[row].numpy())
             returns[i] += float(reward)
             lengths[i] += 1
             if not (terminated or truncated):
-                frames.append(frame)
+                seen.append(frame)
                 going.append(row)
         if going and len(going) < len(alive):
             rows = torch.tensor(going)
             state, told = state[rows], told[rows]
         if going:
-            state = world.follow(state, told, torch.from_numpy(np.stack(frames)))
+            state = world.follow(state, told, torch.from_numpy(np.stack(seen)))
         alive = [alive[row] for row in going]
         step += 1
     return [

@@ -52,7 +52,7 @@ def encode(data: str | Path, out: str | Path, vision: VAE, progress: bool = True
         arrays = [_encoded(Episode.load(episode), vision) for episode in shard]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
         with replacing(path) as file:
-            np.savez(file, **columns)
+            np.savez(file, allow_pickle=False, **columns)
     return load(out)
 
 

@@ -36,7 +36,9 @@ class _Worker:
         self.deadline = float("inf")
 
     def give(self, number: int, job: Any) -> None:
-        self.pipe.send(job)
+        """Send a job; if the process is dead, that shows when its answer is awaited."""
+        with contextlib.suppress(BrokenPipeError):
+            self.pipe.send(job)
         self.job, self.deadline = number, time.monotonic() + self.allowance
         self.allowance = self.timeout
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from functools import cache
-from numbers import Real
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -126,7 +125,10 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     Ha & Schmidhuber, *World Models*, 2018.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 35}
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array"],
+        "render_fps": 35,
+    }
 
     def __init__(
         self,
@@ -208,7 +210,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             in `infos["final_obs"]` and `infos["final_info"]`), `NEXT_STEP` or `DISABLED`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
         "render_fps": 35,
         "autoreset_mode": AutoresetMode.SAME_STEP,
@@ -234,7 +236,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.limit = max_episode_steps or self._dreams.world.task.max_steps
         self.render_mode = render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self._dreams.observation_space
         self.single_action_space = self._dreams.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -264,8 +266,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
             for lane in np.flatnonzero(mask):
-                if seeds[lane] is not None:
-                    self._seeds[lane], self._episodes[lane] = seeds[lane], 0
+                if (own := seeds[lane]) is not None:
+                    self._seeds[lane], self._episodes[lane] = own, 0
         self._options = options
         self._begin(mask)
         assert self._state is not None
@@ -396,9 +398,10 @@ def parse_temperature(temperature: Any) -> tuple[float, float]:
     """
     ends = temperature if isinstance(temperature, (tuple, list)) else (temperature, temperature)
     good = len(ends) == 2 and all(
-        isinstance(end, Real) and not isinstance(end, bool) and math.isfinite(end) and end >= 0
+        isinstance(end, (int, float, np.number)) and type(end) is not bool
+        and math.isfinite(end) and end >= 0
         for end in ends
-    )
+    )  # fmt: skip
     if not good or ends[0] > ends[1]:
         raise ValueError(
             f"temperature is {temperature!r}: give a finite number, 0 or more, such as 1.15, "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import Any, ClassVar
+import weakref
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -64,7 +65,10 @@ class TakeCover(gym.Env[np.ndarray, Any]):
     Ha & Schmidhuber, *World Models*, 2018. Kempka et al., *ViZDoom*, 2016.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": DOOM.fps}
+    metadata = {  # noqa: RUF012
+        "render_modes": ["rgb_array"],
+        "render_fps": DOOM.fps,
+    }
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
         self.action_space = actions.space(DOOM, continuous)
         self._game: vizdoom.DoomGame | None = None
         self._frame: np.ndarray | None = None
+        self._state: vizdoom.GameState | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -93,6 +98,8 @@ class TakeCover(gym.Env[np.ndarray, Any]):
         if self._game is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="dreamgym-")
             self._game = start_engine(self.resolution, self.labels, self._scratch.name)
+            # Younger than the folder's own finalizer, so the engine ends before its folder does.
+            self._end = weakref.finalize(self, self._game.close)
         self._game.set_seed(int(self.np_random.integers(2**31)))
         self._game.new_episode()
         self._observe()
@@ -122,7 +129,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
 
     def close(self) -> None:
         if self._game is not None:
-            self._game.close()
+            self._end()
             self._scratch.cleanup()
             self._game = None
             self._frame = None
@@ -144,7 +151,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
 
     def _visible(self) -> list[tuple[str, float, float, float, float]]:
         """Boxes of the visible objects: (name, x, y, width, height) in pixels of the frame."""
-        if self._state is None:
+        if self._state is None or self._state.labels is None:
             return []
         height, width, _ = self._state.screen_buffer.shape
         sx, sy = FRAME[1] / width, FRAME[0] / (height * HUD_TOP)

@@ -94,7 +94,8 @@ class MDNRNN(nn.Module):
         k, z = self.config.mixtures, self.config.z_size
         out = self.head(h.to(self.head.weight.dtype)).float()
         mixture, heads = out.split((3 * k * z, len(self.config.heads)), dim=-1)
-        return Prediction(*mixture.unflatten(-1, (3, k, z)).unbind(-3), heads)
+        logits, mean, logstd = mixture.unflatten(-1, (3, k, z)).unbind(-3)
+        return Prediction(logits, mean, logstd, heads)
 
     def loss(
         self, prediction: Prediction, z_next: Tensor, outcomes: Tensor, known: Tensor

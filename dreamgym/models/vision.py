@@ -41,7 +41,7 @@ class VAE(nn.Module):
         self.mean = nn.Linear(1024, config.z_size)
         self.logvar = nn.Linear(1024, config.z_size)
         self.dense = nn.Linear(config.z_size, 1024)
-        self.decoder = nn.ModuleList(
+        self.decoder: Any = nn.ModuleList(
             nn.ConvTranspose2d(i, o, kernel_size=k, stride=2)
             for i, o, k in ((1024, 128, 5), (128, 64, 5), (64, 32, 6), (32, 3, 6))
         )
@@ -56,9 +56,8 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """Return pixels (N, 3, 64, 64) in [0, 1] of latents z (N, Z)."""
-        first, *rest = self.decoder
-        x = _from_one_pixel(self.dense(z), first)  # 5 pixels wide
-        for layer in rest:
+        x = _from_one_pixel(self.dense(z), self.decoder[0])  # 5 pixels wide
+        for layer in self.decoder[1:]:
             x = _Deconvolution.apply(F.relu(x), layer.weight)  # 13, 30, 64
             x = x + layer.bias[:, None, None].to(x.dtype)
         return torch.sigmoid(x.float())
@@ -104,25 +103,22 @@ class _Deconvolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
         size = 2 * (x.shape[-1] - 1) + weight.shape[-1]
-        output = x.new_empty((len(x), weight.shape[1], size, size))
-        return _gradients(x, output, weight, input=True)[0]
+        wide = x.new_empty((len(x), weight.shape[1], size, size))
+        return _convolution_gradient(x, wide, weight, of_input=True)
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        return F.conv2d(gradient, weight, stride=2), _gradients(x, gradient, weight, weight_=True)[
-            1
-        ]
+        to_x = F.conv2d(gradient, weight, stride=2)
+        return to_x, _convolution_gradient(x, gradient, weight, of_input=False)
 
 
-def _gradients(
-    x: Tensor, wide: Tensor, weight: Tensor, input: bool = False, weight_: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the convolution from `wide` to the shape of x, where x is the gradient."""
+def _convolution_gradient(x: Tensor, wide: Tensor, weight: Tensor, of_input: bool) -> Tensor:
+    """Gradient of conv2d(wide, weight, stride=2), x being its output's, by its input or weight."""
     wide = wide.contiguous(memory_format=torch.channels_last)
-    geometry = (None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)
-    return torch.ops.aten.convolution_backward(x, wide, weight, *geometry, [input, weight_, False])[
-        :2
-    ]
+    geometry = (None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)  # no bias, stride, padding, …
+    wanted = [of_input, not of_input, False]
+    gradients = torch.ops.aten.convolution_backward(x, wide, weight, *geometry, wanted)
+    return gradients[0 if of_input else 1]

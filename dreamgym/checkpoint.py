@@ -124,19 +124,17 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     default, right = kind(), {}
     for name, value in values.items():
         wanted = type(getattr(default, name))
-        if wanted is tuple and isinstance(value, list):
-            value = tuple(value)
-        if wanted is float and type(value) is int:
-            value = float(value)
+        words: dict[Any, Any] = {tuple: list, float: (int, float)}  # what JSON makes of a type
         if (
-            type(value) is not wanted
+            not isinstance(value, words.get(wanted, wanted))
+            or isinstance(value, bool) != (wanted is bool)
             or (wanted in (int, float) and not 0 <= value <= LARGEST)
             or (wanted is tuple and not all(type(each) is str for each in value))
         ):
             raise CheckpointError(
                 f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__}"
             )
-        right[name] = value
+        right[name] = wanted(value)
     return kind(**right)
 
 

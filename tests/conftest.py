@@ -31,6 +31,14 @@ def world() -> World:
 
 
 @pytest.fixture(scope="session")
+def safe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny world in which nobody is ever hit."""
+    path = tmp_path_factory.mktemp("safe")
+    save_world(path, tiny_world(hit=-50.0))
+    return path
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny world as a folder, with a controller."""
     path = tmp_path_factory.mktemp("world")

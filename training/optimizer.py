@@ -76,10 +76,12 @@ def resume(
         raise ValueError(f"{out} was trained with {old}, not {asdict(args)}: choose another --out")
     tensors = load_tensors(path)
     module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
-    states = {
-        number: {key: tensors[f"adam.{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
-        for number, (name, _) in enumerate(module.named_parameters())
-    }
+    states = {}
+    for number, (name, parameter) in enumerate(module.named_parameters()):
+        state = {"step": tensors[f"adam.{name}.step"]}
+        for key in ("exp_avg", "exp_avg_sq"):  # the fused Adam wants the parameter's memory order
+            state[key] = torch.empty_like(parameter).copy_(tensors[f"adam.{name}.{key}"]).detach()
+        states[number] = state
     adam.load_state_dict(adam.state_dict() | {"state": states})
     extra = {key[6:]: value for key, value in tensors.items() if key.startswith("extra.")}
     return int(tensors["step"]), extra

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("collect", _collect, "play real games at random and keep every frame")
     sub.add_argument("--episodes", type=int, default=10_000)
     sub.add_argument("--seed", type=int, default=0, help="seed of the first episode")
+    sub.add_argument("--policy", default="random", help="random, or a controller's file")
+    sub.add_argument("--world", help="what the controller sees through (TASK)")
     sub.add_argument("--out", help="folder of episodes (data/TASK)")
     processes(sub)
 
@@ -77,7 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--steps", type=int, default=6000)
 
     sub = command("examine", _examine, "tell whether a world is right for the right reasons")
-    data(sub)
     run_folder(sub)
 
     sub = command("evolve", _evolve, "evolve a controller in the dream by CMA-ES")
@@ -130,7 +132,9 @@ def _collect(args: argparse.Namespace) -> None:
     from dreamgym.training.collect import Args, collect
 
     out = args.out or f"{DATA}/{args.task}"
-    frames = collect(Args(args.task, args.episodes, args.seed), out, args.processes)
+    world = "" if args.policy == "random" else args.world or args.task
+    stage = Args(args.task, args.episodes, args.seed, args.policy, world)
+    frames = collect(stage, out, args.processes)
     print(f"{args.episodes} episodes, {frames} frames in {out}")
 
 
@@ -189,21 +193,22 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _make(args: argparse.Namespace) -> None:
-    for stage in ("collect", "vision", "memory", "evolve", "evaluate"):
-        words = [stage, args.task]
-        if stage in ("vision", "memory"):
-            words += ["--data", args.data or f"{DATA}/{args.task}"]
-            words += ["--out", args.out or f"{RUNS}/{args.task}"]
-        if stage == "collect" and args.data:
-            words += ["--out", args.data]
-        if stage in ("evolve", "evaluate"):
-            run = args.out or f"{RUNS}/{args.task}"
-            words += ["--world", f"{run}/world"]
-            words += ["--out", f"{run}/controller" if stage == "evolve" else f"{run}/score.json"]
-        if stage == "evaluate":
-            words += ["--policy", f"{run}/controller/controller.safetensors", "--episodes", "1000"]
-        stage_args = _parser().parse_args(words)
-        stage_args.run(stage_args)
+    data, run = args.data or f"{DATA}/{args.task}", args.out or f"{RUNS}/{args.task}"
+    world, processes = f"{run}/world", ["--processes", str(args.processes)]
+    policy = f"{run}/controller/controller.safetensors"
+    for words in (
+        ["collect", args.task, "--out", data, *processes],
+        ["vision", args.task, "--data", data, "--out", run],
+        ["memory", args.task, "--data", data, "--out", run],
+        ["examine", args.task, "--out", run],
+        ["evolve", args.task, "--world", world, "--out", f"{run}/controller", *processes,
+         "--temperature", "1.0", "1.2"],
+        ["evaluate", args.task, "--world", world, "--policy", policy, "--episodes", "1000",
+         "--out", f"{run}/score.json", *processes],
+    ):  # fmt: skip
+        print(f"\n$ dreamgym {shlex.join(words)}")
+        stage = _parser().parse_args(words)
+        stage.run(stage)
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -218,7 +223,7 @@ def _bench(args: argparse.Namespace) -> None:
 
     rows = bench(args.world or args.task)
     for row in rows:
-        print(f"{row['what']:50s} {row['rate']:10,.0f} steps/s  {row['ratio']:7.1f} ×")
+        print(f"{row['what']:50s} {row['rate']:10,.0f}  / s  {row['ratio']:7.1f} ×")
     if args.out:
         write_json(args.out, {"rows": rows})
 

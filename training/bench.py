@@ -1,4 +1,4 @@
-"""Steps per second, dream and reality in one run on the same cores."""
+"""Steps per second, dream and reality, ours and stock, in one run on the same cores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.models.controller import Controller
+from dreamgym.models.vision import VAE, VisionConfig
 
 from . import workers
 from .evaluate import controller_config
@@ -19,7 +21,7 @@ SECONDS = 5.0
 
 
 def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> list[dict[str, Any]]:
-    """Measure the real game, the dream with C in the loop, and the matrix product it rests on."""
+    """Measure the real game, the dream with C in the loop, and V's training."""
     folder = world_folder(world)
     name = load_world(folder).task.name
     cores = torch.get_num_threads()
@@ -33,7 +35,42 @@ def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> list[dict[
             rows.append({"what": label, "rate": dream_rate(model, size)})
     for row in rows:
         row["ratio"] = row["rate"] / rows[0]["rate"]
+    plain, ours = vision_rate(StockVAE(VisionConfig()), False), vision_rate(fast_vision(), True)
+    rows.append({"what": "V training, stock layers, float32", "rate": plain, "ratio": 1.0})
+    rows.append({"what": "V training, ours, bfloat16", "rate": ours, "ratio": ours / plain})
     return rows
+
+
+class StockVAE(VAE):
+    """V with PyTorch's own transposed convolutions, to be compared with."""
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        x = self.decoder[0](self.dense(z)[:, :, None, None])
+        for layer in self.decoder[1:]:
+            x = layer(F.relu(x))
+        return torch.sigmoid(x.float())
+
+
+def fast_vision() -> VAE:
+    """V as `training.vision` trains it."""
+    return VAE(VisionConfig()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def vision_rate(v: VAE, half: bool, batch: int = 128) -> float:
+    """Frames a second of V's training step on random pictures."""
+    adam = torch.optim.Adam(v.parameters(), fused=half)
+    frames = torch.randint(0, 256, (batch, 64, 64, 3), dtype=torch.uint8)
+    steps, began = 0, 0.0
+    while steps < 3 or time.perf_counter() - began < SECONDS:
+        if steps == 2:  # two to warm up
+            began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            loss, _ = v.loss(frames)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        steps += 1
+    return (steps - 2) * batch / (time.perf_counter() - began)
 
 
 def real_rate(job: tuple[str, int]) -> float:

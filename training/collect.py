@@ -1,4 +1,4 @@
-"""Stage 1: real games under the paper's random policy, any number of processes, nothing lost."""
+"""Stage 1: real games at random or by a controller, any number of processes, nothing lost."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from tqdm import tqdm
 
-from dreamgym import tasks
-from dreamgym.checkpoint import read_json, write_json
+from dreamgym import noise, tasks
+from dreamgym.checkpoint import load_controller, load_world, read_json, write_json
 from dreamgym.envs import actions
 from dreamgym.files import remove_partial
+from dreamgym.models.controller import Controller
+from dreamgym.world import State, World
 
 from . import workers
 from .data import MANIFEST, Episode, episode_path
 
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
-MEAN_LENGTH = 250
+MEAN_LENGTH = 310
 """Frames that a random episode of Take Cover lasts, for the estimate of the disk alone."""
-EXPLORE = 0.1
-"""Chance a frame that a controller's episode begins a held random action: ours."""
+EXPLORE = 0.02
+"""Chance a frame that a controller begins a held random action: ours, a tenth of its time."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Args:
     seed: int = 0
     """Episode i is played with the game seed `seed + i`."""
     policy: str = "random"
-    """`random`, or the folder of a controller to be followed with exploration."""
+    """`random`, or a controller's file: it plays, with held random actions in between."""
     world: str = ""
     """The world behind a controller; unused by `random`."""
 
@@ -61,6 +64,9 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     out = Path(out)
     if args.episodes < 1:
         raise ValueError(f"episodes is {args.episodes}: give 1 or more")
+    if args.policy != "random":
+        load_controller(args.policy)  # before any process starts
+        load_world(args.world)
     _check_folder(args, out)
     remove_partial(out)
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
@@ -125,10 +131,45 @@ def _game(task: str) -> gym.Env:
     return gym.make(tasks.get(task).pixel_id, continuous=True).unwrapped
 
 
+def explorer(world: World, controller: Controller, seed: int) -> Callable[[Any], float]:
+    """A controller that now and then does something random for 1 to 10 frames.
+
+    It sees the game as the twin does: V's latent sampled, M fed with what was really done.
+    """
+    rng, random = np.random.default_rng([seed, 2]), random_policy(seed)
+    state: State | None = None
+    left, action = 0, 0.0
+
+    def act(frame: np.ndarray) -> float:
+        nonlocal state, left, action
+        frames = torch.from_numpy(frame.copy())[None]
+        if state is None:
+            keys = noise.key(torch.tensor([seed]), torch.tensor([0]))
+            state = world.begin(*world.vision.encode(frames), keys)
+        else:
+            told = actions.told([[action]], world.task, continuous=True)
+            state = world.follow(state, torch.from_numpy(told), frames)
+        if left == 0 and rng.random() < EXPLORE:
+            left = int(rng.integers(1, HOLD + 1))
+        if left:
+            left, action = left - 1, random(frame)
+        else:
+            action = controller.act(world.observe(state, world.task.observation)).item()
+        return action
+
+    return act
+
+
+@cache
+def _learned(world: str, policy: str) -> tuple[World, Controller]:
+    torch.set_num_threads(1)
+    return load_world(world), load_controller(policy)
+
+
 def _policy(args: Args, seed: int) -> Callable[[Any], float]:
     if args.policy == "random":
         return random_policy(seed)
-    raise ValueError(f"policy is {args.policy!r}: 'random' is the only one yet")
+    return explorer(*_learned(args.world, args.policy), seed)
 
 
 def _manifest(args: Args) -> dict[str, Any]:

@@ -112,6 +112,8 @@ def evolve(
             _checkpoint(out, args, curve, losses)
             bar.update()
             bar.set_postfix({k: f"{point[k]:.0f}" for k in ("dream", "real") if k in point})
+    if curve:
+        plot(curve, out / "curve.png")
     mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
     if not any("real" in point for point in curve):
         save_controller(out / "controller.safetensors", mean, **(curve[-1] if curve else {}))

@@ -36,7 +36,7 @@ def table(results: Path = RESULTS) -> str:
     if bench.exists():
         lines += [
             "",
-            "| Speed, one run on the same cores | steps/s | × real game |",
+            "| Speed, one run on two cores | steps or frames/s | × real game, × stock |",
             "| --- | --- | --- |",
         ]
         lines += [

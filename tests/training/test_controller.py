@@ -33,9 +33,10 @@ def test_another_run_s_folder_is_refused(folder, tmp_path):
         evolve(args(folder, generations=1, seed=5), tmp_path, progress=False)
 
 
-def test_nothing_is_left_but_safetensors_json_and_logs(folder, tmp_path):
+def test_a_run_holds_safetensors_json_a_picture_and_logs(folder, tmp_path):
     evolve(args(folder, generations=1), tmp_path, progress=False)
-    assert {p.suffix for p in tmp_path.iterdir() if p.is_file()} == {".safetensors", ".json"}
+    kinds = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
+    assert kinds == {".safetensors", ".json", ".png"}
 
 
 def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):

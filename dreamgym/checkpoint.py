@@ -27,7 +27,7 @@ from dreamgym.world import World
 C = TypeVar("C")
 FORMAT = 1
 """Version of the folder; a reader refuses those it does not know."""
-LARGEST = 1 << 16
+LARGEST = 1 << 12
 """No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
 SHIPPED = Path(__file__).parent / "worlds"
 
@@ -124,22 +124,30 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     default, right = kind(), {}
     for name, value in values.items():
         wanted = type(getattr(default, name))
-        words: dict[Any, Any] = {tuple: list, float: (int, float)}  # what JSON makes of a type
+        words: dict[Any, Any] = {tuple: (list, tuple), float: (int, float)}  # what JSON makes of a type
         if (
             not isinstance(value, words.get(wanted, wanted))
             or isinstance(value, bool) != (wanted is bool)
-            or (wanted in (int, float) and not 0 <= value <= LARGEST)
+            or (wanted in (int, float) and not (wanted is int) <= value <= LARGEST)
             or (wanted is tuple and not all(type(each) is str for each in value))
         ):
             raise CheckpointError(
-                f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__}"
+                f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__} "
+                f"up to {LARGEST}: get or train it again"
             )
         right[name] = wanted(value)
     return kind(**right)
 
 
-def save_world(folder: str | Path, world: World, dtype: torch.dtype = torch.float16) -> None:
-    """Write a world as a folder; half precision halves the files and moves no score that we saw."""
+def save_world(
+    folder: str | Path, world: World, dtype: torch.dtype = torch.float16, real_frames: int = 0
+) -> None:
+    """Write a world as a folder.
+
+    Args:
+        dtype: half precision halves the files.
+        real_frames: frames of the real game that it was learned from.
+    """
     folder, (mean, logvar) = Path(folder), world.starts
     parts = {
         "vision": world.vision.state_dict(),
@@ -155,6 +163,7 @@ def save_world(folder: str | Path, world: World, dtype: torch.dtype = torch.floa
         "death": world.death,
         "vision": asdict(world.vision.config),
         "memory": asdict(world.memory.config),
+        "real_frames": real_frames,
     }
     write_json(folder / "config.json", config)
 
@@ -194,6 +203,8 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     for name in ("mean", "logvar"):
         if name not in starts or starts[name].ndim != 2 or starts[name].shape[1] != size:
             raise CheckpointError(f"{folder / 'starts.safetensors'}: {name!r} must be (S, {size})")
+    if len(starts["mean"]) != len(starts["logvar"]) or not len(starts["mean"]) or size % 2:
+        raise CheckpointError(f"{folder}: needs an even z_size and one μ for each log σ²")
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
+
 from dreamgym import tasks
 
 DATA, RUNS = "data", "runs"
@@ -21,9 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args.run(args)
     except KeyboardInterrupt:
-        print("\ndreamgym: stopped; the same command goes on from its last checkpoint")
+        print("\ndreamgym: stopped; a training stage goes on when it is called again")
         return 130
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, OSError, RuntimeError, ArithmeticError, gym.error.Error) as error:
         print(f"dreamgym: {error}", file=sys.stderr)
         return 2
     return 0
@@ -123,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="dream.gif")
     sub.add_argument("--seed", type=int, default=2_000_000)
 
-    sub = command("report", _report, "bring README's tables up to date with training/results")
+    words = "bring README's tables up to date with training/results"
+    sub = commands.add_parser("report", help=words, description=words)
+    sub.set_defaults(run=_report)
     sub.add_argument("--readme", default="README.md")
     return parser
 
@@ -249,7 +253,3 @@ def _range(args: argparse.Namespace) -> tuple[float, float]:
 
     given = args.temperature or [tasks.get(args.task).temperature]
     return parse_temperature(given[0] if len(given) == 1 else tuple(given))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -10,7 +10,6 @@ import torch
 from gymnasium.utils import RecordConstructorArgs
 
 from dreamgym import noise, tasks
-from dreamgym.checkpoint import world_folder
 from dreamgym.envs import actions
 from dreamgym.envs.dream import (
     SEED_RANGE,
@@ -48,9 +47,10 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         if env.observation_space.shape != tasks.FRAME or env.observation_space.dtype != np.uint8:
             raise ValueError(
-                f"{env} shows {env.observation_space}: expected uint8 frames {tasks.FRAME}"
+                f"{env} shows {env.observation_space}: expected uint8 frames {tasks.FRAME}, "
+                "so crop and resize them first"
             )
-        self.world = shared_world(str(world_folder(world)), str(device))
+        self.world = shared_world(world, str(device))
         kind = self.world.task.observation if observation is None else observation
         self.kind = check_observation(kind)
         self.observation_space = observation_space(self.world, self.kind)
@@ -62,7 +62,7 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         frame, info = self.env.reset(seed=seed, options=options)
         if seed is not None:
-            self._seed, self._episode = seed, 0
+            self._seed, self._episode = seed % SEED_RANGE, 0
         elif self._state is None:
             self._seed, self._episode = int(self.np_random.integers(SEED_RANGE)), 0
         else:
@@ -106,3 +106,7 @@ def make_twin(
     """
     game = gym.make(tasks.get(task).pixel_id, disable_env_checker=True, **kwargs).unwrapped
     return LatentObservation(game, world, observation, device)
+
+
+# Gymnasium asks an entry point for its render modes before it calls it.
+make_twin.metadata = {"render_modes": ["rgb_array"], "render_fps": 35}  # type: ignore[attr-defined]

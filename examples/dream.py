@@ -1,4 +1,4 @@
-"""Play in the dream: a thousand games at once, and no game engine."""
+"""Play in the dream: many games at once, and no game engine."""
 
 import gymnasium as gym
 

@@ -97,7 +97,7 @@ def test_imports_run_one_way(module: str) -> None:
         ("dreamgym.noise", "def f():\n    import gymnasium.spaces"),
         ("dreamgym.envs.dream", "import dreamgym.sb3"),
         ("dreamgym.envs.dream", "from stable_baselines3 import PPO"),
-        ("dreamgym.wrappers", "from .envs import dream"),
+        ("dreamgym.envs.dream", "from dreamgym.wrappers import LatentObservation"),
         ("dreamgym.training.memory", "from dreamgym.cli import main"),
         ("dreamgym.cli", "import training.collect"),
         ("dreamgym.cli", "from training import collect"),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from dreamgym.checkpoint import SHIPPED
 from dreamgym.training.report import rendered
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +21,6 @@ def test_a_readme_without_marks_is_named():
         rendered("nothing")
 
 
-@pytest.mark.skipif(not (SHIPPED / "doom").exists(), reason="no shipped world")
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_is_short(example, capsys):
     assert len(example.read_text().splitlines()) <= 30

@@ -24,7 +24,7 @@ from dreamgym.models.controller import Controller
 from dreamgym.world import State, World
 
 from . import workers
-from .data import MANIFEST, Episode, episode_path
+from .data import MANIFEST, VALIDATION, Episode, episode_path
 
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
@@ -64,11 +64,21 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     out = Path(out)
     if args.episodes < 1:
         raise ValueError(f"episodes is {args.episodes}: give 1 or more")
+    if args.seed < 0 or args.seed + args.episodes > VALIDATION:
+        raise ValueError(
+            f"seeds {args.seed} to {args.seed + args.episodes - 1} are not for training: "
+            f"keep them from 0 to {VALIDATION - 1:,}"
+        )
     if args.policy != "random":
         load_controller(args.policy)  # before any process starts
         load_world(args.world)
     _check_folder(args, out)
     remove_partial(out)
+    if there := [p for p in out.glob("episode-*.npz") if p > episode_path(out, args.episodes - 1)]:
+        raise ValueError(
+            f"{out} holds {len(there)} episodes more than {args.episodes}: ask for all of them, "
+            "or choose another --out"
+        )
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
     _check_disk(out, len(todo))
     jobs = [_Job(args, str(out), i) for i in todo]
@@ -91,10 +101,10 @@ def play(job: _Job) -> int:
     frames, told, rewards, health = [], [], [], [info["health"]]
     ends: list[list[bool]] = []
     while not ends or not any(ends[-1]):
-        action = act(frame)
+        action = np.array([act(frame)], np.float32)
         frames.append(frame)
-        told.append(actions.told([[action]], task, continuous=True)[0])
-        frame, reward, *end, info = env.step(np.array([action], np.float32))
+        told.append(actions.told([action], task, continuous=True)[0])
+        frame, reward, *end, info = env.step(action)
         rewards.append(reward)
         health.append(info["health"])
         ends.append(end)
@@ -185,11 +195,11 @@ def _check_folder(args: Args, out: Path) -> None:
     """Hold a folder to one data set; more episodes of the same set may be added."""
     path = out / MANIFEST
     if path.exists():
-        old = read_json(path)["args"]
+        old = read_json(path).get("args", {})
         for key, value in asdict(args).items():
-            if key != "episodes" and old[key] != value:
+            if key != "episodes" and old.get(key) != value:
                 raise ValueError(
-                    f"{out} holds episodes with {key} {old[key]!r}, not {value!r}: "
+                    f"{out} holds episodes with {key} {old.get(key)!r}, not {value!r}: "
                     "choose another --out or delete the folder"
                 )
     else:

@@ -27,7 +27,8 @@ from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World
 
-from .evaluate import VALIDATION, controller_config, dream, real
+from .data import VALIDATION
+from .evaluate import controller_config, dream, real
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
@@ -51,6 +52,12 @@ class Args:
     games: int = 40
     """Real games a validation."""
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
 
 
 def evolve(
@@ -101,7 +108,8 @@ def evolve(
                 name = world.task.name
                 played = real(name, folder, mean, seeds, processes, progress=False)
                 point["real"] = float(np.mean([each["return"] for each in played]))
-                point["real_frames"] = sum(each["length"] for each in played)
+                spent = max((p.get("real_frames", 0) for p in curve), default=0)
+                point["real_frames"] = spent + sum(each["length"] for each in played)
                 if point["real"] >= max((p["real"] for p in curve if "real" in p), default=0.0):
                     save_controller(out / "controller.safetensors", mean, **point)
             curve.append(point)
@@ -143,7 +151,7 @@ def _population(
 ) -> np.ndarray:
     """Return how long each member (M) lives in each dream (R), all as one batch."""
     weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
-    first = (args.seed * 100_003 + generation) * args.rollouts
+    first = (args.seed * 100_003 + generation) * args.rollouts % VALIDATION
     seeds = torch.arange(first, first + args.rollouts).repeat(args.population)
     lived = dream(world, Controller(config, weights), seeds, args.low, args.high)
     return lived.view(args.population, args.rollouts).numpy()
@@ -160,9 +168,12 @@ def _resume(out: Path, args: Args) -> tuple[list[dict[str, Any]], list[np.ndarra
     if not path.exists():
         return [], []
     old = read_json(path)
-    same = {k: v for k, v in asdict(args).items() if k != "generations"}
-    if {k: v for k, v in old["args"].items() if k != "generations"} != same:
-        raise ValueError(f"{out} was evolved with {old['args']}: choose another --out")
+    for key, value in asdict(args).items():
+        if key != "generations" and old["args"].get(key) != value:
+            raise ValueError(
+                f"{out} was evolved with {key} {old['args'].get(key)!r}, not {value!r}: "
+                "choose another --out"
+            )
     losses = load_tensors(out / "evolution.safetensors")["losses"].numpy()
     return old["curve"], list(losses[: len(old["curve"])])
 

@@ -11,6 +11,8 @@ import numpy as np
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
+VALIDATION, TEST = 1_000_000, 2_000_000
+"""First seeds for choosing and for reporting; those below are for training."""
 DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
 """What reading half an episode may raise."""
 

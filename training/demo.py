@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dreamgym import tasks
-from dreamgym.checkpoint import world_folder
+from dreamgym.checkpoint import read_json, world_folder
 
 from . import controller
-from .evaluate import TEST, confidence, real
+from .data import TEST
+from .evaluate import confidence, real
 from .film import film
 
 GENERATIONS = 1000
@@ -26,15 +27,17 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
         seconds: how long to evolve.
         games: real games for each policy.
     """
-    out, folder, name = Path(out), world_folder(task), tasks.get(task).dream_id
+    if games < 2 or seconds <= 0:
+        raise ValueError(f"games is {games}, seconds {seconds}: give 2 games, 1 second or more")
+    out, folder, dream_id = Path(out), world_folder(task), tasks.get(task).dream_id
     out.mkdir(parents=True, exist_ok=True)
-    print(f"1. A controller of 1,088 weights learns in {name} for {seconds:.0f} s. No game runs.")
+    print(f"1. A controller learns in {dream_id} for {seconds:.0f} s. No game runs.")
     low, high = shipped_temperature(folder)
     args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0)
     with tempfile.TemporaryDirectory(dir=out) as run:
         controller.evolve(args, run, processes, seconds=seconds)
-        for path in Path(run).glob("controller.*"):
-            path.replace(out / path.name)
+        for name in ("controller.safetensors", "controller.json", "curve.png"):
+            (Path(run) / name).replace(out / name)
     print(f"\n2. It plays {games} real games of ViZDoom, which it has never seen.")
     policies: dict[str, str | Path] = {
         "random": "random",
@@ -45,9 +48,9 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
     for label, policy in policies.items():
         played = real(task, folder, policy, range(TEST, TEST + games), processes)
         returns = np.array([each["return"] for each in played])
-        low, high = confidence(returns)
-        lines.append(f"   {label:28s} {returns.mean():6.0f} ± {returns.std():4.0f}"
-                     f"   95 % [{low:.0f}, {high:.0f}]")  # fmt: skip
+        least, most = confidence(returns)
+        lines.append(f"   {label:28s} {returns.mean():6.0f} ± {returns.std(ddof=1):4.0f}"
+                     f"   95 % [{least:.0f}, {most:.0f}]")  # fmt: skip
     print("\n3. Steps survived in the real game (mean ± sd; 750 counts as solved):")
     print("\n".join(lines))
     path = film(str(folder), folder / "controller.safetensors", out / "dream.gif")
@@ -56,7 +59,5 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
 
 def shipped_temperature(folder: Path) -> tuple[float, float]:
     """Return the temperatures that the world's own controller was evolved at."""
-    from dreamgym.checkpoint import read_json
-
     low, high = read_json(folder / "controller.json")["temperature"]
     return low, high

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,13 @@ import torch
 from tqdm import tqdm
 
 from dreamgym import noise, tasks
-from dreamgym.checkpoint import load_controller, load_world, world_folder, write_json
+from dreamgym.checkpoint import (
+    load_controller,
+    load_world,
+    read_json,
+    world_folder,
+    write_json,
+)
 from dreamgym.envs import actions
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World
@@ -29,14 +35,17 @@ from . import workers
 
 GAMES = 10
 """Real games that share one batch of V and M; part of what a score is a function of."""
-VALIDATION, TEST = 1_000_000, 2_000_000
-"""First seeds for choosing and for reporting."""
 RESAMPLES = 10_000
 """Bootstrap resamples for a confidence interval."""
 
 
 def dream(
-    world: World, controller: Controller | None, seeds: torch.Tensor, low: float, high: float
+    world: World,
+    controller: Controller | None,
+    seeds: torch.Tensor,
+    low: float,
+    high: float,
+    progress: bool = False,
 ) -> torch.Tensor:
     """Return how many steps each dream lasted, (N,); those that are over cost nothing.
 
@@ -49,7 +58,8 @@ def dream(
     rows = torch.arange(len(seeds))
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
-    for step in range(world.task.max_steps):
+    steps = tqdm(range(world.task.max_steps), "dream", unit=" steps", disable=not progress)
+    for step in steps:
         told = choose(controller, world, state, step)
         state, reward, dead = world.step(state, told, temperature)
         returns[rows] += reward.cpu()
@@ -140,7 +150,10 @@ def play(job: _Games) -> list[dict[str, Any]]:
             rows = torch.tensor(going)
             state, told = state[rows], told[rows]
         if going:
-            state = world.follow(state, told, torch.from_numpy(np.stack(seen)))
+            if controller is None:  # it looks at nothing: spare V and M
+                state = replace(state, step=state.step + 1)
+            else:
+                state = world.follow(state, told, torch.from_numpy(np.stack(seen)))
         alive = [alive[row] for row in going]
         step += 1
     return [
@@ -164,7 +177,7 @@ def _controller(job: _Games) -> Controller | None:
     if job.policy == "random":
         return None
     if job.weights is None:
-        return load_controller(job.policy)
+        return fitting(job.policy, _world(job.world))
     weights = torch.from_numpy(np.frombuffer(job.weights, np.float32).copy())
     return Controller(controller_config(_world(job.world)), weights)
 
@@ -172,6 +185,21 @@ def _controller(job: _Games) -> Controller | None:
 def controller_config(world: World) -> ControllerConfig:
     """Return the paper's shape of C for a world."""
     return ControllerConfig(inputs=world.size(world.task.observation))
+
+
+def fitting(policy: str | Path, world: World) -> Controller:
+    """Read a controller that is to act in a world.
+
+    Raises:
+        ValueError: if its shape is not the world's; the message names both.
+    """
+    controller, wanted = load_controller(policy), controller_config(world)
+    if controller.config != wanted:
+        raise ValueError(
+            f"{policy} is for {controller.config.inputs} inputs, this world shows {wanted.inputs}: "
+            "take the controller that was evolved in it"
+        )
+    return controller
 
 
 def result(
@@ -204,6 +232,12 @@ def result(
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
         "episodes": episodes,
     }  # fmt: skip
+
+
+def real_frames(world: Path, policy: Path) -> int:
+    """Return the real frames behind a controller: its world's data and its own validations."""
+    facts = (read_json(world / "config.json"), read_json(policy.with_suffix(".json")))
+    return sum(int(each.get("real_frames", 0)) for each in facts)
 
 
 def confidence(returns: np.ndarray) -> tuple[float, float]:
@@ -249,20 +283,24 @@ def evaluate(
     folder = world_folder(world)
     if policy == "shipped":
         policy = str(folder / "controller.safetensors")
-    controller = None if policy == "random" else load_controller(policy)
+    model = load_world(folder)
+    if model.task.name != task:
+        raise ValueError(f"{folder} is a world of {model.task.name}, not of {task}")
+    controller = None if policy == "random" else fitting(policy, model)
     seeds = range(seed, seed + episodes)
     facts = tasks.get(task)
     if env == "twin":
         played = real(task, folder, policy, seeds, processes)
-        frames, tau = sum(each["length"] for each in played), None
+        tau = None
     else:
-        steps = dream(load_world(folder), controller, torch.tensor(seeds), *temperature)
+        steps = dream(model, controller, torch.tensor(seeds), *temperature, progress=True)
         played = [
             {"seed": s, "return": float(n), "length": int(n)}
             for s, n in zip(seeds, steps.tolist(), strict=True)
         ]
-        frames, tau = 0, list(temperature)
+        tau = list(temperature)
     name = facts.latent_id if env == "twin" else facts.dream_id
+    frames = 0 if policy == "random" else real_frames(folder, Path(policy))
     score = result(task, name, policy, tau, seed, played, frames)
     if out:
         write_json(out, score)

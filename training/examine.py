@@ -13,22 +13,30 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from dreamgym import noise
-from dreamgym.models.memory import log_likelihood
+from dreamgym import noise, tasks
+from dreamgym.checkpoint import load_world, write_json
+from dreamgym.envs import actions
+from dreamgym.files import replacing
+from dreamgym.models.memory import Prediction, log_likelihood
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
+from dreamgym.tasks import DOOM
 from dreamgym.world import State, World
 
 from .collect import random_policy
-from .evaluate import VALIDATION
-from .latents import Latents
+from .data import VALIDATION
+from .latents import Latents, load
+from .memory import Args, split
 
 HORIZONS = (1, 10, 50)
 """Steps ahead at which a hit is foretold."""
 DREAMS = 8
 """Dreams that are averaged for a forecast."""
+EVERY = 10
+"""Steps between the moments from which M foretells."""
 NEAR = 4.0
 """Fireballs at least this many frame pixels wide are near."""
 CONTRAST = 0.5
@@ -52,8 +60,12 @@ def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
-def vision(v: VAE, task_id: str, episodes: int = 20, seed: int = VALIDATION) -> dict[str, float]:
+def vision(
+    v: VAE, task_id: str, picture: Path, episodes: int = 20, seed: int = VALIDATION
+) -> dict[str, float]:
     """Return V's error and how many of the visible monsters and fireballs it rebuilds.
+
+    `picture` becomes a grid of real frames, each above its reconstruction.
 
     An object counts as rebuilt if, along the real picture's contrast between the object's box and
     the ring around it, the reconstruction keeps half.
@@ -76,6 +88,7 @@ def vision(v: VAE, task_id: str, episodes: int = 20, seed: int = VALIDATION) -> 
     rebuilt = torch.cat(parts).numpy()
     pixels = real.numpy() / 255.0
     error = float(np.square(rebuilt - pixels).sum((1, 2, 3)).mean())
+    grid(real.numpy(), (rebuilt * 255).round().astype(np.uint8), picture)
     kept: dict[str, list[bool]] = {"monster": [], "near_fireball": [], "far_fireball": []}
     for truth, guess, objects in zip(pixels, rebuilt, boxes, strict=True):
         for name, x, y, width, height in objects:
@@ -89,6 +102,18 @@ def vision(v: VAE, task_id: str, episodes: int = 20, seed: int = VALIDATION) -> 
     recall = {f"recall_{kind}": float(np.mean(hits)) for kind, hits in kept.items() if hits}
     counts = {f"seen_{kind}": float(len(hits)) for kind, hits in kept.items()}
     return {"error": error, "frames": float(len(frames)), **recall, **counts}
+
+
+def grid(real: np.ndarray, rebuilt: np.ndarray, path: Path, columns: int = 8) -> None:
+    """Draw 2 · `columns` frames (N, 64, 64, 3) evenly from N, each above its reconstruction."""
+    chosen = np.linspace(0, len(real) - 1, 2 * columns).astype(int)
+    rows = []
+    for half in chosen.reshape(2, columns):
+        rows += [np.concatenate(list(frames[half]), axis=1) for frames in (real, rebuilt)]
+    sheet = np.concatenate(rows, axis=0)
+    size = (2 * sheet.shape[1], 2 * sheet.shape[0])
+    with replacing(path) as file:
+        Image.fromarray(sheet).resize(size, Image.Resampling.NEAREST).save(file, "PNG")
 
 
 def contrast(
@@ -120,77 +145,83 @@ def contrast(
 @torch.no_grad()
 def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) -> dict[str, Any]:
     """Return held-out likelihood, and how well hits and deaths are foretold and their odds kept."""
-    scores: dict[int, list[np.ndarray]] = {k: [] for k in HORIZONS}
-    labels: dict[int, list[np.ndarray]] = {k: [] for k in HORIZONS}
-    odds, hits, deaths, died, likelihood = [], [], [], [], []
+    heads, names = world.memory.config.heads, ("hit", "death")
+    scores: dict[tuple[str, int], list[np.ndarray]] = {(n, k): [] for n in names for k in HORIZONS}
+    labels: dict[tuple[str, int], list[np.ndarray]] = {key: [] for key in scores}
+    odds: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    happened: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    likelihood = []
     starts, lengths = latents.starts, latents.lengths
-    heads = world.memory.config.heads
     for episode in episodes:
         first, length = int(starts[episode]), int(lengths[episode])
         rows = slice(first, first + length)
         mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
         keys = noise.key(torch.full((length,), seed), torch.full((length,), int(episode)))
         z = sample_latent(mean, logvar, noise.normal(keys, torch.arange(length), mean.shape[1]))
-        action, hit = latents.action[rows], latents.hit[rows].numpy()
-        out, _ = world.memory.unroll(z[None], action[None])
-        prediction = world.memory.predict(out)
-        chance = torch.sigmoid(prediction.heads[0])
-        odds.append(chance[:, heads.index("hit")].numpy())
-        hits.append(hit)
-        if "death" in heads:
-            deaths.append(chance[:, heads.index("death")].numpy())
-            died.append(latents.death[rows].numpy())
-        parts = type(prediction)(*(part[0, :-1] for part in prediction))
-        likelihood.append(float(log_likelihood(parts, z[1:]).mean()))
-        moments = np.arange(0, length - 1, 10)
-        forecast = _forecast(world, z, action, out[0], moments, int(episode))
-        for k in HORIZONS:
-            within = moments[moments + k <= length]
-            scores[k].append(forecast[: len(within), :k].sum(1))
-            labels[k].append(np.array([hit[t : t + k].any() for t in within], bool))
+        action = latents.action[rows]
+        truth = {"hit": latents.hit[rows].numpy(), "death": latents.death[rows].numpy()}
+        prediction, hidden, cells = _watched(world, z, action)
+        chance = torch.sigmoid(prediction.heads).numpy()  # (T, O)
+        before = Prediction(*(part[:-1] for part in prediction))
+        likelihood.append(float(log_likelihood(before, z[1:]).mean()))
+        moments = np.arange(0, length, EVERY)
+        forecast = _forecast(world, z, action, hidden, cells, moments, int(episode))
+        for name in set(names) & set(heads):
+            odds[name].append(chance[:, heads.index(name)])
+            happened[name].append(truth[name])
+            for k in HORIZONS:
+                score = forecast[:, :k, heads.index(name)].sum(1)
+                scores[name, k].append(score)
+                labels[name, k].append(np.array([truth[name][t : t + k].any() for t in moments]))
     report: dict[str, Any] = {"log_likelihood_per_dimension": float(np.mean(likelihood))}
-    for k in HORIZONS:
-        report[f"auc_hit_within_{k}"] = auc(np.concatenate(scores[k]), np.concatenate(labels[k]))
-    report["hit"] = _calibration(np.concatenate(odds), np.concatenate(hits))
-    if deaths:
-        report["death"] = _calibration(np.concatenate(deaths), np.concatenate(died))
+    for name in names:
+        if odds[name]:
+            report[name] = _calibration(np.concatenate(odds[name]), np.concatenate(happened[name]))
+            for k in HORIZONS:
+                ranked = auc(np.concatenate(scores[name, k]), np.concatenate(labels[name, k]))
+                report[name][f"auc_within_{k}"] = ranked
     return report
 
 
-def _forecast(
-    world: World, z: Tensor, action: Tensor, out: Tensor, moments: np.ndarray, salt: int
-) -> np.ndarray:
-    """Return the chance of a hit at each of the next steps (moments, steps), M dreaming from the
-    moment on under the actions that were really taken; rows beyond the episode's end are zero."""
-    steps = max(HORIZONS)
-    forecast = np.zeros((len(moments), steps), np.float32)
-    hidden = torch.cat((torch.zeros_like(out[:1]), out[:-1]))
-    cells = _cells(world, z, action)
-    for _ in range(1):
-        at = torch.from_numpy(moments).repeat_interleave(DREAMS)
-        keys = noise.key(torch.arange(len(at)), torch.full((len(at),), salt))
-        zeros = torch.zeros(len(at), dtype=torch.int64)
-        state = State(z[at], hidden[at], cells[at], zeros, keys, torch.full((len(at),), 1e9))
-        head = world.memory.config.heads.index("hit")
-        for k in range(steps):
-            now = at + k
-            alive = now < len(action)
-            told = action[now.clamp_max(len(action) - 1)]
-            prediction, _, _ = world.memory.step(state.z, told, state.h, state.c)
-            chance = torch.sigmoid(prediction.heads[:, head]) * alive
-            forecast[:, k] = chance.view(-1, DREAMS).mean(1).numpy()
-            state, _, _ = world.step(state, told, torch.ones(len(at), 1))
-    return forecast
-
-
-def _cells(world: World, z: Tensor, action: Tensor) -> Tensor:
-    """Return c (T, H) from before each step."""
-    h = torch.zeros(1, world.memory.config.hidden)
-    c, cells = h, []
+def _watched(world: World, z: Tensor, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
+    """Return what M predicts at each of T steps, and its h and c (T, H) from before the step."""
+    h = c = torch.zeros(1, world.memory.config.hidden)
+    hidden, cells, said = [], [], []
     for t in range(len(z)):
+        hidden.append(h)
         cells.append(c)
-        _, h, c = world.memory.step(z[t : t + 1], action[t : t + 1], h, c)
-    return torch.cat(cells)
+        prediction, h, c = world.memory.step(z[t : t + 1], action[t : t + 1], h, c)
+        said.append(prediction)
+    return Prediction(*map(torch.cat, zip(*said, strict=True))), torch.cat(hidden), torch.cat(cells)
+
+
+def _forecast(
+    world: World,
+    z: Tensor,
+    action: Tensor,
+    hidden: Tensor,
+    cells: Tensor,
+    moments: np.ndarray,
+    salt: int,
+) -> np.ndarray:
+    """Return the chances (moments, steps, O) of the next steps' outcomes.
+
+    From each moment on M dreams, under the actions that were really taken; beyond the episode's
+    end the chances are zero.
+    """
+    steps, last = max(HORIZONS), len(action) - 1
+    at = torch.from_numpy(moments).repeat_interleave(DREAMS)
+    keys = noise.key(torch.arange(len(at)), torch.full((len(at),), salt))
+    immortal = torch.full((len(at),), float("inf"))
+    state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, immortal)
+    forecast = []
+    for k in range(steps):
+        told = action[(at + k).clamp_max(last)]
+        prediction, _, _ = world.memory.step(state.z, told, state.h, state.c)
+        chance = torch.sigmoid(prediction.heads) * (at + k <= last)[:, None]
+        forecast.append(chance.view(len(moments), DREAMS, -1).mean(1))
+        state, _, _ = world.step(state, told, torch.ones(len(at), 1))
+    return torch.stack(forecast, dim=1).numpy()
 
 
 def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
@@ -224,11 +255,16 @@ def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
 def lives(
     world: World, latents: Latents, dreams: int = 512, seed: int = VALIDATION
 ) -> dict[str, Any]:
-    """Compare how long held random play lives in free dreams at τ = 1 and in reality, and a player
-    in the dream that stands still with one that dodges with foresight."""
+    """Compare how long held random play lives in free dreams at τ = 1 and in reality.
+
+    And whether a player that takes the action of the smallest predicted hit outlives one that
+    stands still.
+    """
     real = latents.lengths.numpy().astype(float)
-    held = _lived(world, dreams, seed, _held(dreams, seed))
-    wise = _lived(world, dreams, seed, None)
+    steps = world.task.max_steps
+    held = _lived(world, dreams, seed, _held(dreams, seed, steps))
+    still = _lived(world, dreams, seed, torch.zeros(steps, dreams, 1))
+    dodging = _lived(world, dreams, seed, None)
     return {
         "real_mean": float(real.mean()),
         "real_sd": float(real.std()),
@@ -236,19 +272,17 @@ def lives(
         "dream_sd": float(held.std()),
         "kolmogorov_smirnov": kolmogorov(held, real),
         "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(held) + 1 / len(real))),
-        "dream_mean_greedy_dodge": float(wise.mean()),
+        "dream_mean_standing": float(still.mean()),
+        "dream_mean_dodging": float(dodging.mean()),
     }
 
 
-def _held(dreams: int, seed: int) -> Tensor:
-    """Return the collected policy's actions (steps, dreams, 1)."""
-    limit = 2100
-    columns = []
-    for i in range(dreams):
-        act = random_policy(seed + i)
-        columns.append([act(None) for _ in range(limit)])
-    wanted = torch.tensor(columns).T[..., None]
-    return (wanted > 1 / 3).float() - (wanted < -1 / 3).float()
+def _held(dreams: int, seed: int, steps: int) -> Tensor:
+    """Return the collected policy's actions as M is told them, (steps, dreams, 1)."""
+    players = [random_policy(seed + i) for i in range(dreams)]
+    wanted = np.array([[act(None) for act in players] for _ in range(steps)])
+    told = actions.told(wanted.reshape(-1, 1), DOOM, continuous=True)
+    return torch.from_numpy(told).view(steps, dreams, 1)
 
 
 def _lived(world: World, dreams: int, seed: int, played: Tensor | None) -> np.ndarray:
@@ -278,17 +312,11 @@ def _lived(world: World, dreams: int, seed: int, played: Tensor | None) -> np.nd
 
 def examine(task: str, folder: str | Path) -> dict[str, Any]:
     """Examine the world of a run on its held-out episodes and write `examination.json` there."""
-    from dreamgym import tasks
-    from dreamgym.checkpoint import load_world, write_json
-
-    from . import latents as stage
-    from .memory import Args, split
-
     folder = Path(folder)
-    world, seen = load_world(folder / "world"), stage.load(folder)
+    world, seen = load_world(folder / "world"), load(folder)
     _, held = split(seen, Args().held_out)
     report = {
-        "vision": vision(world.vision, tasks.get(task).pixel_id),
+        "vision": vision(world.vision, tasks.get(task).pixel_id, folder / "reconstructions.png"),
         "memory": memory(world, seen, held[:100]),
         "lives": lives(world, seen),
     }

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dreamgym.checkpoint import load_controller, load_world, world_folder
+from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller
 
-from .evaluate import TEST
+from .data import TEST
+from .evaluate import fitting
 
-ZOOM = 4
+ZOOM = 3
 """Screen pixels a frame pixel."""
 GAP = 2
 """Frame pixels between the pictures."""
@@ -25,9 +26,9 @@ def film(
     world: str,
     policy: str | Path,
     out: str | Path,
-    steps: int = 600,
+    steps: int = 350,
     seed: int = TEST,
-    skip: int = 3,
+    skip: int = 4,
 ) -> Path:
     """Write a GIF: left what a controller dreams, right the same controller in the real game.
 
@@ -35,8 +36,9 @@ def film(
         steps: longest film in game tics.
         skip: game tics a picture.
     """
-    folder, controller = world_folder(world), load_controller(policy)
-    task = load_world(folder).task
+    folder = world_folder(world)
+    model = load_world(folder)
+    task, controller = model.task, fitting(policy, model)
     dream = _played(gym.make(task.dream_id, world=str(folder), render_mode="rgb_array",
                              continuous=True), controller, steps, seed)  # fmt: skip
     real = _played(gym.make(task.latent_id, world=str(folder), render_mode="rgb_array",
@@ -48,7 +50,7 @@ def film(
         gap = np.zeros((left.shape[0], GAP, 3), np.uint8)
         row = np.concatenate((left, gap, right), axis=1)
         picture = Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), 0)
-        pictures.append(picture.quantize(64))
+        pictures.append(picture.quantize(32))
     with replacing(out) as file:
         pictures[0].save(
             file, "GIF", save_all=True, append_images=pictures[1:], loop=0, optimize=True,

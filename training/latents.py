@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Latents:
     hit: Tensor  # (F,) bool, whether the action taken cost health
     death: Tensor  # (F,) bool, whether it ended the episode
     lengths: Tensor  # (E,) int64
+    vision: str  # fingerprint of the V that made them
 
     @property
     def starts(self) -> Tensor:
@@ -40,20 +42,30 @@ class Latents:
 
 def encode(data: str | Path, out: str | Path, vision: VAE, progress: bool = True) -> Latents:
     """Encode every episode in `data` into shards in `out`, skipping those that are there."""
-    paths, out = episode_paths(Path(data)), Path(out)
+    paths, out, mark = episode_paths(Path(data)), Path(out), fingerprint(vision)
     shards = [paths[i : i + SHARD] for i in range(0, len(paths), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
         path = out / f"latents-{number:04d}.npz"
         if path.exists():
             with np.load(path) as arrays:
-                if len(arrays["lengths"]) == len(shard):
+                if len(arrays["lengths"]) == len(shard) and str(arrays["vision"]) == mark:
                     continue
         arrays = [_encoded(Episode.load(episode), vision) for episode in shard]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
         with replacing(path) as file:
-            np.savez(file, allow_pickle=False, **columns)
+            np.savez(file, allow_pickle=False, vision=np.array(mark), **columns)
+    for path in sorted(out.glob("latents-*.npz"))[len(shards) :]:
+        path.unlink()  # of a larger data set
     return load(out)
+
+
+def fingerprint(vision: VAE) -> str:
+    """Return a short hash of V's weights."""
+    digest = hashlib.sha256()
+    for tensor in vision.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load(folder: str | Path) -> Latents:
@@ -64,11 +76,14 @@ def load(folder: str | Path) -> Latents:
     """
     paths = sorted(Path(folder).glob("latents-*.npz"))
     if not paths:
-        raise ValueError(f"no latents in {folder}: run `dreamgym train` on its vision stage first")
+        raise ValueError(f"no latents in {folder}: run `dreamgym memory` with --out {folder} first")
     shards = [dict(np.load(path)) for path in paths]
-    return Latents(
-        **{k: torch.from_numpy(np.concatenate([s[k] for s in shards])) for k in shards[0]}
-    )
+    marks = {str(shard.pop("vision")) for shard in shards}
+    if len(marks) != 1:
+        raise ValueError(f"the latents in {folder} are of several Vs: delete latents-*.npz there")
+    columns = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
+    tensors = {key: torch.from_numpy(column) for key, column in columns.items()}
+    return Latents(**tensors, vision=marks.pop())
 
 
 @torch.inference_mode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +35,19 @@ class Args:
     held_out: int = 20
     """Every so-manieth episode is kept for validation."""
     seed: int = 0
+    vision: str = ""
+    """Fingerprint of the V that made the latents; filled in by `train`."""
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps is {self.steps}: give 1 or more")
 
 
 def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:
     """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`."""
-    out = Path(out)
+    out, args = Path(out), replace(args, vision=latents.vision)
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
     m = MDNRNN(config)
@@ -85,8 +91,15 @@ def train(
 
 
 def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the training and of the held-out episodes."""
+    """Return the numbers of the training and of the held-out episodes.
+
+    Raises:
+        ValueError: if there is but one episode.
+    """
+    if len(latents.lengths) < 2:
+        raise ValueError("M needs 2 episodes or more, one to be held out: collect more")
     episodes = np.arange(len(latents.lengths))
+    every = min(every, len(episodes))
     held = episodes % every == every - 1
     return episodes[~held], episodes[held]
 

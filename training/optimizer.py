@@ -52,12 +52,11 @@ def checkpoint(
     for number, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{names[number]}.{key}": value for key, value in state.items()}
     tensors |= {f"extra.{key}": value for key, value in extra.items()}
-    save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
+    config = asdict(module.config)  # type: ignore[call-overload]
+    write_json(out / f"{name}.json", {"config": config, "args": asdict(args), "step": step})
     save_tensors(out / f"{name}.safetensors", module.state_dict())
-    write_json(
-        out / f"{name}.json",
-        {"config": asdict(module.config), "args": asdict(args), "step": step},  # type: ignore[call-overload]
-    )
+    # Last: a run that is killed before this resumes from the file that is there.
+    save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
 
 
 def resume(
@@ -72,8 +71,12 @@ def resume(
     if not path.exists():
         return 0, {}
     old = read_json(out / f"{name}.json")["args"]
-    if old != asdict(args):
-        raise ValueError(f"{out} was trained with {old}, not {asdict(args)}: choose another --out")
+    for key, value in asdict(args).items():
+        if old.get(key) != value:
+            raise ValueError(
+                f"{out} was trained with {key} {old.get(key)!r}, not {value!r}: "
+                "choose another --out"
+            )
     tensors = load_tensors(path)
     module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
     states = {}

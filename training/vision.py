@@ -31,6 +31,10 @@ class Args:
     z_size: int = 64
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.frames < self.batch:
+            raise ValueError(f"frames is {self.frames}: give {self.batch} or more, one batch")
+
 
 def train(data: str | Path, out: str | Path, args: Args, progress: bool = True) -> VAE:
     """Train V on every episode in `data`, writing and resuming checkpoints in `out`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 START_TIMEOUT = 120.0
 """Seconds that a new process may take before its first answer, imports included."""
+GRACE = 5.0
+"""Seconds that a process gets to close its games before it is killed."""
 TRIES = 3
 """How often a job is given out before it counts as impossible."""
 
@@ -43,27 +46,32 @@ class _Worker:
         self.allowance = self.timeout
 
     def stop(self) -> None:
-        """End the process and whatever game engine it has started."""
+        """End the process, by itself if it can, and whatever game engine it has started."""
+        self.process.terminate()
+        self.process.join(GRACE)
+        assert self.process.pid is not None
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()  # in case it had no group of its own yet
         self.process.join()
         self.pipe.close()
 
 
 def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
-    """Answer jobs until the parent goes away, then take the game engines along."""
+    """Answer jobs until the parent says stop or goes away."""
     os.setpgid(0, 0)  # Ctrl-C is the parent's to handle; engines die with this group
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # engines leave nothing behind
     while True:
         try:
             job = pipe.recv()
         except EOFError:
-            os.killpg(0, signal.SIGKILL)
+            return
         try:
             answer = (True, function(job))
         except Exception as error:
             answer = (False, f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+        with contextlib.suppress(BrokenPipeError):
+            pipe.send(answer)
 
 
 def run(

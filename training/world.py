@@ -41,5 +41,5 @@ def assemble(
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float())
     world = World(tasks.get(task), load_vision(folder), load_memory(folder), starts, death)
-    save_world(out, world, torch.float16)
+    save_world(out, world, torch.float16, real_frames=int(latents.lengths.sum()))
     return world

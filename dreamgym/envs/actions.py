@@ -1,4 +1,4 @@
-"""What an agent may do: one definition for the real game, its twin and the dream."""
+"""What one may ask of an environment: one definition for the real game, its twin and the dream."""
 
 from __future__ import annotations
 
@@ -47,3 +47,11 @@ def told(actions: Any, task: Task, continuous: bool) -> np.ndarray:
 def _shown(actions: Any) -> str:
     """Print a batch of one as the single action that its user gave."""
     return repr(actions[0] if isinstance(actions, list) and len(actions) == 1 else actions)
+
+
+def check_render_mode(mode: Any) -> None:
+    """Accept None and `rgb_array`; Gymnasium makes `human` of the latter."""
+    if mode not in (None, "rgb_array"):
+        raise ValueError(
+            f"render_mode is {mode!r}: choose None or 'rgb_array' (gym.make makes 'human' of it)"
+        )

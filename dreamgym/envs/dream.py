@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -33,7 +34,7 @@ class _Dreams:
         continuous: bool | None,
         device: str,
     ):
-        self.world = shared_world(str(world_folder(world)), str(device))
+        self.world = shared_world(world, str(device))
         task = self.world.task
         self.range = parse_temperature(task.temperature if temperature is None else temperature)
         self.observation = check_observation(
@@ -43,16 +44,18 @@ class _Dreams:
         self.observation_space = observation_space(self.world, self.observation)
         self.action_space = actions.space(task, self.continuous)
 
+    def check_options(self, options: dict[str, Any] | None) -> tuple[float, float]:
+        """Return the range of temperatures that the options of a reset ask for."""
+        options = options or {}
+        if unknown := options.keys() - {"temperature", "reset_mask"}:
+            raise ValueError(f"unknown option {sorted(unknown)[0]!r}: 'temperature' is known")
+        return parse_temperature(options["temperature"]) if "temperature" in options else self.range
+
     def begin(
         self, seeds: np.ndarray, episodes: np.ndarray, options: dict[str, Any] | None
     ) -> tuple[State, torch.Tensor]:
         """Start dreams and return their state and temperatures (N, 1)."""
-        options = options or {}
-        if unknown := options.keys() - {"temperature", "reset_mask"}:
-            raise ValueError(f"unknown option {sorted(unknown)[0]!r}: 'temperature' is known")
-        low, high = self.range
-        if "temperature" in options:
-            low, high = parse_temperature(options["temperature"])
+        low, high = self.check_options(options)
         state = self.world.start(torch.from_numpy(seeds), torch.from_numpy(episodes))
         return state, self.world.draw_temperature(state, low, high)
 
@@ -139,7 +142,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         device: str = "cpu",
         render_mode: str | None = None,
     ):
-        check_render_mode(render_mode)
+        actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
@@ -155,8 +158,9 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
+        self._dreams.check_options(options)
         if seed is not None:
-            self._seed, self._episode = seed, 0
+            self._seed, self._episode = seed % SEED_RANGE, 0
         elif self._state is None:
             self._seed, self._episode = int(self.np_random.integers(SEED_RANGE)), 0
         else:
@@ -230,10 +234,10 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     ):
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
-        check_render_mode(render_mode)
+        actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
         self.num_envs = num_envs
-        self.limit = max_episode_steps or self._dreams.world.task.max_steps
+        self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
         self.render_mode = render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
@@ -242,7 +246,6 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._state: State | None = None
-        self._options: dict[str, Any] | None = None
         self._over = np.zeros(num_envs, bool)
 
     @property
@@ -255,21 +258,22 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed if isinstance(seed, int) else None)
+        one = None if seed is None or isinstance(seed, (list, tuple)) else int(seed)
+        super().reset(seed=one)
         mask = self._mask(options)
+        self._dreams.check_options(options)
+        seeds: Any = seed if one is None else range(one, one + self.num_envs)
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each")
         if self._state is None:
             self._seeds = self.np_random.integers(SEED_RANGE, size=self.num_envs)
             self._episodes = np.full(self.num_envs, -1)
         self._episodes[mask] += 1
-        seeds = range(seed, seed + self.num_envs) if isinstance(seed, int) else seed
-        if seeds is not None:
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
-            for lane in np.flatnonzero(mask):
-                if (own := seeds[lane]) is not None:
-                    self._seeds[lane], self._episodes[lane] = own, 0
-        self._options = options
-        self._begin(mask)
+        for lane in np.flatnonzero(mask):
+            own = None if seeds is None else seeds[lane]
+            if own is not None:
+                self._seeds[lane], self._episodes[lane] = own % SEED_RANGE, 0
+        self._begin(mask, options)
         assert self._state is not None
         return self._dreams.observe(self._state), self._info()
 
@@ -307,11 +311,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise gym.error.ResetNeeded("render() before reset(): call reset() first")
         return tuple(self.world.decode(self._state.z).cpu().numpy())
 
-    def _begin(self, lanes: np.ndarray) -> None:
-        """Start the next episode of some lanes, a mask (N,)."""
-        state, temperature = self._dreams.begin(
-            self._seeds[lanes], self._episodes[lanes], self._options
-        )
+    def _begin(self, lanes: np.ndarray, options: dict[str, Any] | None = None) -> None:
+        """Start an episode of some lanes, a mask (N,); options hold for this episode alone."""
+        state, temperature = self._dreams.begin(self._seeds[lanes], self._episodes[lanes], options)
         if self._state is None:
             self._state, self._temperature = state, temperature
         else:
@@ -355,9 +357,14 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         }
 
 
+def shared_world(world: str, device: str) -> World:
+    """Load a world once a process, however many environments dream it, until its files change."""
+    folder = world_folder(world).resolve()
+    return _loaded(folder, device, (folder / "config.json").stat().st_mtime_ns)
+
+
 @cache
-def shared_world(folder: str, device: str) -> World:
-    """Load a world once a process, however many environments dream it."""
+def _loaded(folder: Path, device: str, _: int) -> World:
     return load_world(folder, device)
 
 
@@ -384,10 +391,17 @@ def check_observation(kind: Any) -> str:
     return kind
 
 
-def check_render_mode(mode: Any) -> None:
-    """Accept None and `rgb_array`; Gymnasium makes `human` of the latter."""
-    if mode not in (None, "rgb_array"):
-        raise ValueError(f"render_mode is {mode!r}: choose None, 'rgb_array' or 'human'")
+def step_limit(asked: int | None, usual: int) -> float:
+    """Return an episode's limit: None is the task's own, -1 is Gymnasium's word for none.
+
+    Raises:
+        ValueError: if it is no such number.
+    """
+    if asked is None or asked == -1:
+        return usual if asked is None else math.inf
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        raise ValueError(f"max_episode_steps is {asked!r}: give 1 or more, or -1 for no limit")
+    return asked
 
 
 def parse_temperature(temperature: Any) -> tuple[float, float]:

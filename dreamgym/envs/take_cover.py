@@ -81,8 +81,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
             raise ValueError(
                 f"resolution is {resolution!r}: choose one of {', '.join(RESOLUTIONS)}"
             )
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode is {render_mode!r}: choose None or 'rgb_array'")
+        actions.check_render_mode(render_mode)
         self.continuous, self.resolution, self.labels = continuous, resolution, labels
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)

@@ -89,6 +89,42 @@ def test_the_limit_truncates(safe_folder):
     assert (envs.unwrapped._state.step == 0).all()
 
 
+def test_an_option_of_the_batch_holds_for_one_episode(folder):
+    envs = make_vec(folder, 6, temperature=1.15)
+    _, infos = envs.reset(seed=0, options={"temperature": 0.5})
+    assert (infos["temperature"] == 0.5).all()
+    ended = np.zeros(6, bool)
+    while not ended.all():
+        _, _, terminated, _, infos = envs.step(np.ones(6, int))
+        ended |= terminated
+        assert np.allclose(infos["temperature"], np.where(ended, 1.15, 0.5))
+
+
+@pytest.mark.parametrize(("limit", "truncates"), [(2, True), (-1, False)])
+def test_a_limit_of_minus_one_is_none(safe_folder, limit, truncates):
+    envs = make_vec(safe_folder, 2, max_episode_steps=limit)
+    envs.reset(seed=0)
+    envs.step(np.ones(2, int))
+    assert envs.step(np.ones(2, int))[3].all() == truncates
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**70, np.int64(3)])
+def test_any_seed_that_gymnasium_takes_is_taken(folder, seed):
+    assert make_vec(folder, 2).reset(seed=seed)[0].shape[0] == 2
+    make(folder).unwrapped.reset(seed=int(seed))
+
+
+def test_a_refused_reset_changes_nothing(folder):
+    envs, same = make_vec(folder, 2), make_vec(folder, 2)
+    for each in (envs, same):
+        each.reset(seed=1)
+    with pytest.raises(ValueError, match="unknown option"):
+        envs.reset(options={"heat": 1})
+    with pytest.raises(ValueError, match="3 seeds for 2 environments"):
+        envs.reset(seed=[1, 2, 3])
+    assert np.array_equal(envs.reset()[0], same.reset()[0])
+
+
 def test_the_registered_limit_is_the_game_s():
     assert gym.spec("DreamDoom-v0").max_episode_steps == 2100
     assert gym.spec("LatentDoom-v0").max_episode_steps == 2100

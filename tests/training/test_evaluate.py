@@ -4,7 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
+from dreamgym.checkpoint import save_controller
+from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training.evaluate import confidence, evaluate
 
 KEYS = {
@@ -41,6 +44,13 @@ def test_the_interval_covers_the_mean_of_known_samples():
         low, high = confidence(rng.normal(5, 2, size=40))
         covered += low < 5 < high
     assert 50 <= covered <= 60
+
+
+def test_a_controller_of_another_world_is_refused(folder, tmp_path):
+    config = ControllerConfig(inputs=7)
+    save_controller(tmp_path / "c.safetensors", Controller(config, torch.zeros(7)))
+    with pytest.raises(ValueError, match="is for 7 inputs, this world shows"):
+        evaluate("doom", str(folder), str(tmp_path / "c.safetensors"), "dream", 1, 0, (1, 1), None)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Every stage by its command, with a budget of seconds, from nothing to a score."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,11 @@ def test_the_whole_path_runs_by_command(data, tmp_path, capsys):
     assert main(["memory", "doom", *where, "--steps", "2"]) == 0
     world = f"{run}/world"
     load_world(world)
+    assert main(["examine", "doom", "--out", run]) == 0
+    assert (tmp_path / "reconstructions.png").exists()
+    report = json.loads((tmp_path / "examination.json").read_text())
+    assert {"vision", "memory", "lives"} == report.keys()
+    capsys.readouterr()
     assert main(["evaluate", "doom", "--world", world, "--policy", "random", "--env", "dream",
                  "--episodes", "20", "--temperature", "1.0", "1.3"]) == 0  # fmt: skip
     assert "95 %" in capsys.readouterr().out
@@ -85,22 +92,43 @@ def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):
     assert seen.hit.sum() >= len(seen.lengths)
 
 
-def test_slabs_tell_every_step_of_every_training_episode_once(data, tmp_path):
+def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
     v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
     seen = latents.encode(data, tmp_path, v, progress=False)
     episodes = np.arange(len(seen.lengths))
-    args = memory_stage.Args(batch=len(episodes), length=64)
-    batches = memory_stage.Batches(seen, episodes, args)
-    steps, deaths, fresh = 0, 0, 0
-    for number in range(-(-int(seen.lengths.max()) // 64)):
-        batch, new = batches.next()
-        first_pass = ~new if number else torch.ones_like(new)
-        steps += int(batch.known[first_pass][..., 1].sum())
-        deaths += int((batch.outcomes[..., 1] * batch.known[..., 1])[first_pass].sum())
-        fresh += int(new[first_pass].sum())
-        if number and new.any():
+    batches = memory_stage.Batches(seen, episodes, memory_stage.Args(batch=2, length=16))
+    shown: list[int] = []
+    begun = 0
+    while True:
+        at, end, fresh = batches.skip()
+        begun += int(fresh.sum())
+        if begun > len(episodes):  # the second permutation has begun
             break
-    assert steps <= int(seen.lengths.sum()) and deaths >= 1 and fresh == len(episodes)
+        for first, last in zip(at, end, strict=True):
+            shown += range(first, min(first + 16, last))
+    assert len(shown) == len(set(shown))
+    ended = set(shown) & set((seen.starts + seen.lengths - 1).tolist())
+    assert len(ended) >= len(episodes) - 2  # two rows may be in the middle of theirs
+
+
+def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
+    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode(data, tmp_path, v, progress=False)
+    length = int(seen.lengths[0])
+    index = torch.arange(length - 4, length + 3)[None]
+    real = index < length
+    batch = memory_stage.slab(seen, index.clamp_max(length - 1), real)
+    assert batch.known[0, :, 0].tolist() == [1, 1, 1, 0, 0, 0]  # frames that follow
+    assert batch.known[0, :, 1].tolist() == [1, 1, 1, 1, 0, 0]  # outcomes
+    assert batch.outcomes[0, 3].tolist() == [1, 1]  # hit and death
+
+
+def test_latents_of_another_v_are_made_again(data, tmp_path):
+    one = vision.train(data, tmp_path / "a", vision.Args(frames=128), progress=False)
+    two = vision.train(data, tmp_path / "b", vision.Args(frames=128, seed=1), progress=False)
+    first = latents.encode(data, tmp_path, one, progress=False)
+    second = latents.encode(data, tmp_path, two, progress=False)
+    assert first.vision != second.vision and not torch.equal(first.mean, second.mean)
 
 
 def test_a_folder_without_episodes_is_named(tmp_path, capsys):

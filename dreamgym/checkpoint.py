@@ -124,7 +124,10 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     default, right = kind(), {}
     for name, value in values.items():
         wanted = type(getattr(default, name))
-        words: dict[Any, Any] = {tuple: (list, tuple), float: (int, float)}  # what JSON makes of a type
+        words: dict[Any, Any] = {
+            tuple: (list, tuple),
+            float: (int, float),
+        }  # what JSON makes of a type
         if (
             not isinstance(value, words.get(wanted, wanted))
             or isinstance(value, bool) != (wanted is bool)

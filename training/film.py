@@ -26,7 +26,7 @@ def film(
     world: str,
     policy: str | Path,
     out: str | Path,
-    steps: int = 350,
+    steps: int = 300,
     seed: int = TEST,
     skip: int = 4,
 ) -> Path:
@@ -50,7 +50,7 @@ def film(
         gap = np.zeros((left.shape[0], GAP, 3), np.uint8)
         row = np.concatenate((left, gap, right), axis=1)
         picture = Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), 0)
-        pictures.append(picture.quantize(32))
+        pictures.append(picture.quantize(128, Image.Quantize.FASTOCTREE))
     with replacing(out) as file:
         pictures[0].save(
             file, "GIF", save_all=True, append_images=pictures[1:], loop=0, optimize=True,

@@ -280,7 +280,7 @@ def evaluate(
         raise ValueError(f"env is {env!r}: choose 'twin' or 'dream'")
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}: give 1 or more")
-    folder = world_folder(world)
+    folder, asked = world_folder(world), policy
     if policy == "shipped":
         policy = str(folder / "controller.safetensors")
     model = load_world(folder)
@@ -301,7 +301,7 @@ def evaluate(
         tau = list(temperature)
     name = facts.latent_id if env == "twin" else facts.dream_id
     frames = 0 if policy == "random" else real_frames(folder, Path(policy))
-    score = result(task, name, policy, tau, seed, played, frames)
+    score = result(task, name, asked, tau, seed, played, frames)
     if out:
         write_json(out, score)
     return score

@@ -12,7 +12,7 @@ from gymnasium.utils import RecordConstructorArgs
 from dreamgym import noise, tasks
 from dreamgym.envs import actions
 from dreamgym.envs.dream import (
-    SEED_RANGE,
+    Episodes,
     check_observation,
     observation_space,
     shared_world,
@@ -56,20 +56,16 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         self.observation_space = observation_space(self.world, self.kind)
         self.continuous = isinstance(env.action_space, gym.spaces.Box)
         self._state: State | None = None
+        self._episodes = Episodes()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         frame, info = self.env.reset(seed=seed, options=options)
-        if seed is not None:
-            self._seed, self._episode = seed % SEED_RANGE, 0
-        elif self._state is None:
-            self._seed, self._episode = int(self.np_random.integers(SEED_RANGE)), 0
-        else:
-            self._episode += 1
+        seeds, episodes = self._episodes.next(seed, self.np_random)
         with torch.inference_mode():
             mean, logvar = self.world.vision.encode(self._tensor(frame))
-        keys = noise.key(torch.tensor([self._seed]), torch.tensor([self._episode]))
+        keys = noise.key(torch.from_numpy(seeds), torch.from_numpy(episodes))
         self._state = self.world.begin(mean, logvar, keys.to(self.world.device))
         return self._observe(), info
 

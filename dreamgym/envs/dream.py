@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,23 @@ from dreamgym.world import BOUND, OBSERVATIONS, State, World
 
 Temperature = float | tuple[float, float]
 SEED_RANGE = 2**63
+
+
+@dataclass
+class Episodes:
+    """Counts the episodes of one environment under its seed: what its noise is keyed by."""
+
+    seed: int | None = None
+    number: int = 0
+
+    def next(self, seed: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Return the seed and the number, (1,) each, of the episode that a reset begins."""
+        if seed is None and self.seed is not None:
+            self.number += 1
+        else:
+            chosen = rng.integers(SEED_RANGE) if seed is None else seed % SEED_RANGE
+            self.seed, self.number = int(chosen), 0
+        return np.array([self.seed]), np.array([self.number])
 
 
 class _Dreams:
@@ -148,6 +166,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         self.observation_space = self._dreams.observation_space
         self.action_space = self._dreams.action_space
         self._state: State | None = None
+        self._episodes = Episodes()
         self._over = False
 
     @property
@@ -159,13 +178,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self._dreams.check_options(options)
-        if seed is not None:
-            self._seed, self._episode = seed % SEED_RANGE, 0
-        elif self._state is None:
-            self._seed, self._episode = int(self.np_random.integers(SEED_RANGE)), 0
-        else:
-            self._episode += 1
-        seeds, episodes = np.array([self._seed]), np.array([self._episode])
+        seeds, episodes = self._episodes.next(seed, self.np_random)
         self._state, self._temperature = self._dreams.begin(seeds, episodes, options)
         self._over = False
         return self._dreams.observe(self._state)[0], self._info()
@@ -189,7 +202,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that the rest of the episode depends on."""
-        names = ("_state", "_temperature", "_over", "_seed", "_episode")
+        names = ("_state", "_temperature", "_over", "_episodes")
         return copy.deepcopy({name: getattr(self, name) for name in names})
 
     def restore(self, snapshot: dict[str, Any]) -> None:

@@ -23,9 +23,6 @@ OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 BLOCK = 16
 """Rows are computed in multiples of this: below it a matrix product may round differently with the
 size of the batch, and a dream would depend on its neighbours."""
-DAMAGE = 21.0
-"""A fireball takes 21 times 1 to 8, each as likely (the counts of 3,000 hits in random play)."""
-FACES = 8
 BOUND = 50.0
 """Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
@@ -151,7 +148,8 @@ class World:
         health = state.health
         if self.death == "health":
             hit = chance[:, 0] < outcome["hit"]  # ~ Bernoulli(p)
-            damage = DAMAGE * (1 + torch.floor(chance[:, 1] * FACES))  # ~ 21 · U{1..8}
+            roll = 1 + torch.floor(chance[:, 1] * self.task.faces)  # ~ U{1..8}
+            damage = self.task.damage * roll
             health = (health - damage * hit).clamp_min(0)
             dead = health <= 0
         else:

@@ -8,7 +8,7 @@ from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.models.vision import sample as sample_latent
 from dreamgym.tasks import DOOM
-from dreamgym.world import BOUND, DAMAGE, FACES, OBSERVATIONS, World
+from dreamgym.world import BOUND, OBSERVATIONS, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
 ONE = torch.ones(1, 1)
@@ -64,10 +64,10 @@ def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
     taken = DOOM.health - state.health
     assert (reward == 1).all()
     assert torch.equal(dead, state.health <= 0)
-    survivors = taken[~dead] / DAMAGE
+    survivors = taken[~dead] / DOOM.damage
     assert set(survivors.tolist()) == {1, 2, 3, 4}
     share = dead.float().mean().item()
-    assert abs(share - 4 / FACES) < 4 * np.sqrt(0.25 / 4000)  # 5, 6, 7 and 8 times 21 kill
+    assert abs(share - 4 / DOOM.faces) < 4 * np.sqrt(0.25 / 4000)  # 5, 6, 7 and 8 times 21 kill
 
 
 def test_without_hits_nothing_dies():

@@ -85,7 +85,7 @@ def real_rate(job: tuple[str, int]) -> float:
     env.reset(seed=seed)
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
-        _, _, terminated, truncated, _ = env.step(rng.integers(3))
+        _, _, terminated, truncated, _ = env.step(rng.integers(len(tasks.get(task).moves)))
         steps += 1
         if terminated or truncated:
             env.reset()

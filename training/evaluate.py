@@ -77,7 +77,7 @@ def choose(controller: Controller | None, world: World, state: Any, step: int) -
     if controller is None:
         keys = noise.key(state.key, torch.full_like(state.key, 1))  # its own noise, not M's
         chance = noise.uniform(keys, torch.full_like(keys, step), 2)[:, :1]
-        return torch.floor(3 * chance) - 1
+        return torch.floor(len(world.task.moves) * chance) - 1
     wanted = controller.act(world.observe(state, world.task.observation))
     told = actions.told(wanted.cpu().numpy(), world.task, continuous=True)
     return torch.from_numpy(told).to(wanted.device)

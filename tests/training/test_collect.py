@@ -136,3 +136,13 @@ def test_random_play_is_a_function_of_its_seed() -> None:
         act = random_policy(seed)
         rows.append([act(None) for _ in range(50)])
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_games_leave_no_scratch_folders_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    collect(Args("doom", 2), tmp_path / "data", processes=2, progress=False)
+    assert not list(scratch.glob("dreamgym-*"))

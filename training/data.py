@@ -76,8 +76,8 @@ class Frames:
     """Frames of all episodes in random order, through a window that slides over the data set.
 
     A disk reads whole episodes faster than a frame here and a frame there (15 MB/s against 1.2
-    with one reader beside V's training). So episodes pass, in an order drawn anew each time around, through a window in
-    memory, and a batch is drawn from the window. Each frame is drawn once a pass on average, and a
+    with one reader beside V's training). So episodes pass, in an order drawn anew each time
+    around, through a window in memory, and a batch is drawn from the window. Each frame is drawn once a pass on average, and a
     batch is a function of its number alone.
     """
 

@@ -77,8 +77,8 @@ class Frames:
 
     A disk reads whole episodes faster than a frame here and a frame there (15 MB/s against 1.2
     with one reader beside V's training). So episodes pass, in an order drawn anew each time
-    around, through a window in memory, and a batch is drawn from the window. Each frame is drawn once a pass on average, and a
-    batch is a function of its number alone.
+    around, through a window in memory, and a batch is drawn from the window. Each frame is drawn
+    once a pass on average, and a batch is a function of its number alone.
     """
 
     def __init__(self, paths: list[Path], batch: int, seed: int, window: int = 256):

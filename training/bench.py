@@ -14,14 +14,14 @@ from dreamgym.models.controller import Controller
 from dreamgym.models.vision import VAE, VisionConfig
 
 from . import workers
-from .evaluate import controller_config
+from .evaluate import controller_config, origin
 
 SECONDS = 5.0
 """How long each row is measured."""
 
 
-def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> list[dict[str, Any]]:
-    """Measure the real game, the dream with C in the loop, and V's training."""
+def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> dict[str, Any]:
+    """Measure the real game, the dream with C in the loop, and V's training, row by row."""
     folder = world_folder(world)
     name = load_world(folder).task.name
     cores = torch.get_num_threads()
@@ -38,7 +38,7 @@ def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> list[dict[
     plain, ours = vision_rate(StockVAE(VisionConfig()), False), vision_rate(fast_vision(), True)
     rows.append({"what": "V training, stock layers, float32", "rate": plain, "ratio": 1.0})
     rows.append({"what": "V training, ours, bfloat16", "rate": ours, "ratio": ours / plain})
-    return rows
+    return {**origin(), "rows": rows}
 
 
 class StockVAE(VAE):

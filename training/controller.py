@@ -1,4 +1,8 @@
-"""Stage 4: C is evolved by CMA-ES in the dream, and the one that transfers is kept."""
+"""Stage 4: C is evolved by CMA-ES in the dream, and the one that transfers is kept.
+
+Every few generations the mean plays the real game; at the end the best of them play again, on fresh
+seeds, for the last choice.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World
 
-from .data import VALIDATION
+from .data import FINAL, VALIDATION
 from .evaluate import controller_config, dream, real
 
 SIGMA = 0.1
@@ -51,10 +55,15 @@ class Args:
     """Generations between validations of the mean in the real game; 0 never validates."""
     games: int = 40
     """Real games a validation."""
+    finalists: int = 3
+    """Best on validation that play for the last choice; 1 or fewer: none does."""
+    final_games: int = 200
+    """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1}
+        least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
+                 "final_games": 1}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
@@ -83,8 +92,19 @@ def evolve(
     config = controller_config(world)
     es = strategy(args, config.parameters)
     curve, losses = _resume(out, args)
+    means = []  # of every generation, so that finalists can be called back
     for past in losses:
         es.tell(es.ask(), past.tolist())
+        means.append(es.mean.copy())
+
+    def score(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
+        """Write into a point of the curve how a controller plays the real game."""
+        seeds = range(first, first + games)
+        played = real(world.task.name, folder, mean, seeds, processes, progress=False)
+        point[key] = float(np.mean([each["return"] for each in played]))
+        spent = max((p.get("real_frames", 0) for p in curve), default=0)
+        point["real_frames"] = spent + sum(each["length"] for each in played)
+
     bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
                disable=not progress)  # fmt: skip
     with bar, SummaryWriter(str(out / "log")) as log:
@@ -95,6 +115,7 @@ def evolve(
             steps = _population(world, config, members, args, generation)  # (M, R)
             losses.append(-steps.mean(1))
             es.tell(members, losses[-1].tolist())
+            means.append(es.mean.copy())
             point: dict[str, Any] = {
                 "generation": generation + 1,
                 "dream": float(steps.mean()),
@@ -104,12 +125,7 @@ def evolve(
             }
             if args.validate and (generation + 1) % args.validate == 0:
                 mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
-                seeds = range(VALIDATION, VALIDATION + args.games)
-                name = world.task.name
-                played = real(name, folder, mean, seeds, processes, progress=False)
-                point["real"] = float(np.mean([each["return"] for each in played]))
-                spent = max((p.get("real_frames", 0) for p in curve), default=0)
-                point["real_frames"] = spent + sum(each["length"] for each in played)
+                score(point, "real", mean, VALIDATION, args.games)
                 if point["real"] >= max((p["real"] for p in curve if "real" in p), default=0.0):
                     save_controller(out / "controller.safetensors", mean, **point)
             curve.append(point)
@@ -120,6 +136,17 @@ def evolve(
             _checkpoint(out, args, curve, losses)
             bar.update()
             bar.set_postfix({k: f"{point[k]:.0f}" for k in ("dream", "real") if k in point})
+    tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
+    if len(curve) == args.generations and args.finalists > 1 and tested:
+        for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
+            if "final" not in point:
+                mean = Controller(config, torch.tensor(means[point["generation"] - 1]).float())
+                score(point, "final", mean, FINAL, args.final_games)
+                _checkpoint(out, args, curve, losses)
+        best = max(tested[: args.finalists], key=lambda p: p["final"])
+        mean = Controller(config, torch.tensor(means[best["generation"] - 1]).float())
+        spent = max(point["real_frames"] for point in tested)
+        save_controller(out / "controller.safetensors", mean, **best | {"real_frames": spent})
     if curve:
         plot(curve, out / "curve.png")
     mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
@@ -190,6 +217,10 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     if tested:
         reality = [point["real"] for point in tested]
         axes.plot([p["generation"] for p in tested], reality, "o-", label="real game, CMA-ES mean")
+    finals = [point for point in curve if "final" in point]
+    if finals:
+        scores = [point["final"] for point in finals]
+        axes.plot([p["generation"] for p in finals], scores, "*", label="real game, last choice")
     axes.set(xlabel="generation", ylabel="steps survived")
     axes.legend()
     with replacing(path) as file:

@@ -11,8 +11,9 @@ import numpy as np
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
-VALIDATION, TEST = 1_000_000, 2_000_000
-"""First seeds for choosing and for reporting; those below are for training."""
+VALIDATION, FINAL, DEMO, TEST = 1_000_000, 1_100_000, 1_500_000, 2_000_000
+"""First seeds for choosing, for the last choice, for showing and for reporting; those below are for
+training."""
 DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
 """What reading half an episode may raise."""
 
@@ -130,13 +131,15 @@ def episode_path(folder: Path, index: int) -> Path:
     return folder / f"episode-{index:06d}.npz"
 
 
-def episode_paths(folder: Path) -> list[Path]:
-    """Return the episodes of a data folder in the order of their indices.
+def episode_paths(*folders: str | Path) -> list[Path]:
+    """Return the episodes of data folders, one folder after the other, each in order of play.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if a folder has none; the message names it.
     """
-    paths = sorted(folder.glob("episode-*.npz"))
-    if not paths:
-        raise ValueError(f"no episodes in {folder}: run `dreamgym collect` with --out {folder}")
+    paths = []
+    for folder in folders:
+        if not (found := sorted(Path(folder).glob("episode-*.npz"))):
+            raise ValueError(f"no episodes in {folder}: run `dreamgym collect` with --out {folder}")
+        paths += found
     return paths

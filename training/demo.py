@@ -11,7 +11,7 @@ from dreamgym import tasks
 from dreamgym.checkpoint import read_json, world_folder
 
 from . import controller
-from .data import TEST
+from .data import DEMO
 from .evaluate import confidence, real
 from .film import film
 
@@ -46,7 +46,7 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
     }
     lines = []
     for label, policy in policies.items():
-        played = real(task, folder, policy, range(TEST, TEST + games), processes)
+        played = real(task, folder, policy, range(DEMO, DEMO + games), processes)
         returns = np.array([each["return"] for each in played])
         least, most = confidence(returns)
         lines.append(f"   {label:28s} {returns.mean():6.0f} ± {returns.std(ddof=1):4.0f}"

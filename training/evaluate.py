@@ -8,18 +8,17 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamgym import noise, tasks
+from dreamgym import tasks
 from dreamgym.checkpoint import (
     load_controller,
     load_world,
@@ -29,12 +28,11 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.envs import actions
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.world import World
+from dreamgym.world import State, World
 
 from . import workers
+from .games import SIDE_BY_SIDE, Learned, Player, Uniform, turns, uniform
 
-GAMES = 10
-"""Real games that share one batch of V and M; part of what a score is a function of."""
 RESAMPLES = 10_000
 """Bootstrap resamples for a confidence interval."""
 
@@ -59,8 +57,8 @@ def dream(
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
     steps = tqdm(range(world.task.max_steps), "dream", unit=" steps", disable=not progress)
-    for step in steps:
-        told = choose(controller, world, state, step)
+    for _ in steps:
+        told = _choice(controller, world, state)
         state, reward, dead = world.step(state, told, temperature)
         returns[rows] += reward.cpu()
         if dead.any():
@@ -72,12 +70,10 @@ def dream(
     return returns
 
 
-def choose(controller: Controller | None, world: World, state: Any, step: int) -> torch.Tensor:
+def _choice(controller: Controller | None, world: World, state: State) -> torch.Tensor:
     """Return what a controller, or a uniform random player, does: (N, 1) as M is told."""
     if controller is None:
-        keys = noise.key(state.key, torch.full_like(state.key, 1))  # its own noise, not M's
-        chance = noise.uniform(keys, torch.full_like(keys, step), 2)[:, :1]
-        return torch.floor(len(world.task.moves) * chance) - 1
+        return uniform(state.key, state.step, world.task)
     wanted = controller.act(world.observe(state, world.task.observation))
     told = actions.told(wanted.cpu().numpy(), world.task, continuous=True)
     return torch.from_numpy(told).to(wanted.device)
@@ -110,7 +106,7 @@ def real(
     weights = None
     if isinstance(policy, Controller):
         weights, policy = policy.weights.float().numpy().tobytes(), "weights"
-    chunks = [tuple(seeds[i : i + GAMES]) for i in range(0, len(seeds), GAMES)]
+    chunks = [tuple(seeds[i : i + SIDE_BY_SIDE]) for i in range(0, len(seeds), SIDE_BY_SIDE)]
     jobs = [_Games(task, str(world), str(policy), chunk, weights) for chunk in chunks]
     episodes: dict[int, list[dict[str, Any]]] = {}
     with tqdm(total=len(seeds), unit=" games", desc="real", disable=not progress) as bar:
@@ -123,42 +119,19 @@ def real(
 
 
 def play(job: _Games) -> list[dict[str, Any]]:
-    """Play real games side by side, their frames through V and M as one batch."""
-    world = _world(job.world)
-    controller = _controller(job)
-    games = [_game(job.task, i) for i in range(len(job.seeds))]
-    frames = torch.from_numpy(
-        np.stack([game.reset(seed=s)[0] for game, s in zip(games, job.seeds, strict=True)])
-    )
-    keys = noise.key(torch.tensor(job.seeds), torch.zeros(len(games), dtype=torch.int64))
-    state = world.begin(*world.vision.encode(frames), keys)
-    returns = [0.0] * len(games)
-    lengths = [0] * len(games)
-    alive = list(range(len(games)))
-    step = 0
-    while alive:
-        told = choose(controller, world, state, step)
-        seen, going = [], []
-        for row, i in enumerate(alive):
-            frame, reward, terminated, truncated, _ = games[i].step(told[row].numpy())
-            returns[i] += float(reward)
-            lengths[i] += 1
-            if not (terminated or truncated):
-                seen.append(frame)
-                going.append(row)
-        if going and len(going) < len(alive):
-            rows = torch.tensor(going)
-            state, told = state[rows], told[rows]
-        if going:
-            if controller is None:  # it looks at nothing: spare V and M
-                state = replace(state, step=state.step + 1)
-            else:
-                state = world.follow(state, told, torch.from_numpy(np.stack(seen)))
-        alive = [alive[row] for row in going]
-        step += 1
+    """Play real games side by side."""
+    controller, seeds = _controller(job), list(job.seeds)
+    if controller is None:
+        player: Player = Uniform(tasks.get(job.task), seeds)
+    else:
+        player = Learned(_world(job.world), controller, seeds)
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    for turn in turns(job.task, seeds, player):
+        returns[turn.games] += turn.rewards
+        lengths[turn.games] += 1
     return [
         {"seed": s, "return": r, "length": n}
-        for s, r, n in zip(job.seeds, returns, lengths, strict=True)
+        for s, r, n in zip(seeds, returns.tolist(), lengths.tolist(), strict=True)
     ]
 
 
@@ -166,11 +139,6 @@ def play(job: _Games) -> list[dict[str, Any]]:
 def _world(name: str) -> World:
     torch.set_num_threads(1)
     return load_world(name)
-
-
-@cache
-def _game(task: str, _: int) -> gym.Env:
-    return gym.make(tasks.get(task).pixel_id, continuous=True, disable_env_checker=True).unwrapped
 
 
 def _controller(job: _Games) -> Controller | None:
@@ -185,6 +153,11 @@ def _controller(job: _Games) -> Controller | None:
 def controller_config(world: World) -> ControllerConfig:
     """Return the paper's shape of C for a world."""
     return ControllerConfig(inputs=world.size(world.task.observation))
+
+
+def policy_file(policy: str, folder: Path) -> str:
+    """Return the file of a world's own controller if `policy` is `shipped`, else `policy`."""
+    return str(folder / "controller.safetensors") if policy == "shipped" else policy
 
 
 def fitting(policy: str | Path, world: World) -> Controller:
@@ -224,14 +197,20 @@ def result(
         "sd": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
         "ci95": [low, high],
         "real_frames": real_frames,
+        **origin(),
+        "episodes": episodes,
+    }
+
+
+def origin() -> dict[str, Any]:
+    """Return what made a result: the command, the code and the machine."""
+    names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy")
+    return {
         "command": shlex.join(["dreamgym", *sys.argv[1:]]),
         "commit": commit(),
-        "versions": {
-            name: version(name) for name in ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy")
-        },
+        "versions": {name: version(name) for name in names},
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
-        "episodes": episodes,
-    }  # fmt: skip
+    }
 
 
 def real_frames(world: Path, policy: Path) -> int:
@@ -281,8 +260,7 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}: give 1 or more")
     folder, asked = world_folder(world), policy
-    if policy == "shipped":
-        policy = str(folder / "controller.safetensors")
+    policy = policy_file(policy, folder)
     model = load_world(folder)
     if model.task.name != task:
         raise ValueError(f"{folder} is a world of {model.task.name}, not of {task}")

@@ -26,11 +26,13 @@ from dreamgym.models.vision import sample as sample_latent
 from dreamgym.tasks import DOOM
 from dreamgym.world import State, World
 
-from .collect import random_policy
 from .data import VALIDATION
+from .games import random_policy
 from .latents import Latents, load
 from .memory import Args, split
 
+EPISODES = 100
+"""Held-out episodes on which M is examined."""
 HORIZONS = (1, 10, 50)
 """Steps ahead at which a hit is foretold."""
 DREAMS = 8
@@ -79,7 +81,7 @@ def vision(
             if t % 10 == 0:
                 frames.append(frame)
                 boxes.append(info["labels"])
-            frame, _, terminated, truncated, info = env.step(np.array([act(None)], np.float32))
+            frame, _, terminated, truncated, info = env.step(np.array([act()], np.float32))
             over, t = terminated or truncated, t + 1
     env.close()
     real = torch.from_numpy(np.stack(frames))
@@ -260,7 +262,7 @@ def lives(
     And whether a player that takes the action of the smallest predicted hit outlives one that
     stands still.
     """
-    real = latents.lengths.numpy().astype(float)
+    real = latents.lengths[latents.source == 0].numpy().astype(float)
     steps = world.task.max_steps
     held = _lived(world, dreams, seed, _held(dreams, seed, steps))
     still = _lived(world, dreams, seed, torch.zeros(steps, dreams, 1))
@@ -280,7 +282,7 @@ def lives(
 def _held(dreams: int, seed: int, steps: int) -> Tensor:
     """Return the collected policy's actions as M is told them, (steps, dreams, 1)."""
     players = [random_policy(seed + i) for i in range(dreams)]
-    wanted = np.array([[act(None) for act in players] for _ in range(steps)])
+    wanted = np.array([[act() for act in players] for _ in range(steps)])
     told = actions.told(wanted.reshape(-1, 1), DOOM, continuous=True)
     return torch.from_numpy(told).view(steps, dreams, 1)
 
@@ -310,15 +312,24 @@ def _lived(world: World, dreams: int, seed: int, played: Tensor | None) -> np.nd
     return lengths.numpy()
 
 
-def examine(task: str, folder: str | Path) -> dict[str, Any]:
-    """Examine the world of a run on its held-out episodes and write `examination.json` there."""
+def examine(task: str, folder: str | Path, latents: str | Path | None = None) -> dict[str, Any]:
+    """Examine the world of a run on its held-out episodes and write `examination.json` there.
+
+    The first data folder is random play; M's foresight on the others is told apart.
+
+    Args:
+        latents: where they are, if not in `folder`.
+    """
     folder = Path(folder)
-    world, seen = load_world(folder / "world"), load(folder)
+    world, seen = load_world(folder / "world"), load(latents or folder)
     _, held = split(seen, Args().held_out)
+    source = seen.source.numpy()[held]
     report = {
         "vision": vision(world.vision, tasks.get(task).pixel_id, folder / "reconstructions.png"),
-        "memory": memory(world, seen, held[:100]),
+        "memory": memory(world, seen, held[source == 0][:EPISODES]),
         "lives": lives(world, seen),
     }
+    if source.any():
+        report["memory_on_policy"] = memory(world, seen, held[source > 0][:EPISODES])
     write_json(folder / "examination.json", report)
     return report

@@ -13,7 +13,7 @@ from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller
 
-from .data import TEST
+from .data import DEMO
 from .evaluate import fitting
 
 ZOOM = 3
@@ -27,7 +27,7 @@ def film(
     policy: str | Path,
     out: str | Path,
     steps: int = 300,
-    seed: int = TEST,
+    seed: int = DEMO,
     skip: int = 4,
 ) -> Path:
     """Write a GIF: left what a controller dreams, right the same controller in the real game.

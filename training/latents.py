@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Latents:
     hit: Tensor  # (F,) bool, whether the action taken cost health
     death: Tensor  # (F,) bool, whether it ended the episode
     lengths: Tensor  # (E,) int64
+    source: Tensor  # (E,) int64, which of the data folders an episode is from
     vision: str  # fingerprint of the V that made them
 
     @property
@@ -40,24 +42,35 @@ class Latents:
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
-def encode(data: str | Path, out: str | Path, vision: VAE, progress: bool = True) -> Latents:
-    """Encode every episode in `data` into shards in `out`, skipping those that are there."""
-    paths, out, mark = episode_paths(Path(data)), Path(out), fingerprint(vision)
+def encode(
+    data: Sequence[str | Path], out: str | Path, vision: VAE, progress: bool = True
+) -> Latents:
+    """Encode every episode in the folders `data` into shards in `out`, skipping those there."""
+    paths, out, mark = episode_paths(*data), Path(out), fingerprint(vision)
+    folders = list(dict.fromkeys(path.parent for path in paths))
     shards = [paths[i : i + SHARD] for i in range(0, len(paths), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
         path = out / f"latents-{number:04d}.npz"
-        if path.exists():
-            with np.load(path) as arrays:
-                if len(arrays["lengths"]) == len(shard) and str(arrays["vision"]) == mark:
-                    continue
+        what = np.array([mark, *(f"{each.parent.name}/{each.name}" for each in shard)])
+        if _holds(path, what):
+            continue
         arrays = [_encoded(Episode.load(episode), vision) for episode in shard]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
+        source = np.array([folders.index(episode.parent) for episode in shard])
         with replacing(path) as file:
-            np.savez(file, allow_pickle=False, vision=np.array(mark), **columns)
+            np.savez(file, allow_pickle=False, what=what, source=source, **columns)
     for path in sorted(out.glob("latents-*.npz"))[len(shards) :]:
         path.unlink()  # of a larger data set
     return load(out)
+
+
+def _holds(path: Path, what: np.ndarray) -> bool:
+    """Tell whether a shard is there and holds these episodes as this V sees them."""
+    if not path.exists():
+        return False
+    with np.load(path) as arrays:
+        return "what" in arrays.files and np.array_equal(arrays["what"], what)
 
 
 def fingerprint(vision: VAE) -> str:
@@ -78,7 +91,7 @@ def load(folder: str | Path) -> Latents:
     if not paths:
         raise ValueError(f"no latents in {folder}: run `dreamgym memory` with --out {folder} first")
     shards = [dict(np.load(path)) for path in paths]
-    marks = {str(shard.pop("vision")) for shard in shards}
+    marks = {str(shard.pop("what")[0]) for shard in shards}
     if len(marks) != 1:
         raise ValueError(f"the latents in {folder} are of several Vs: delete latents-*.npz there")
     columns = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}

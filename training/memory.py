@@ -37,6 +37,8 @@ class Args:
     seed: int = 0
     vision: str = ""
     """Fingerprint of the V that made the latents; filled in by `train`."""
+    frames: int = 0
+    """Frames in the data; filled in by `train`."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -47,7 +49,8 @@ def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:
     """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`."""
-    out, args = Path(out), replace(args, vision=latents.vision)
+    out = Path(out)
+    args = replace(args, vision=latents.vision, frames=len(latents.mean))
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
     m = MDNRNN(config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,10 +37,10 @@ class Args:
             raise ValueError(f"frames is {self.frames}: give {self.batch} or more, one batch")
 
 
-def train(data: str | Path, out: str | Path, args: Args, progress: bool = True) -> VAE:
-    """Train V on every episode in `data`, writing and resuming checkpoints in `out`."""
+def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True) -> VAE:
+    """Train V on every episode in the folders `data`, writing and resuming checkpoints in `out`."""
     out = Path(out)
-    frames = Frames(episode_paths(Path(data)), args.batch, args.seed)
+    frames = Frames(episode_paths(*data), args.batch, args.seed)
     torch.set_flush_denormal(True)  # Adam's squares of tiny gradients cost a quarter of the speed
     torch.manual_seed(args.seed)
     v = VAE(VisionConfig(z_size=args.z_size, reconstruction=args.reconstruction))

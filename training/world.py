@@ -8,7 +8,7 @@ import torch
 
 from dreamgym import tasks
 from dreamgym.checkpoint import config_from, load_module, read_json, save_world
-from dreamgym.models.memory import MDNRNN, MemoryConfig
+from dreamgym.models.memory import MDNRNN
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.world import World
 
@@ -26,20 +26,17 @@ def load_vision(folder: str | Path) -> VAE:
     return vision.eval()
 
 
-def load_memory(folder: str | Path) -> MDNRNN:
-    """Read the M that a run has trained."""
-    path = Path(folder) / "memory.json"
-    memory = MDNRNN(config_from(MemoryConfig, read_json(path).get("config"), path))
-    load_module(memory, Path(folder) / "memory.safetensors")
-    return memory.eval()
-
-
 def assemble(
-    task: str, folder: str | Path, latents: Latents, out: str | Path, death: str = "health"
+    task: str,
+    vision: VAE,
+    memory: MDNRNN,
+    latents: Latents,
+    out: str | Path,
+    death: str = "health",
 ) -> World:
-    """Write a run's V and M, with the first frames of its data, as a world."""
+    """Write V and M, with the first frames of their data, as a world."""
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float())
-    world = World(tasks.get(task), load_vision(folder), load_memory(folder), starts, death)
+    world = World(tasks.get(task), vision, memory, starts, death)
     save_world(out, world, torch.float16, real_frames=int(latents.lengths.sum()))
     return world

@@ -11,8 +11,9 @@ import pytest
 
 from dreamgym.checkpoint import read_json
 from dreamgym.files import TEMPORARY
-from dreamgym.training.collect import Args, collect, random_policy
+from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
+from dreamgym.training.games import random_policy
 
 ARGS = Args("doom", episodes=3, seed=72)
 
@@ -115,7 +116,7 @@ def test_an_unknown_task_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_random_play_holds_an_action_for_one_to_ten_frames() -> None:
     act = random_policy(seed=0)
-    holds = Counter(len(list(same)) for _, same in groupby(act(None) for _ in range(20_000)))
+    holds = Counter(len(list(same)) for _, same in groupby(act() for _ in range(20_000)))
     assert set(holds) == set(range(1, 11))
     for count in (holds[length] for length in range(1, 11)):
         assert count / holds.total() == pytest.approx(0.1, abs=0.02)
@@ -123,7 +124,7 @@ def test_random_play_holds_an_action_for_one_to_ten_frames() -> None:
 
 def test_random_play_is_uniform() -> None:
     act = random_policy(seed=0)
-    held = np.array([action for action, _ in groupby(act(None) for _ in range(20_000))])
+    held = np.array([action for action, _ in groupby(act() for _ in range(20_000))])
     assert -1 < held.min() < -0.99
     assert 0.99 < held.max() < 1
     assert held.mean() == pytest.approx(0, abs=0.04)
@@ -134,7 +135,7 @@ def test_random_play_is_a_function_of_its_seed() -> None:
     rows = []
     for seed in (0, 0, 1):
         act = random_policy(seed)
-        rows.append([act(None) for _ in range(50)])
+        rows.append([act() for _ in range(50)])
     assert rows[0] == rows[1] != rows[2]
 
 

@@ -60,12 +60,30 @@ def test_the_controller_that_transfers_is_kept(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(controller, "real", known)
     evolve(
-        Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1),
+        Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1, finalists=0),
         tmp_path, progress=False,
     )  # fmt: skip
     kept = json.loads((tmp_path / "controller.json").read_text())
     assert kept["generation"] == 2 and kept["real"] == 900
     load_controller(tmp_path / "controller.safetensors")
+
+
+def test_the_best_on_validation_play_again_on_fresh_seeds(folder, tmp_path, monkeypatch):
+    scores, seeds = iter([500.0, 900.0, 100.0, 400.0, 600.0]), []
+
+    def known(task, world, policy, played, *_, **__):
+        seeds.append(played)
+        return [{"return": next(scores), "length": 1}]
+
+    monkeypatch.setattr(controller, "real", known)
+    stage = Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1, finalists=2)
+    best = evolve(stage, tmp_path, progress=False)
+    kept = json.loads((tmp_path / "controller.json").read_text())
+    assert (kept["generation"], kept["real"], kept["final"]) == (1, 500, 600)
+    assert kept["real_frames"] == 5
+    assert not set(seeds[0]) & set(seeds[-1])
+    again = evolve(stage, tmp_path, progress=False)  # plays no game: `scores` has run out
+    assert torch.equal(again.weights, best.weights)
 
 
 def test_finished_dreams_change_nothing_for_the_others():

@@ -44,7 +44,7 @@ def test_the_whole_path_runs_by_command(data, tmp_path, capsys):
 
 def test_v_resumes_bit_for_bit(data, tmp_path):
     args = vision.Args(frames=128 * 4)
-    whole = vision.train(data, tmp_path / "whole", args, progress=False)
+    whole = vision.train([data], tmp_path / "whole", args, progress=False)
     frames = Frames.read
 
     def dies(self, number):
@@ -55,15 +55,15 @@ def test_v_resumes_bit_for_bit(data, tmp_path):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Frames, "read", dies)
         patch.setattr(optimizer, "SAVE_EVERY", 0.0)
-        vision.train(data, tmp_path / "parts", args, progress=False)
-    parts = vision.train(data, tmp_path / "parts", args, progress=False)
+        vision.train([data], tmp_path / "parts", args, progress=False)
+    parts = vision.train([data], tmp_path / "parts", args, progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
 
 
 def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
-    v = vision.train(data, tmp_path / "v", vision.Args(frames=256), progress=False)
-    seen = latents.encode(data, tmp_path / "v", v, progress=False)
+    v = vision.train([data], tmp_path / "v", vision.Args(frames=256), progress=False)
+    seen = latents.encode([data], tmp_path / "v", v, progress=False)
     config = MemoryConfig(hidden=16)
     whole = memory_stage.train(seen, tmp_path / "whole", small(6), config, progress=False)
     unroll, calls = memory_stage.MDNRNN.unroll, []
@@ -84,8 +84,8 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
 
 
 def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):
-    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode(data, tmp_path, v, progress=False)
+    v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode([data], tmp_path, v, progress=False)
     ends = torch.cumsum(seen.lengths, 0) - 1
     assert seen.death[ends].all() and seen.death.sum() == len(seen.lengths)
     assert seen.hit[ends].all()
@@ -93,8 +93,8 @@ def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):
 
 
 def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
-    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode(data, tmp_path, v, progress=False)
+    v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode([data], tmp_path, v, progress=False)
     episodes = np.arange(len(seen.lengths))
     batches = memory_stage.Batches(seen, episodes, memory_stage.Args(batch=2, length=16))
     shown: list[int] = []
@@ -112,8 +112,8 @@ def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
 
 
 def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
-    v = vision.train(data, tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode(data, tmp_path, v, progress=False)
+    v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode([data], tmp_path, v, progress=False)
     length = int(seen.lengths[0])
     index = torch.arange(length - 4, length + 3)[None]
     real = index < length
@@ -124,11 +124,27 @@ def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
 
 
 def test_latents_of_another_v_are_made_again(data, tmp_path):
-    one = vision.train(data, tmp_path / "a", vision.Args(frames=128), progress=False)
-    two = vision.train(data, tmp_path / "b", vision.Args(frames=128, seed=1), progress=False)
-    first = latents.encode(data, tmp_path, one, progress=False)
-    second = latents.encode(data, tmp_path, two, progress=False)
+    one = vision.train([data], tmp_path / "a", vision.Args(frames=128), progress=False)
+    two = vision.train([data], tmp_path / "b", vision.Args(frames=128, seed=1), progress=False)
+    first = latents.encode([data], tmp_path, one, progress=False)
+    second = latents.encode([data], tmp_path, two, progress=False)
     assert first.vision != second.vision and not torch.equal(first.mean, second.mean)
+
+
+def test_two_folders_make_one_data_set(data, tmp_path):
+    more = tmp_path / "more"
+    words = ["--episodes", "2", "--seed", "7", "--out", str(more), "--processes", "1"]
+    assert main(["collect", "doom", *words]) == 0
+    v = vision.train([data, more], tmp_path / "v", vision.Args(frames=128), progress=False)
+    alone = latents.encode([data], tmp_path / "v", v, progress=False)
+    both = latents.encode([data, more], tmp_path / "v", v, progress=False)
+    assert both.source.tolist() == [0, 0, 0, 0, 1, 1]
+    assert torch.equal(both.lengths[:4], alone.lengths)
+    first = int(alone.lengths.sum())
+    assert torch.allclose(both.mean[:first], alone.mean, atol=1e-2)
+    memory_stage.train(alone, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
+    with pytest.raises(ValueError, match=f"trained with frames {first}, not {len(both.mean)}"):
+        memory_stage.train(both, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
 
 
 def test_a_folder_without_episodes_is_named(tmp_path, capsys):

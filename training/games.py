@@ -1,0 +1,186 @@
+"""Real games side by side, their frames through V and M as one batch, and who plays them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamgym import noise, tasks
+from dreamgym.envs import actions
+from dreamgym.models.controller import Controller
+from dreamgym.tasks import Task
+from dreamgym.world import State, World
+
+HOLD = 10
+"""Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
+SIDE_BY_SIDE = 10
+"""Real games that share one batch of V and M; part of what a score is a function of."""
+
+
+class Player(Protocol):
+    """Who plays N games at once."""
+
+    def begin(self, frames: Tensor) -> None:
+        """Take in the first frames (N, 64, 64, 3) uint8."""
+
+    def act(self) -> np.ndarray:
+        """Return what to do, (N, A) as M is told it."""
+
+    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+        """Take in the next frames of the games that go on; `going` (N,) tells which do."""
+
+
+@dataclass
+class Turn:
+    """One step of the G games that are still going."""
+
+    games: np.ndarray  # (G,) which ones, numbered as the seeds
+    frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
+    health: np.ndarray  # (G,) before the action
+    told: np.ndarray  # (G, A) the action, as M is told it
+    rewards: np.ndarray  # (G,)
+    terminated: np.ndarray  # (G,) bool
+    truncated: np.ndarray  # (G,) bool
+    health_after: np.ndarray  # (G,)
+
+
+def turns(task: str, seeds: Sequence[int], player: Player) -> Iterator[Turn]:
+    """Play one real game for each seed, all of them at once, and yield every step."""
+    games = [_game(task, i) for i in range(len(seeds))]
+    begun = [game.reset(seed=seed) for game, seed in zip(games, seeds, strict=True)]
+    frames = np.stack([frame for frame, _ in begun])
+    health = np.array([info["health"] for _, info in begun], np.float32)
+    player.begin(torch.from_numpy(frames))
+    playing = np.arange(len(seeds))
+    while True:
+        told = player.act()
+        came = [games[i].step(action) for i, action in zip(playing, told, strict=True)]
+        seen, rewards, terminated, truncated, infos = zip(*came, strict=True)
+        after = np.array([info["health"] for info in infos], np.float32)
+        turn = Turn(
+            playing, frames, health, told, np.array(rewards),
+            np.array(terminated), np.array(truncated), after,
+        )  # fmt: skip
+        yield turn
+        going = ~(turn.terminated | turn.truncated)
+        if not going.any():
+            return
+        frames = np.stack([frame for frame, goes in zip(seen, going, strict=True) if goes])
+        playing, health = playing[going], after[going]
+        player.follow(going, torch.from_numpy(frames))
+
+
+class Uniform:
+    """A new action every step, each as likely: it looks at nothing."""
+
+    def __init__(self, task: Task, seeds: Sequence[int]):
+        self.task, self.key = task, keys(seeds)
+        self.step = torch.zeros_like(self.key)
+
+    def begin(self, frames: Tensor) -> None:
+        pass
+
+    def act(self) -> np.ndarray:
+        return uniform(self.key, self.step, self.task).numpy()
+
+    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+        rows = torch.from_numpy(going)
+        self.key, self.step = self.key[rows], self.step[rows] + 1
+
+
+class Held:
+    """The paper's random play, each game by a `random_policy` of its own."""
+
+    def __init__(self, task: Task, seeds: Sequence[int]):
+        self.task, self.policies = task, [random_policy(seed) for seed in seeds]
+
+    def begin(self, frames: Tensor) -> None:
+        pass
+
+    def act(self) -> np.ndarray:
+        wanted = np.array([[act()] for act in self.policies], np.float32)
+        return actions.told(wanted, self.task, continuous=True)
+
+    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+        self.policies = [act for act, goes in zip(self.policies, going, strict=True) if goes]
+
+
+class Learned:
+    """A controller that sees the games as the twin does: V's latent sampled, M fed what was done.
+
+    Args:
+        explore: chance a step that a game begins a random action, held for 1 to 10 frames.
+    """
+
+    def __init__(
+        self, world: World, controller: Controller, seeds: Sequence[int], explore: float = 0.0
+    ):
+        self.world, self.controller, self.seeds, self.explore = world, controller, seeds, explore
+        self.whims = [np.random.default_rng([seed, 2]) for seed in seeds]
+        self.left = np.zeros(len(seeds), np.int64)  # (N,) steps that a whim still lasts
+        self.whim = np.zeros((len(seeds), 1), np.float32)
+
+    def begin(self, frames: Tensor) -> None:
+        self.state: State = self.world.begin(*self.world.vision.encode(frames), keys(self.seeds))
+
+    def act(self) -> np.ndarray:
+        wanted = self.controller.act(self.world.observe(self.state, self.world.task.observation))
+        self.told = actions.told(self._distracted(wanted.numpy()), self.world.task, continuous=True)
+        return self.told
+
+    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+        told = torch.from_numpy(self.told[going])
+        self.state = self.world.follow(self.state[torch.from_numpy(going)], told, frames)
+        self.left, self.whim = self.left[going], self.whim[going]
+        self.whims = [rng for rng, goes in zip(self.whims, going, strict=True) if goes]
+
+    def _distracted(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the actions (N, 1) with the whims that take hold of some games."""
+        if not self.explore:
+            return wanted
+        for row, rng in enumerate(self.whims):
+            if self.left[row] == 0 and rng.random() < self.explore:
+                self.left[row], self.whim[row] = rng.integers(1, HOLD + 1), rng.uniform(-1, 1)
+        chosen = np.where(self.left[:, None] > 0, self.whim, wanted)
+        self.left = np.maximum(self.left - 1, 0)
+        return chosen
+
+
+def keys(seeds: Sequence[int]) -> Tensor:
+    """Return the noise keys (N,) of real games."""
+    return noise.key(torch.tensor(seeds), torch.zeros(len(seeds), dtype=torch.int64))
+
+
+def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
+    """Return random actions (N, 1) as M is told them; the noise is their own, not M's."""
+    chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, 2)[:, :1]
+    return torch.floor(len(task.moves) * chance) - 1
+
+
+def random_policy(seed: int) -> Callable[[], float]:
+    """The paper's random play: an action ~ U(-1, 1) held for 1 to 10 frames."""
+    rng = np.random.default_rng([seed, 1])
+    left, action = 0, 0.0
+
+    def act() -> float:
+        nonlocal left, action
+        if left == 0:
+            left, action = int(rng.integers(1, HOLD + 1)), float(rng.uniform(-1, 1))
+        left -= 1
+        return action
+
+    return act
+
+
+@cache
+def _game(task: str, _: int) -> gym.Env[Any, Any]:
+    """The games of a worker, kept from job to job."""
+    name = tasks.get(task).pixel_id
+    return gym.make(name, continuous=True, disable_env_checker=True).unwrapped

@@ -208,7 +208,7 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _make(args: argparse.Namespace) -> None:
-    """Two rounds (World Models, §5): who learned from random play plays, and M sees the late game."""
+    """Two rounds (World Models, §5): what random play taught plays, and M sees the late game."""
     run, processes = args.out or f"{RUNS}/{args.task}", ["--processes", str(args.processes)]
     data = (args.data or [f"{DATA}/{args.task}"])[0]
     first, played = f"{run}/first", f"{data}-policy"

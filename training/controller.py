@@ -57,7 +57,7 @@ class Args:
     """Real games a validation."""
     finalists: int = 3
     """Best on validation that play for the last choice; 1 or fewer: none does."""
-    final_games: int = 200
+    final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
     seed: int = 0
 

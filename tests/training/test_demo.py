@@ -1,0 +1,85 @@
+"""What a newcomer sees: the demonstration, its film, the benchmark, the recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dreamgym import cli
+from dreamgym.training import bench
+from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
+from dreamgym.training.demo import demo
+from dreamgym.training.film import GAP, ZOOM, film
+
+
+def test_the_demonstration_shows_three_scores_and_a_film(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo("doom", tmp_path, seconds=1, games=2, processes=2)
+    shown = capsys.readouterr().out
+    assert shown.count("95 % [") == 3
+    for label in ("random", "of dreaming", "shipped controller"):
+        assert label in shown
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"controller.safetensors", "controller.json", "curve.png", "dream.gif"}
+
+
+@pytest.mark.parametrize(("seconds", "games"), [(0, 10), (5, 1)])
+def test_a_demonstration_of_nothing_is_refused(tmp_path: Path, seconds: float, games: int) -> None:
+    with pytest.raises(ValueError, match=f"games is {games}, seconds {seconds}"):
+        demo("doom", tmp_path / "out", seconds, games)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tmp_path: Path):
+    policy = folder / "controller.safetensors"
+    with Image.open(film(str(safe_folder), policy, tmp_path / "a.gif", 12, skip=4)) as picture:
+        assert picture.size == (ZOOM * (2 * 64 + GAP), ZOOM * 64)
+        assert picture.n_frames == 4  # of the first frame and 12 more, every fourth
+        shown = np.asarray(picture.convert("RGB"))
+    assert shown[:, : 64 * ZOOM].any() and shown[:, -64 * ZOOM :].any()
+
+
+def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "SECONDS", 0.05)
+    table = bench.bench(str(folder), sizes=(1, 16))
+    rows = table["rows"]
+    assert [row["what"].split()[0] for row in rows] == ["real"] + 4 * ["dream"] + 2 * ["V"]
+    assert rows[0]["ratio"] == 1
+    assert rows[1]["ratio"] == pytest.approx(rows[1]["rate"] / rows[0]["rate"])
+    assert {"command", "commit", "versions", "hardware"} <= table.keys()
+
+
+def test_the_recipe_names_only_stages_and_options_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stage is replaced by a note of its arguments; the parser is the real one."""
+    called = []
+    for stage in ("collect", "vision", "memory", "examine", "evolve", "evaluate"):
+        monkeypatch.setattr(
+            cli, f"_{stage}", lambda args, stage=stage: called.append((stage, args))
+        )
+    run = str(tmp_path / "run")
+    assert cli.main(["make", "doom", "--data", "d", "--out", run, "--processes", "2"]) == 0
+    assert [stage for stage, _ in called] == [
+        "collect", "vision", "memory", "evolve", "collect", "memory", "examine", "evolve",
+        "evaluate",
+    ]  # fmt: skip
+    first, last = called[2][1], called[5][1]
+    assert (first.out, first.vision, first.data) == (f"{run}/first", run, ["d"])
+    assert (last.out, last.vision, last.data) == (run, None, ["d", "d-policy"])
+    assert called[3][1].world == f"{first.out}/world" == called[4][1].world
+    assert called[4][1].policy == f"{called[3][1].out}/controller.safetensors"
+    assert called[8][1].policy == f"{called[7][1].out}/controller.safetensors"
+    assert called[8][1].seed == TEST
+
+
+def test_no_seed_serves_two_purposes() -> None:
+    assert 0 < VALIDATION < FINAL < DEMO < TEST
+    assert json.dumps([VALIDATION, FINAL, DEMO, TEST]) == "[1000000, 1100000, 1500000, 2000000]"

@@ -25,7 +25,7 @@ from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.world import World
 
 C = TypeVar("C")
-FORMAT = 1
+FORMAT = 2
 """Version of the folder; a reader refuses those it does not know."""
 LARGEST = 1 << 12
 """No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
@@ -151,11 +151,11 @@ def save_world(
         dtype: half precision halves the files.
         real_frames: frames of the real game that it was learned from.
     """
-    folder, (mean, logvar) = Path(folder), world.starts
+    folder, (mean, logvar, budget) = Path(folder), world.starts
     parts = {
         "vision": world.vision.state_dict(),
         "memory": world.memory.state_dict(),
-        "starts": {"mean": mean, "logvar": logvar},
+        "starts": {"mean": mean, "logvar": logvar, "budget": budget},
     }
     for name, tensors in parts.items():
         small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
@@ -203,18 +203,19 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     size = memory.config.z_size
     if vision.config.z_size != size:
         raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
-    for name in ("mean", "logvar"):
-        if name not in starts or starts[name].ndim != 2 or starts[name].shape[1] != size:
-            raise CheckpointError(f"{folder / 'starts.safetensors'}: {name!r} must be (S, {size})")
-    if len(starts["mean"]) != len(starts["logvar"]) or not len(starts["mean"]) or size % 2:
-        raise CheckpointError(f"{folder}: needs an even z_size and one μ for each log σ²")
+    count = len(starts.get("mean", ()))
+    for name, shape in {"mean": (count, size), "logvar": (count, size), "budget": (count,)}.items():
+        if name not in starts or starts[name].shape != shape or not count or size % 2:
+            raise CheckpointError(
+                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])}, of one S "
+                "and an even number of latents"
+            )
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device is {device!r}, which is not here ({error}): use 'cpu'") from error
-    dream = World(
-        task, vision, memory, (starts["mean"].float(), starts["logvar"].float()), config["death"]
-    )
+    first = (starts["mean"].float(), starts["logvar"].float(), starts["budget"].float())
+    dream = World(task, vision, memory, first, config["death"])
     return dream.to(where)
 
 

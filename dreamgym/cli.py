@@ -154,7 +154,9 @@ def _collect(args: argparse.Namespace) -> None:
 def _vision(args: argparse.Namespace) -> None:
     from dreamgym.training import vision
 
-    stage = vision.Args(frames=args.frames, reconstruction=args.reconstruction)
+    stage = vision.Args(
+        frames=args.frames, reconstruction=args.reconstruction, z_size=tasks.get(args.task).z_size
+    )
     vision.train(args.data or [f"{DATA}/{args.task}"], args.out or f"{RUNS}/{args.task}", stage)
 
 
@@ -163,10 +165,11 @@ def _memory(args: argparse.Namespace) -> None:
     from dreamgym.training import latents, memory, world
 
     out = args.out or f"{RUNS}/{args.task}"
-    sight = args.vision or out
+    sight, task = args.vision or out, tasks.get(args.task)
     v = world.load_vision(sight)
-    seen = latents.encode(args.data or [f"{DATA}/{args.task}"], sight, v)
-    m = memory.train(seen, out, memory.Args(steps=args.steps), MemoryConfig())
+    seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
+    config = MemoryConfig(task.z_size, len(task.low), task.hidden, heads=task.rules.heads)
+    m = memory.train(seen, out, memory.Args(steps=args.steps), config)
     world.assemble(args.task, v, m, seen, f"{out}/world")
     print(f"the world is in {out}/world")
 

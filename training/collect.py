@@ -22,10 +22,10 @@ from dreamgym.world import World
 from . import workers
 from .data import MANIFEST, VALIDATION, Episode, episode_path
 from .evaluate import fitting, policy_file
-from .games import SIDE_BY_SIDE, Held, Learned, Player, turns
+from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
 
-MEAN_LENGTH = 310
-"""Frames that a random episode of Take Cover lasts, for the estimate of the disk alone."""
+MEAN_LENGTH = {"doom": 310, "car_racing": 950}
+"""Frames that a random episode lasts, for the estimate of the disk alone."""
 EXPLORE = 0.02
 """Chance a frame that a controller begins a held random action: ours, a tenth of its time."""
 
@@ -100,8 +100,8 @@ def play(job: _Job) -> int:
     for turn in turns(job.args.task, seeds, _player(job.args, seeds)):
         over = turn.terminated | turn.truncated
         rows = zip(
-            turn.games.tolist(), turn.frames, turn.told, turn.rewards, turn.health,
-            turn.terminated, turn.truncated, turn.health_after, over, strict=True,
+            turn.games.tolist(), turn.frames, turn.told, turn.rewards, turn.budget,
+            turn.terminated, turn.truncated, turn.budget_after, over, strict=True,
         )  # fmt: skip
         for game, *step, after, ends in rows:
             steps[game].append(tuple(step))
@@ -113,13 +113,13 @@ def play(job: _Job) -> int:
 
 
 def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
-    """Make an episode of its steps and the health after the last of them."""
-    frames, told, rewards, health, terminated, truncated = map(np.stack, zip(*steps, strict=True))
+    """Make an episode of its steps and the budget after the last of them."""
+    frames, told, rewards, budget, terminated, truncated = map(np.stack, zip(*steps, strict=True))
     return Episode(
         frames=frames,
         actions=told,
         rewards=rewards.astype(np.float32),
-        health=np.append(health, last).astype(np.float32),
+        budget=np.append(budget, last).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
     )
@@ -134,7 +134,7 @@ def _learned(world: str, policy: str) -> tuple[World, Controller]:
 
 def _player(args: Args, seeds: list[int]) -> Player:
     if args.policy == "random":
-        return Held(tasks.get(args.task), seeds)
+        return Idle(tasks.get(args.task), seeds)
     return Learned(*_learned(args.world, args.policy), seeds, EXPLORE)
 
 
@@ -164,7 +164,7 @@ def _check_folder(args: Args, out: Path) -> None:
 
 def _check_disk(args: Args, out: Path, episodes: int) -> None:
     """Tell what the episodes will take: a mean for random play, the most for a controller."""
-    word, length = "about", MEAN_LENGTH
+    word, length = "about", MEAN_LENGTH[args.task]
     if args.policy != "random":
         word, length = "at most", tasks.get(args.task).max_steps
     need = episodes * length * int(np.prod(tasks.FRAME))

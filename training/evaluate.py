@@ -45,7 +45,7 @@ def dream(
     high: float,
     progress: bool = False,
 ) -> torch.Tensor:
-    """Return how many steps each dream lasted, (N,); those that are over cost nothing.
+    """Return what each dream paid, (N,); those that are over cost nothing.
 
     Args:
         controller: (N, P) weights, one row a dream, or (P,) for all; None plays at random.
@@ -71,11 +71,11 @@ def dream(
 
 
 def _choice(controller: Controller | None, world: World, state: State) -> torch.Tensor:
-    """Return what a controller, or a uniform random player, does: (N, 1) as M is told."""
+    """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
         return uniform(state.key, state.step, world.task)
     wanted = controller.act(world.observe(state, world.task.observation))
-    told = actions.told(wanted.cpu().numpy(), world.task, continuous=True)
+    told = actions.meant(wanted.cpu().numpy(), world.task)
     return torch.from_numpy(told).to(wanted.device)
 
 
@@ -152,7 +152,8 @@ def _controller(job: _Games) -> Controller | None:
 
 def controller_config(world: World) -> ControllerConfig:
     """Return the paper's shape of C for a world."""
-    return ControllerConfig(inputs=world.size(world.task.observation))
+    task = world.task
+    return ControllerConfig(world.size(task.observation), len(task.low), task.bias)
 
 
 def policy_file(policy: str, folder: Path) -> str:

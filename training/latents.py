@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dreamgym.files import replacing
 from dreamgym.models.vision import VAE
+from dreamgym.tasks import Survival, Task
 
 from .data import Episode, episode_paths
 
@@ -30,9 +31,10 @@ class Latents:
     mean: Tensor  # (F, Z) float16
     logvar: Tensor  # (F, Z) float16
     action: Tensor  # (F, A) float32, taken at the frame
-    hit: Tensor  # (F,) bool, whether the action taken cost health
-    death: Tensor  # (F,) bool, whether it ended the episode
+    outcomes: Tensor  # (F, O) bool, what came of it: see `outcomes`
+    reward: Tensor  # (F,) float32, what it paid
     lengths: Tensor  # (E,) int64
+    whole: Tensor  # (E,) float32, the budget at the start
     source: Tensor  # (E,) int64, which of the data folders an episode is from
     vision: str  # fingerprint of the V that made them
 
@@ -43,7 +45,11 @@ class Latents:
 
 
 def encode(
-    data: Sequence[str | Path], out: str | Path, vision: VAE, progress: bool = True
+    task: Task,
+    data: Sequence[str | Path],
+    out: str | Path,
+    vision: VAE,
+    progress: bool = True,
 ) -> Latents:
     """Encode every episode in the folders `data` into shards in `out`, skipping those there."""
     paths, out, mark = episode_paths(*data), Path(out), fingerprint(vision)
@@ -55,7 +61,7 @@ def encode(
         what = np.array([mark, *(f"{each.parent.name}/{each.name}" for each in shard)])
         if _holds(path, what):
             continue
-        arrays = [_encoded(Episode.load(episode), vision) for episode in shard]
+        arrays = [_encoded(task, Episode.load(episode), vision) for episode in shard]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
         source = np.array([folders.index(episode.parent) for episode in shard])
         with replacing(path) as file:
@@ -99,8 +105,17 @@ def load(folder: str | Path) -> Latents:
     return Latents(**tensors, vision=marks.pop())
 
 
+def outcomes(task: Task, episode: Episode) -> np.ndarray:
+    """Return what came of each action (T, O), one column for each of the task's heads."""
+    spent = episode.budget[:-1] - episode.budget[1:]
+    if isinstance(task.rules, Survival):
+        return np.stack((spent > 0, episode.terminated), axis=1)
+    fallen = episode.terminated & (episode.budget[1:] > 0)
+    return np.stack((spent >= 1, spent >= 2, fallen), axis=1)
+
+
 @torch.inference_mode()
-def _encoded(episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
+def _encoded(task: Task, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(np.array(episode.frames))
     with torch.autocast("cpu", torch.bfloat16):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
@@ -109,7 +124,8 @@ def _encoded(episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
         "mean": mean,
         "logvar": logvar,
         "action": episode.actions.reshape(len(episode), -1),
-        "hit": episode.health[1:] < episode.health[:-1],
-        "death": episode.terminated,
+        "outcomes": outcomes(task, episode),
+        "reward": episode.rewards,
         "lengths": np.array([len(episode)]),
+        "whole": episode.budget[:1],
     }

@@ -159,6 +159,6 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
     return Batch(
         z=sample(mean, logvar, torch.randn_like(mean)),
         action=latents.action[now],
-        outcomes=torch.stack((latents.hit[now], latents.death[now]), dim=-1).float(),
+        outcomes=latents.outcomes[now].float(),
         known=torch.stack((real[:, 1:], real[:, :-1]), dim=-1).float(),
     )

@@ -36,7 +36,7 @@ def assemble(
 ) -> World:
     """Write V and M, with the first frames of their data, as a world."""
     first = latents.starts[:STARTS]
-    starts = (latents.mean[first].float(), latents.logvar[first].float())
+    starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
     world = World(tasks.get(task), vision, memory, starts, death)
     save_world(out, world, torch.float16, real_frames=int(latents.lengths.sum()))
     return world

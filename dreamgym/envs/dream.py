@@ -101,27 +101,31 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     What is lost against the real game: objects may appear, vanish or blur, and M may be fooled by
     actions that it has not seen; a high `temperature` makes that harder to exploit. What is known
-    is not learned: a tic pays 1, and in Doom a hit takes 21 times 1 to 8 of 100 health.
+    is not learned: in Doom a tic pays 1 and a hit takes 21 times 1 to 8 of 100 health; in CarRacing
+    a frame costs 0.1, the tiles of a track pay 1,000 together and the last one ends the game.
 
     ## Action Space
     The real game's. Doom: `Discrete(3)`, 0 left, 1 stay, 2 right; with `continuous=True`
-    `Box(-1, 1, (1,), float32)`, below -1/3 left, above 1/3 right.
+    `Box(-1, 1, (1,), float32)`, below -1/3 left, above 1/3 right. CarRacing: `Box([-1, 0, 0],
+    [1, 1, 1], (3,), float32)`, steering, gas and brake; with `continuous=False` `Discrete(5)`, 0
+    nothing, 1 right, 2 left, 3 gas, 4 brake.
 
     ## Observation Space
     A float32 `Box`: `"z"` V's latent of the frame, `"zh"` also M's hidden state from before it saw
-    the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (Doom's default: 64 + 512 +
-    512). z is within ±50, h within ±1, c within ±(longest episode). `"rgb"` is V's picture, uint8
+    the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (CarRacing's default is
+    `"zh"`, 32 + 256, Doom's `"zhc"`, 64 + 512 + 512). z is within ±50, h within ±1, c within ±(longest episode). `"rgb"` is V's picture, uint8
     (64, 64, 3).
 
     ## Rewards
-    Doom: 1 for every step, the fatal one included.
+    Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step and 1000 / N for each of
+    the N tiles that M says the car touches, N being a real track's; -100 for leaving the field.
 
     ## Starting State
     V's latent of a real game's first frame, sampled anew; M's state is zero.
 
     ## Episode Termination
-    Terminates when the dreamt player is dead. `gym.make` truncates after the real game's limit,
-    2,100 steps for Doom.
+    Terminates when the dreamt player is dead, the lap is complete or the car has left the field.
+    `gym.make` truncates after the real game's limit, 2,100 steps for Doom, 1,000 for CarRacing.
 
     ## Arguments
     * `temperature`: τ ≥ 0, or a range `(low, high)` of which each episode draws its own. It divides
@@ -134,7 +138,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
 
     ## Information
-    `temperature`: the episode's τ. `health`: what the dream counts as left.
+    `temperature`: the episode's τ. `health`, or `tiles_left`: what the dream counts as left.
 
     A dream is a function of (world, seed, actions): the k-th episode after `reset(seed=s)` is the
     k-th of lane i of a batch that was reset with seed s - i, bit for bit.
@@ -212,7 +216,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        return {"temperature": self._temperature.item(), "health": self._state.health.item()}
+        gauge = self.world.task.rules.gauge
+        return {"temperature": self._temperature.item(), gauge: self._state.budget.item()}
 
 
 class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
@@ -361,12 +366,12 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        everyone = np.ones(self.num_envs, bool)
+        everyone, gauge = np.ones(self.num_envs, bool), self.world.task.rules.gauge
         return {
             "temperature": self._temperature[:, 0].cpu().numpy().copy(),
             "_temperature": everyone,
-            "health": self._state.health.cpu().numpy().copy(),
-            "_health": everyone.copy(),
+            gauge: self._state.budget.cpu().numpy().copy(),
+            f"_{gauge}": everyone.copy(),
         }
 
 

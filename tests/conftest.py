@@ -21,7 +21,7 @@ def tiny_world(hit: float = -3.0, death: str = "health", seed: int = 0) -> World
     memory = MDNRNN(MemoryConfig(z_size=Z, hidden=HIDDEN))
     with torch.no_grad():
         memory.head.bias[-2:] = hit
-    starts = (torch.randn(8, Z), torch.full((8, Z), -1.0))
+    starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))
     return World(tasks.DOOM, VAE(VisionConfig(z_size=Z)), memory, starts, death)
 
 

@@ -113,8 +113,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ## Observation Space
     A float32 `Box`: `"z"` V's latent of the frame, `"zh"` also M's hidden state from before it saw
     the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (CarRacing's default is
-    `"zh"`, 32 + 256, Doom's `"zhc"`, 64 + 512 + 512). z is within ±50, h within ±1, c within ±(longest episode). `"rgb"` is V's picture, uint8
-    (64, 64, 3).
+    `"zh"`, 32 + 256, Doom's `"zhc"`, 64 + 512 + 512). z is within ±50, h within ±1, c within
+    ±(longest episode). `"rgb"` is V's picture, uint8 (64, 64, 3).
 
     ## Rewards
     Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step and 1000 / N for each of

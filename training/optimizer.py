@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamgym.checkpoint import load_tensors, read_json, save_tensors, write_json
+from dreamgym.checkpoint import load_module, load_tensors, read_json, save_tensors, write_json
 
 SAVE_EVERY = 300.0
 """Seconds between checkpoints."""
@@ -57,6 +57,12 @@ def checkpoint(
     save_tensors(out / f"{name}.safetensors", module.state_dict())
     # Last: a run that is killed before this resumes from the file that is there.
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
+
+
+def begin(module: nn.Module, folder: str, name: str) -> None:
+    """Fill a module with the weights of an earlier run, if there is one to go on from."""
+    if folder:
+        load_module(module, Path(folder) / f"{name}.safetensors")
 
 
 def resume(

@@ -138,7 +138,7 @@ def test_a_bad_action_is_named(
     make: Callable[..., CarRacing], continuous: bool, action: Any
 ) -> None:
     env = make(continuous=continuous)
-    before, _ = env.reset(seed=0)
+    env.reset(seed=0)
     with pytest.raises(ValueError, match="action is"):
         env.step(np.array(action) if isinstance(action, list) else action)
     env.step(np.zeros(3, np.float32) if continuous else 0)  # nothing is lost

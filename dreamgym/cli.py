@@ -113,8 +113,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", help="JSON file for the result")
     processes(sub)
 
-    sub = command("make", _make, "make a world from nothing: every stage, each resumable")
-    data(sub)
+    sub = command("iterate", _iterate, "rounds of playing, learning the world, learning in it")
+    sub.add_argument("--rounds", type=int, default=3)
+    sub.add_argument("--data", help="folder for the rounds' episodes (data/TASK)")
+    sub.add_argument("--temperature", type=float, nargs="+", help="τ, or the ends of a range")
+    run_folder(sub)
+    processes(sub)
+
+    sub = command("make", _make, "make the shipped world from nothing, each stage resumable")
+    sub.add_argument("--data", help="folder for the rounds' episodes (data/TASK)")
     run_folder(sub)
     processes(sub)
 
@@ -210,26 +217,34 @@ def _evaluate(args: argparse.Namespace) -> None:
     )
 
 
+def _iterate(args: argparse.Namespace) -> None:
+    from dreamgym.training import iterate
+
+    if args.rounds < 1:
+        raise ValueError(f"rounds is {args.rounds}: give 1 or more")
+    recipe = iterate.RECIPES[args.task]
+    later = (recipe[-1],) * (args.rounds - len(recipe))
+    low, high = _range(args)
+    out = args.out or f"{RUNS}/{args.task}"
+    iterate.iterate(
+        args.task, (*recipe, *later)[: args.rounds], args.data or f"{DATA}/{args.task}", out,
+        low, high, args.processes,
+    )  # fmt: skip
+    print(f"the last round is {out}/round-{args.rounds - 1}: its world and its controller")
+
+
 def _make(args: argparse.Namespace) -> None:
-    """Two rounds (World Models, §5): what random play taught plays, and M sees the late game."""
-    run, processes = args.out or f"{RUNS}/{args.task}", ["--processes", str(args.processes)]
-    data = (args.data or [f"{DATA}/{args.task}"])[0]
-    first, played = f"{run}/first", f"{data}-policy"
-    tau = ["--temperature", "1.0", "1.2"]
+    from dreamgym.training.iterate import RECIPES
+
+    run = args.out or f"{RUNS}/{args.task}"
+    data = args.data or f"{DATA}/{args.task}"
+    processes = ["--processes", str(args.processes)]
+    rounds = len(RECIPES[args.task])
+    last = f"{run}/round-{rounds - 1}"
     for words in (
-        ["collect", args.task, "--out", data, *processes],
-        ["vision", args.task, "--data", data, "--out", run],
-        ["memory", args.task, "--data", data, "--vision", run, "--out", first, "--steps", "3000"],
-        ["evolve", args.task, "--world", f"{first}/world", "--out", f"{first}/controller",
-         "--generations", "30", "--finalists", "0", *tau, *processes],
-        ["collect", args.task, "--world", f"{first}/world", "--episodes", "1000", "--seed", "10000",
-         "--policy", f"{first}/controller/controller.safetensors", "--out", played, *processes],
-        ["memory", args.task, "--data", data, played, "--out", run],
-        ["examine", args.task, "--out", run],
-        ["evolve", args.task, "--world", f"{run}/world", "--out", f"{run}/controller", *tau,
-         *processes],
-        ["evaluate", args.task, "--world", f"{run}/world", "--episodes", "1000",
-         "--policy", f"{run}/controller/controller.safetensors", "--out", f"{run}/score.json",
+        ["iterate", args.task, "--rounds", str(rounds), "--data", data, "--out", run, *processes],
+        ["evaluate", args.task, "--world", f"{last}/world", "--episodes", "1000",
+         "--policy", f"{last}/controller/controller.safetensors", "--out", f"{last}/score.json",
          *processes],
     ):  # fmt: skip
         print(f"\n$ dreamgym {shlex.join(words)}")

@@ -62,11 +62,11 @@ def along_the_track(game: original.CarRacing) -> np.ndarray:
     hull = game.car.hull
     place = np.array(hull.position)
     nearest = np.square(track - place).sum(1).argmin()
-    towards = track[(nearest + 6) % len(track)] - place
+    towards = track[(nearest + 7) % len(track)] - place
     wrong = np.arctan2(-towards[0], towards[1]) - hull.angle
     wrong = (wrong + np.pi) % (2 * np.pi) - np.pi  # left is positive
-    fast = np.linalg.norm(hull.linearVelocity) > 45
-    return np.array([np.clip(-2 * wrong, -1, 1), 0.0 if fast else 0.4, 0.0], np.float32)
+    fast = np.linalg.norm(hull.linearVelocity) > 58
+    return np.array([np.clip(-2 * wrong, -1, 1), 0.0 if fast else 0.5, 0.0], np.float32)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2_000_000])

@@ -219,7 +219,7 @@ def _make(args: argparse.Namespace) -> None:
         ["memory", args.task, "--data", data, "--vision", run, "--out", first, "--steps", "3000"],
         ["evolve", args.task, "--world", f"{first}/world", "--out", f"{first}/controller",
          "--generations", "30", "--finalists", "0", *tau, *processes],
-        ["collect", args.task, "--world", f"{first}/world", "--episodes", "1000", "--seed", "10000",
+        ["collect", args.task, "--world", f"{first}/world", "--episodes", "700", "--seed", "10000",
          "--policy", f"{first}/controller/controller.safetensors", "--out", played, *processes],
         ["memory", args.task, "--data", data, played, "--out", run],
         ["examine", args.task, "--out", run],

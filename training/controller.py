@@ -62,8 +62,9 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
-    scaled: bool = False
-    """Whether each weight's first step is in proportion to its input's spread."""
+    scaled: bool = True
+    """Whether a weight's first step is the smaller the wider its input is spread: ours; z, h and c
+    differ, and in so few generations CMA-ES cannot learn by how much."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -47,7 +47,9 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(controller, "dream", known)
     best = evolve(
-        Args(str(folder), 60, population=16, rollouts=1, validate=0), tmp_path, progress=False
+        Args(str(folder), 60, population=16, rollouts=1, validate=0, scaled=False),
+        tmp_path,
+        progress=False,
     )
     assert (best.weights - 0.3).square().mean() < 0.3**2 / 10
 

@@ -88,7 +88,7 @@ def evolve(
     them, so telling it the same losses again restores it bit for bit, without a pickle.
 
     Args:
-        seconds: begin no generation after so long, for a demonstration.
+        seconds: begin no generation but the first after so long, for a demonstration.
 
     Raises:
         ValueError: if `out` was made with other arguments.
@@ -116,7 +116,7 @@ def evolve(
                disable=not progress)  # fmt: skip
     with bar, SummaryWriter(str(out / "log")) as log:
         for generation in range(len(losses), args.generations):
-            if time.monotonic() - began > seconds:
+            if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
             steps = _population(world, config, members, args, generation)  # (M, R)

@@ -94,8 +94,10 @@ def play(job: _Job) -> int:
     """Play some episodes, save those that are not there yet, and return how many that were."""
     seeds = [job.args.seed + i for i in job.indices]
     paths = [episode_path(Path(job.out), i) for i in job.indices]
-    todo = [i < job.args.episodes and not episode_path(Path(job.out), i).exists()
-            for i in job.indices]  # fmt: skip
+    todo = [
+        i < job.args.episodes and not path.exists()
+        for i, path in zip(job.indices, paths, strict=True)
+    ]
     steps: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
     for turn in turns(job.args.task, seeds, _player(job.args, seeds)):
         over = turn.terminated | turn.truncated

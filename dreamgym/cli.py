@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="seed of the first episode")
     sub.add_argument("--policy", default="random", help="random, shipped, or a controller's file")
     sub.add_argument("--world", help="what the controller sees through (TASK)")
+    sub.add_argument("--steps", type=int, default=0, help="cut episodes off after so many frames")
     sub.add_argument("--out", help="folder of episodes (data/TASK)")
     processes(sub)
 
@@ -153,7 +154,7 @@ def _collect(args: argparse.Namespace) -> None:
 
     out = args.out or f"{DATA}/{args.task}"
     world = "" if args.policy == "random" else args.world or args.task
-    stage = Args(args.task, args.episodes, args.seed, args.policy, world)
+    stage = Args(args.task, args.episodes, args.seed, args.policy, world, args.steps)
     frames = collect(stage, out, args.processes)
     print(f"{args.episodes} episodes, {frames} frames in {out}")
 

@@ -42,6 +42,8 @@ class Args:
     """`random`, `shipped`, or a controller's file, which plays with held random actions between."""
     world: str = ""
     """The world behind a controller; unused by `random`."""
+    steps: int = 0
+    """Frames after which an episode is cut off; 0: none before the game itself does."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     out = Path(out)
     if args.episodes < 1:
         raise ValueError(f"episodes is {args.episodes}: give 1 or more")
+    if args.steps < 0:
+        raise ValueError(f"steps is {args.steps}: give 1 or more, or 0 for whole episodes")
     if args.seed < 0 or args.seed + args.episodes > VALIDATION:
         raise ValueError(
             f"seeds {args.seed} to {args.seed + args.episodes - 1} are not for training: "
@@ -94,10 +98,12 @@ def play(job: _Job) -> int:
     """Play some episodes, save those that are not there yet, and return how many that were."""
     seeds = [job.args.seed + i for i in job.indices]
     paths = [episode_path(Path(job.out), i) for i in job.indices]
-    todo = [i < job.args.episodes and not episode_path(Path(job.out), i).exists()
-            for i in job.indices]  # fmt: skip
+    todo = [
+        i < job.args.episodes and not path.exists()
+        for i, path in zip(job.indices, paths, strict=True)
+    ]
     steps: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
-    for turn in turns(job.args.task, seeds, _player(job.args, seeds)):
+    for turn in turns(job.args.task, seeds, _player(job.args, seeds), job.args.steps):
         over = turn.terminated | turn.truncated
         rows = zip(
             turn.games.tolist(), turn.frames, turn.told, turn.rewards, turn.budget,
@@ -167,6 +173,7 @@ def _check_disk(args: Args, out: Path, episodes: int) -> None:
     word, length = "about", MEAN_LENGTH[args.task]
     if args.policy != "random":
         word, length = "at most", tasks.get(args.task).max_steps
+    length = min(length, args.steps or length)
     need = episodes * length * int(np.prod(tasks.FRAME))
     free = shutil.disk_usage(out).free
     print(f"{episodes} episodes to play, {word} {need / 1e9:.1f} GB; {free / 1e9:.0f} GB are free.")

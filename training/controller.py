@@ -33,9 +33,12 @@ from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
 from .evaluate import controller_config, dream, real
+from .games import uniform
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
+SPREAD = 1.0
+"""First spread of C's output before the tanh, if the search is scaled."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    scaled: bool = True
+    """Whether a weight's first step is the smaller the wider its input is spread: ours; z, h and c
+    differ, and in so few generations CMA-ES cannot learn by how much."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -82,7 +88,7 @@ def evolve(
     them, so telling it the same losses again restores it bit for bit, without a pickle.
 
     Args:
-        seconds: begin no generation after so long, for a demonstration.
+        seconds: begin no generation but the first after so long, for a demonstration.
 
     Raises:
         ValueError: if `out` was made with other arguments.
@@ -90,7 +96,8 @@ def evolve(
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = load_world(folder).to("cpu", torch.bfloat16)
     config = controller_config(world)
-    es = strategy(args, config.parameters)
+    scales = spread(world, config, args) if args.scaled else None
+    es = strategy(args, scales, config.parameters)
     curve, losses = _resume(out, args)
     means = []  # of every generation, so that finalists can be called back
     for past in losses:
@@ -109,7 +116,7 @@ def evolve(
                disable=not progress)  # fmt: skip
     with bar, SummaryWriter(str(out / "log")) as log:
         for generation in range(len(losses), args.generations):
-            if time.monotonic() - began > seconds:
+            if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
             steps = _population(world, config, members, args, generation)  # (M, R)
@@ -156,7 +163,21 @@ def evolve(
     return load_controller(out / "controller.safetensors")
 
 
-def strategy(args: Args, size: int) -> Any:
+@torch.no_grad()
+def spread(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
+    """Return the standard deviation of what each weight is multiplied with, in random dreams."""
+    state = world.start(torch.arange(256))
+    temperature = world.draw_temperature(state, args.low, args.high)
+    seen = []
+    for _ in range(200):
+        seen.append(world.observe(state, world.task.observation))
+        state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
+    deviation = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
+    biases = np.ones(config.actions * config.bias)
+    return np.concatenate((np.tile(deviation, config.actions), biases))
+
+
+def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
     """Return pycma's CMA-ES with a random stream of its own."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
@@ -170,7 +191,11 @@ def strategy(args: Args, size: int) -> Any:
         "verb_log": 0,
         "maxiter": np.inf,
     }
-    return cma.CMAEvolutionStrategy(np.zeros(size), SIGMA, options)
+    sigma = SIGMA
+    if scales is not None:
+        options["CMA_stds"] = 1 / scales
+        sigma = SPREAD / np.sqrt(size)
+    return cma.CMAEvolutionStrategy(np.zeros(size), sigma, options)
 
 
 def _population(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +54,22 @@ class Episode:
         if len(episode.frames) != len(episode):
             raise ValueError(f"{path} holds {len(episode.frames)} frames of {len(episode)} steps")
         return episode
+
+
+def read_ahead(paths: Sequence[Path]) -> Iterator[Episode]:
+    """Yield episodes with their frames in memory; the next one is read meanwhile."""
+
+    def read(path: Path) -> Episode:
+        episode = Episode.load(path)
+        return replace(episode, frames=np.array(episode.frames))
+
+    with ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(read, paths[0])
+        for path in [*paths[1:], None]:
+            episode = coming.result()
+            if path is not None:
+                coming = reader.submit(read, path)
+            yield episode
 
 
 def mapped(path: Path, name: str) -> np.memmap:

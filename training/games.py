@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -53,8 +54,12 @@ class Turn:
     budget_after: np.ndarray  # (G,)
 
 
-def turns(task: str, seeds: Sequence[int], player: Player) -> Iterator[Turn]:
-    """Play one real game for each seed, all of them at once, and yield every step."""
+def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> Iterator[Turn]:
+    """Play one real game for each seed, all of them at once, and yield every step.
+
+    Args:
+        steps: cut the games off after so many; 0: let them end by themselves.
+    """
     gauge = tasks.get(task).rules.gauge
     games = [_game(task, i) for i in range(len(seeds))]
     begun = [game.reset(seed=seed) for game, seed in zip(games, seeds, strict=True)]
@@ -62,15 +67,14 @@ def turns(task: str, seeds: Sequence[int], player: Player) -> Iterator[Turn]:
     budget = np.array([info[gauge] for _, info in begun], np.float32)
     player.begin(torch.from_numpy(frames))
     playing = np.arange(len(seeds))
-    while True:
+    for step in count(1):
         told = player.act()
         came = [games[i].step(action) for i, action in zip(playing, told, strict=True)]
         seen, rewards, terminated, truncated, infos = zip(*came, strict=True)
         after = np.array([info[gauge] for info in infos], np.float32)
-        turn = Turn(
-            playing, frames, budget, told, np.array(rewards),
-            np.array(terminated), np.array(truncated), after,
-        )  # fmt: skip
+        ended = np.array(terminated)
+        cut = np.array(truncated) | ((step == steps) & ~ended)
+        turn = Turn(playing, frames, budget, told, np.array(rewards), ended, cut, after)
         yield turn
         going = ~(turn.terminated | turn.truncated)
         if not going.any():

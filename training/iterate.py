@@ -26,20 +26,29 @@ class Round:
 
     episodes: int
     """Real games: at random in the first round, by the round before's controller in the others."""
-    frames: int
-    """Frames that V is trained on; 0 keeps the V of the round before."""
     steps: int
-    """Steps of M, on the data of all rounds so far."""
+    """Frames after which such a game is cut off; 0: none."""
+    frames: int
+    """Frames that V is trained on, going on from the round before's V; 0 keeps that one."""
+    updates: int
+    """Steps of M, which begins anew, on the data of all rounds so far."""
     generations: int
-    """Generations of C."""
+    """Generations of C, which begins anew."""
+    games: int = 40
+    """Real games a validation."""
+    finalists: int = 0
+    """How many controllers play for the last choice."""
 
 
 RECIPES = {
-    "doom": (Round(10_000, 3_000_000, 3000, 30), Round(700, 0, 6000, 60)),
+    "doom": (
+        Round(10_000, 0, 3_000_000, 3000, 30),
+        Round(700, 0, 0, 6000, 50, finalists=3),
+    ),
     "car_racing": (
-        Round(300, 600_000, 3000, 40),
-        Round(100, 200_000, 3000, 40),
-        Round(100, 200_000, 3000, 60),
+        Round(600, 300, 600_000, 3000, 30, games=20),
+        Round(100, 0, 200_000, 3000, 30, games=20),
+        Round(100, 0, 0, 4000, 40, games=20, finalists=3),
     ),
 }
 """How the shipped worlds are made."""
@@ -63,8 +72,8 @@ def iterate(
     """
     if not rounds:
         raise ValueError("rounds is 0: give 1 or more")
-    facts, seed, sight, seen = tasks.get(task), FIRST_SEED, Path(), []
-    best, before = None, Path()
+    facts, seed, seen = tasks.get(task), FIRST_SEED, []
+    sight, before, best = Path(), Path(), None
     for number, stage in enumerate(rounds):
         folder, episodes = Path(out) / f"round-{number}", Path(data) / f"round-{number}"
         print(f"\nround {number}: {stage}")
@@ -72,24 +81,26 @@ def iterate(
         if number:
             policy = str(before / "controller" / "controller.safetensors")
             through = str(before / "world")
-        plays = collect.Args(task, stage.episodes, seed, policy, through)
+        plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
         collect.collect(plays, episodes, processes)
         seed += stage.episodes
         seen.append(episodes)
         if stage.frames:
             init = str(sight) if number else ""
             args = vision.Args(stage.frames, z_size=facts.z_size, init=init)
-            v, sight = vision.train(seen, folder, args), folder
+            sight = folder
+            vision.train(seen, sight, args)
+        v = world.load_vision(sight)
         z = latents.encode(facts, seen, sight, v)
-        init = str(before) if number else ""
         config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
-        m = memory.train(z, folder, memory.Args(stage.steps, init=init), config)
+        m = memory.train(z, folder, memory.Args(stage.updates), config)
         world.assemble(task, v, m, z, folder / "world")
         if not (folder / "examination.json").exists():
             examine(task, folder, sight)
         evolution = controller.Args(
-            str(folder / "world"), stage.generations, low=low, high=high, seed=number
-        )
+            str(folder / "world"), stage.generations, low=low, high=high,
+            games=stage.games, finalists=stage.finalists, seed=number,
+        )  # fmt: skip
         best, before = controller.evolve(evolution, folder / "controller", processes), folder
     assert best is not None
     return best

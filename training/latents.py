@@ -16,7 +16,7 @@ from dreamgym.files import replacing
 from dreamgym.models.vision import VAE
 from dreamgym.tasks import Survival, Task
 
-from .data import Episode, episode_paths
+from .data import Episode, episode_paths, read_ahead
 
 SHARD = 200
 """Episodes a file: what a killed process has to encode again."""
@@ -61,7 +61,7 @@ def encode(
         what = np.array([mark, *(f"{each.parent.name}/{each.name}" for each in shard)])
         if _holds(path, what):
             continue
-        arrays = [_encoded(task, Episode.load(episode), vision) for episode in shard]
+        arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
         source = np.array([folders.index(episode.parent) for episode in shard])
         with replacing(path) as file:
@@ -116,7 +116,7 @@ def outcomes(task: Task, episode: Episode) -> np.ndarray:
 
 @torch.inference_mode()
 def _encoded(task: Task, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
-    frames = torch.from_numpy(np.array(episode.frames))
+    frames = torch.from_numpy(episode.frames)
     with torch.autocast("cpu", torch.bfloat16):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
     mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))

@@ -47,9 +47,22 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(controller, "dream", known)
     best = evolve(
-        Args(str(folder), 60, population=16, rollouts=1, validate=0), tmp_path, progress=False
+        Args(str(folder), 60, population=16, rollouts=1, validate=0, scaled=False),
+        tmp_path,
+        progress=False,
     )
     assert (best.weights - 0.3).square().mean() < 0.3**2 / 10
+
+
+def test_a_scaled_search_begins_with_outputs_of_unit_spread(folder):
+    world = tiny_world()
+    config, stage = controller_config(world), args(folder, scaled=True)
+    scales = controller.spread(world, config, stage)
+    assert scales.shape == (config.parameters,) and (scales > 0).all()
+    members = np.stack(controller.strategy(stage, scales, config.parameters).ask())
+    unscaled = np.stack(controller.strategy(stage, None, config.parameters).ask())
+    assert (members * scales).std() * np.sqrt(config.parameters) == pytest.approx(1, abs=0.15)
+    assert unscaled.std() == pytest.approx(0.1, abs=0.02)
 
 
 def test_the_controller_that_transfers_is_kept(folder, tmp_path, monkeypatch):

@@ -7,7 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamgym.training.data import MANIFEST, Episode, Frames, episode_path, episode_paths
+from dreamgym.training.data import (
+    MANIFEST,
+    Episode,
+    Frames,
+    episode_path,
+    episode_paths,
+    read_ahead,
+)
 
 LENGTHS = (3, 1, 5)
 
@@ -50,6 +57,22 @@ def test_loaded_frames_are_those_that_numpy_loads(paths: list[Path]) -> None:
 
 def test_loaded_frames_stay_on_the_disk(paths: list[Path]) -> None:
     assert isinstance(Episode.load(paths[0]).frames, np.memmap)
+
+
+def test_reading_ahead_changes_nothing(paths: list[Path]) -> None:
+    for path, ahead in zip(paths, read_ahead(paths), strict=True):
+        alone = Episode.load(path)
+        assert not isinstance(ahead.frames, np.memmap)
+        for name, array in vars(alone).items():
+            assert np.array_equal(getattr(ahead, name), array)
+
+
+def test_a_damaged_episode_is_named_when_its_turn_comes(paths: list[Path]) -> None:
+    paths[1].write_bytes(b"nothing")
+    episodes = read_ahead(paths)
+    next(episodes)
+    with pytest.raises(ValueError, match=f"{paths[1]} is damaged"):
+        next(episodes)
 
 
 def test_batches_are_made_of_every_frame_that_was_played(paths: list[Path]) -> None:

@@ -124,6 +124,8 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     default, right = kind(), {}
     for name, value in values.items():
         wanted = type(getattr(default, name))
+        # A size is 1 or more, unless it has 0 for its default.
+        least = min(1, getattr(default, name)) if wanted is int else 0
         words: dict[Any, Any] = {
             tuple: (list, tuple),
             float: (int, float),
@@ -131,7 +133,7 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         if (
             not isinstance(value, words.get(wanted, wanted))
             or isinstance(value, bool) != (wanted is bool)
-            or (wanted in (int, float) and not (wanted is int) <= value <= LARGEST)
+            or (wanted in (int, float) and not least <= value <= LARGEST)
             or (wanted is tuple and not all(type(each) is str for each in value))
         ):
             raise CheckpointError(

@@ -52,6 +52,8 @@ class Task:
     """The word on the command line and the folder of the shipped world."""
     title: str
     """The word inside the environment ids, as in `Dream{title}-v0`."""
+    game: str
+    """What people call the real game."""
     real: str
     """Entry point of the pixel environment."""
     rules: Survival | Lap
@@ -101,6 +103,7 @@ class Task:
 DOOM = Task(
     name="doom",
     title="Doom",
+    game="ViZDoom's Take Cover",
     real="dreamgym.envs.take_cover:TakeCover",
     rules=Survival(
         budget=100,
@@ -125,6 +128,7 @@ DOOM = Task(
 CAR_RACING = Task(
     name="car_racing",
     title="CarRacing",
+    game="Gymnasium's CarRacing",
     real="dreamgym.envs.car_racing:CarRacing",
     rules=Lap(lap=1000, cost=0.1, fall=100),  # Gymnasium's CarRacing-v3
     low=(-1.0, 0.0, 0.0),  # steering, gas, brake

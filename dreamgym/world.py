@@ -95,7 +95,13 @@ class World:
         return World(self.task, vision, memory, (mean, logvar, budget), self.death)
 
     def size(self, kind: str) -> int:
-        """Numbers in an observation of a latent kind."""
+        """Numbers in an observation of a latent kind.
+
+        Raises:
+            ValueError: if there is no such kind; the message lists those that exist.
+        """
+        if kind not in OBSERVATIONS:
+            raise ValueError(f"observation is {kind!r}: choose one of {', '.join(OBSERVATIONS)}")
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 

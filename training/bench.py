@@ -14,7 +14,7 @@ from dreamgym.models.controller import Controller
 from dreamgym.models.vision import VAE, VisionConfig
 
 from . import workers
-from .evaluate import controller_config, origin
+from .evaluate import choice, controller_config, origin
 
 SECONDS = 5.0
 """How long each row is measured."""
@@ -80,7 +80,7 @@ def real_rate(job: tuple[str, int]) -> float:
     from dreamgym import tasks
 
     task, seed = job
-    env = gym.make(tasks.get(task).pixel_id, disable_env_checker=True).unwrapped
+    env = gym.make(tasks.get(task).pixel_id, continuous=False, disable_env_checker=True).unwrapped
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     steps, began = 0, time.perf_counter()
@@ -102,7 +102,6 @@ def dream_rate(world: Any, size: int) -> float:
     while steps < 3 or time.perf_counter() - began < SECONDS:
         if steps == 2:  # two to warm up
             began = time.perf_counter()
-        told = torch.round(controller.act(world.observe(state, world.task.observation)))
-        state, _, _ = world.step(state, told, temperature)
+        state, _, _ = world.step(state, choice(controller, world, state), temperature)
         steps += 1
     return (steps - 2) * size / (time.perf_counter() - began)

@@ -62,6 +62,10 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    observation: str = ""
+    """What C sees; the task's own if empty."""
+    hidden: int = 0
+    """Units between what C sees and what it does."""
     scaled: bool = True
     """Whether a weight's first step is the smaller the wider its input is spread: ours; z, h and c
     differ, and in so few generations CMA-ES cannot learn by how much."""
@@ -95,7 +99,7 @@ def evolve(
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = load_world(folder).to("cpu", torch.bfloat16)
-    config = controller_config(world)
+    config = controller_config(world, args.observation, args.hidden)
     scales = spread(world, config, args) if args.scaled else None
     es = strategy(args, scales, config.parameters)
     curve, losses = _resume(out, args)
@@ -119,21 +123,21 @@ def evolve(
             if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
-            steps = _population(world, config, members, args, generation)  # (M, R)
-            losses.append(-steps.mean(1))
+            returns = _population(world, config, members, args, generation)  # (M, R)
+            losses.append(-returns.mean(1))
             es.tell(members, losses[-1].tolist())
             means.append(es.mean.copy())
             point: dict[str, Any] = {
                 "generation": generation + 1,
-                "dream": float(steps.mean()),
-                "dream_best": float(steps.mean(1).max()),
+                "dream": float(returns.mean()),
+                "dream_best": float(returns.mean(1).max()),
                 "sigma": float(es.sigma),
                 "temperature": [args.low, args.high],
             }
             if args.validate and (generation + 1) % args.validate == 0:
                 mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
                 score(point, "real", mean, VALIDATION, args.games)
-                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=0.0):
+                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(out / "controller.safetensors", mean, **point)
             curve.append(point)
             for key, value in point.items():
@@ -170,11 +174,11 @@ def spread(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
     temperature = world.draw_temperature(state, args.low, args.high)
     seen = []
     for _ in range(200):
-        seen.append(world.observe(state, world.task.observation))
+        seen.append(world.observe(state, config.observation))
         state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
     deviation = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
-    biases = np.ones(config.actions * config.bias)
-    return np.concatenate((np.tile(deviation, config.actions), biases))
+    first = np.tile(deviation, config.layers[0][1])
+    return np.concatenate((first, np.ones(config.parameters - len(first))))
 
 
 def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
@@ -201,12 +205,12 @@ def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
 def _population(
     world: World, config: ControllerConfig, members: list[np.ndarray], args: Args, generation: int
 ) -> np.ndarray:
-    """Return how long each member (M) lives in each dream (R), all as one batch."""
+    """Return what each dream (R) pays each member (M), all as one batch."""
     weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
     first = (args.seed * 100_003 + generation) * args.rollouts % VALIDATION
     seeds = torch.arange(first, first + args.rollouts).repeat(args.population)
-    lived = dream(world, Controller(config, weights), seeds, args.low, args.high)
-    return lived.view(args.population, args.rollouts).numpy()
+    paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high)
+    return paid.view(args.population, args.rollouts).numpy()
 
 
 def _checkpoint(out: Path, args: Args, curve: list[dict[str, Any]], losses: list[Any]) -> None:
@@ -246,7 +250,7 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     if finals:
         scores = [point["final"] for point in finals]
         axes.plot([p["generation"] for p in finals], scores, "*", label="real game, last choice")
-    axes.set(xlabel="generation", ylabel="steps survived")
+    axes.set(xlabel="generation", ylabel="return")
     axes.legend()
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)

@@ -140,7 +140,8 @@ class Learned:
         )
 
     def act(self) -> np.ndarray:
-        wanted = self.controller.act(self.world.observe(self.state, self.world.task.observation))
+        seen = self.world.observe(self.state, self.controller.config.observation)
+        wanted = self.controller.act(seen)
         self.told = actions.meant(self._distracted(wanted.numpy()), self.world.task)
         return self.told
 

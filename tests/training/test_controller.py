@@ -105,9 +105,9 @@ def test_finished_dreams_change_nothing_for_the_others():
     torch.manual_seed(0)
     weights = torch.randn(40, config.parameters)
     seeds = torch.arange(40)
-    together = dream(world, Controller(config, weights), seeds, 1.0, 1.0)
+    together, _ = dream(world, Controller(config, weights), seeds, 1.0, 1.0)
     one, other = Controller(config, weights[3]), Controller(config, weights[17])
-    alone = [dream(world, c, seeds[i], 1.0, 1.0) for c, i in ((one, [3]), (other, [17]))]
+    alone = [dream(world, c, seeds[i], 1.0, 1.0)[0] for c, i in ((one, [3]), (other, [17]))]
     assert together[3] == alone[0] and together[17] == alone[1]
     assert len(np.unique(together)) > 10
 

@@ -101,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--validate", type=int, default=10, help="generations between validations")
     sub.add_argument("--games", type=int, default=40, help="real games a validation")
     sub.add_argument("--finalists", type=int, default=3, help="how many play for the last choice")
+    sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the task's own)")
+    sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
     processes(sub)
 
@@ -197,7 +199,8 @@ def _evolve(args: argparse.Namespace) -> None:
     out = args.out or f"{RUNS}/{args.task}-controller"
     stage = controller.Args(
         args.world or args.task, args.generations, low=low, high=high,
-        validate=args.validate, games=args.games, finalists=args.finalists, seed=args.seed,
+        validate=args.validate, games=args.games, finalists=args.finalists,
+        observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip
     controller.evolve(stage, out, args.processes)
     print(f"the controller is {out}/controller.safetensors")

@@ -100,16 +100,17 @@ class Task:
         return f"Dream{self.title}-v0"
 
 
+TAKE_COVER = Survival(
+    budget=100,
+    damage=21,  # every one of 3,000 hits in random play: 21 times 1 to 8, each as likely
+    faces=8,
+)
 DOOM = Task(
     name="doom",
     title="Doom",
     game="ViZDoom's Take Cover",
     real="dreamgym.envs.take_cover:TakeCover",
-    rules=Survival(
-        budget=100,
-        damage=21,  # every one of 3,000 hits in random play: 21 times 1 to 8, each as likely
-        faces=8,
-    ),
+    rules=TAKE_COVER,
     low=(-1.0,),
     high=(1.0,),
     moves={"left": (-1.0,), "stay": (0.0,), "right": (1.0,)},

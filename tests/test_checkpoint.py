@@ -229,7 +229,7 @@ def test_a_world_comes_back_and_dreams_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "has format 99, this dreamgym reads 1"),
+        ({"format": 99}, "has format 99, this dreamgym reads 2"),
         ({"task": "chess"}, "unknown task 'chess'"),
         ({"memory": {"hidden": 8}}, "MemoryConfig needs the keys"),
         ({"death": None}, "death is None: choose"),

@@ -73,7 +73,7 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
-                 "final_games": 1}  # fmt: skip
+                 "final_games": 1, "hidden": 0}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")

@@ -46,7 +46,7 @@ RECIPES = {
         Round(700, 0, 0, 6000, 50, finalists=3),
     ),
     "car_racing": (
-        Round(600, 300, 600_000, 3000, 30, games=20),
+        Round(600, 300, 300_000, 3000, 30, games=20),
         Round(100, 0, 200_000, 3000, 30, games=20),
         Round(100, 0, 0, 4000, 40, games=20, finalists=3),
     ),

@@ -43,7 +43,7 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     """A dream whose length is a known function of the weights, with its best at 0.3."""
 
     def known(world, controller, seeds, low, high):
-        return -(controller.weights - 0.3).square().sum(1)
+        return -(controller.weights - 0.3).square().sum(1), None
 
     monkeypatch.setattr(controller, "dream", known)
     best = evolve(

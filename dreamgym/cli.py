@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +17,10 @@ from dreamgym.training.data import DEMO, TEST
 
 DATA, RUNS = "data", "runs"
 """Where stages write when they are not told: both are ignored by git."""
+
+
+TEST_GAMES = {"doom": 1000, "car_racing": 100}
+"""Real games behind a reported score: Take Cover's vary by 500 steps, the paper drove 100 tracks."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--validate", type=int, default=10, help="generations between validations")
     sub.add_argument("--games", type=int, default=40, help="real games a validation")
     sub.add_argument("--finalists", type=int, default=3, help="how many play for the last choice")
+    sub.add_argument("--reality", action="store_true", help="learn in the real game, not the dream")
+    sub.add_argument("--population", type=int, default=64, help="members a generation")
+    sub.add_argument("--rollouts", type=int, default=16, help="dreams or games a member")
     sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the task's own)")
     sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
@@ -119,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("iterate", _iterate, "rounds of playing, learning the world, learning in it")
     sub.add_argument("--rounds", type=int, default=3)
     sub.add_argument("--data", help="folder for the rounds' episodes (data/TASK)")
-    sub.add_argument("--temperature", type=float, nargs="+", help="τ, or the ends of a range")
+    sub.add_argument("--temperature", type=float, nargs="+", help="τ or its range (the recipe's)")
     run_folder(sub)
     processes(sub)
 
@@ -198,7 +206,8 @@ def _evolve(args: argparse.Namespace) -> None:
     low, high = _range(args)
     out = args.out or f"{RUNS}/{args.task}-controller"
     stage = controller.Args(
-        args.world or args.task, args.generations, low=low, high=high,
+        args.world or args.task, args.generations, args.population, args.rollouts, low, high,
+        reality=args.reality,
         validate=args.validate, games=args.games, finalists=args.finalists,
         observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip
@@ -227,13 +236,12 @@ def _iterate(args: argparse.Namespace) -> None:
     if args.rounds < 1:
         raise ValueError(f"rounds is {args.rounds}: give 1 or more")
     recipe = iterate.RECIPES[args.task]
-    later = (recipe[-1],) * (args.rounds - len(recipe))
-    low, high = _range(args)
+    rounds = (*recipe, *(recipe[-1],) * (args.rounds - len(recipe)))[: args.rounds]
+    if args.temperature:
+        low, high = _range(args)
+        rounds = tuple(replace(each, low=low, high=high) for each in rounds)
     out = args.out or f"{RUNS}/{args.task}"
-    iterate.iterate(
-        args.task, (*recipe, *later)[: args.rounds], args.data or f"{DATA}/{args.task}", out,
-        low, high, args.processes,
-    )  # fmt: skip
+    iterate.iterate(args.task, rounds, args.data or f"{DATA}/{args.task}", out, args.processes)
     print(f"the last round is {out}/round-{args.rounds - 1}: its world and its controller")
 
 
@@ -247,7 +255,7 @@ def _make(args: argparse.Namespace) -> None:
     last = f"{run}/round-{rounds - 1}"
     for words in (
         ["iterate", args.task, "--rounds", str(rounds), "--data", data, "--out", run, *processes],
-        ["evaluate", args.task, "--world", f"{last}/world", "--episodes", "1000",
+        ["evaluate", args.task, "--world", f"{last}/world", "--episodes", str(TEST_GAMES[args.task]),
          "--policy", f"{last}/controller/controller.safetensors", "--out", f"{last}/score.json",
          *processes],
     ):  # fmt: skip

@@ -58,3 +58,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         temperature=[1.15, 1.15],
     )
     return path
+
+
+@pytest.fixture(scope="session")
+def car_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny world of CarRacing, with a controller."""
+    path = tmp_path_factory.mktemp("car")
+    save_world(path, tiny_world(hit=(-1.0, -4.0, -9.0), task=tasks.CAR_RACING))
+    config = ControllerConfig(Z + HIDDEN, 3, True, "zh")
+    torch.manual_seed(1)
+    save_controller(
+        path / "controller.safetensors",
+        Controller(config, torch.randn(config.parameters)),
+        temperature=[1.0, 1.2],
+    )
+    return path

@@ -29,10 +29,11 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
-from .evaluate import controller_config, dream, real
+from .evaluate import controller_config, dream, real, tournament
 from .games import uniform
 
 SIGMA = 0.1
@@ -62,6 +63,8 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    reality: bool = False
+    """Whether it learns in the real game, as the paper's C of CarRacing did, and not in the dream."""
     observation: str = ""
     """What C sees; the task's own if empty."""
     hidden: int = 0
@@ -113,8 +116,12 @@ def evolve(
         seeds = range(first, first + games)
         played = real(world.task.name, folder, mean, seeds, processes, progress=False)
         point[key] = float(np.mean([each["return"] for each in played]))
-        spent = max((p.get("real_frames", 0) for p in curve), default=0)
-        point["real_frames"] = spent + sum(each["length"] for each in played)
+        spend(point, sum(each["length"] for each in played))
+
+    def spend(point: dict[str, Any], frames: int) -> None:
+        """Add to the count of real frames, of which a point knows the latest."""
+        spent = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
+        point["real_frames"] = spent + frames
 
     bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
                disable=not progress)  # fmt: skip
@@ -123,7 +130,9 @@ def evolve(
             if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
-            returns = _population(world, config, members, args, generation)  # (M, R)
+            returns, frames = _population(
+                world, config, members, args, generation, processes
+            )  # (M, R)
             losses.append(-returns.mean(1))
             es.tell(members, losses[-1].tolist())
             means.append(es.mean.copy())
@@ -134,6 +143,10 @@ def evolve(
                 "sigma": float(es.sigma),
                 "temperature": [args.low, args.high],
             }
+            if isinstance(world.task.rules, Lap):
+                point["impossible"] = float((returns > world.task.rules.best).mean())
+            if frames:
+                spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
                 mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
                 score(point, "real", mean, VALIDATION, args.games)
@@ -203,14 +216,23 @@ def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
 
 
 def _population(
-    world: World, config: ControllerConfig, members: list[np.ndarray], args: Args, generation: int
-) -> np.ndarray:
-    """Return what each dream (R) pays each member (M), all as one batch."""
-    weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
+    world: World,
+    config: ControllerConfig,
+    members: list[np.ndarray],
+    args: Args,
+    generation: int,
+    processes: int,
+) -> tuple[np.ndarray, int]:
+    """Return what each dream (R) pays each member (M), and the real frames that it cost: 0."""
     first = (args.seed * 100_003 + generation) * args.rollouts % VALIDATION
-    seeds = torch.arange(first, first + args.rollouts).repeat(args.population)
+    games = range(first, first + args.rollouts)
+    if args.reality:
+        players = [Controller(config, torch.from_numpy(each).float()) for each in members]
+        return tournament(world.task.name, world_folder(args.world), players, games, processes)
+    weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
+    seeds = torch.tensor(games).repeat(args.population)
     paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high)
-    return paid.view(args.population, args.rollouts).numpy()
+    return paid.view(args.population, args.rollouts).numpy(), 0
 
 
 def _checkpoint(out: Path, args: Args, curve: list[dict[str, Any]], losses: list[Any]) -> None:
@@ -241,7 +263,7 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     generations = [point["generation"] for point in curve]
-    axes.plot(generations, [point["dream"] for point in curve], label="dream, population mean")
+    axes.plot(generations, [point["dream"] for point in curve], label="where it learns, population mean")
     tested = [point for point in curve if "real" in point]
     if tested:
         reality = [point["real"] for point in tested]

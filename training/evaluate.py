@@ -107,7 +107,7 @@ def real(
     """
     weights, config = None, None
     if isinstance(policy, Controller):
-        weights, config = policy.weights.float().numpy().tobytes(), policy.config
+        weights, config = _bytes(policy), policy.config
         policy = "weights"
     chunks = [tuple(seeds[i : i + SIDE_BY_SIDE]) for i in range(0, len(seeds), SIDE_BY_SIDE)]
     jobs = [_Games(task, str(world), str(policy), chunk, weights, config) for chunk in chunks]
@@ -119,6 +119,24 @@ def real(
             done = [each["return"] for games in episodes.values() for each in games]
             bar.set_postfix(mean=f"{np.mean(done):.0f}")
     return [episode for number in sorted(episodes) for episode in episodes[number]]
+
+
+def tournament(
+    task: str,
+    world: str | Path,
+    controllers: Sequence[Controller],
+    seeds: Sequence[int],
+    processes: int = 0,
+) -> tuple[np.ndarray, int]:
+    """Return what each real game (R) pays each controller (M), (M, R), and all games' frames."""
+    jobs = [
+        _Games(task, str(world), "weights", tuple(seeds), _bytes(each), each.config)
+        for each in controllers
+    ]
+    played = dict(workers.run(play, jobs, processes, timeout=900))
+    games = [played[number] for number in range(len(jobs))]
+    returns = np.array([[each["return"] for each in row] for row in games])
+    return returns, sum(each["length"] for row in games for each in row)
 
 
 def play(job: _Games) -> list[dict[str, Any]]:
@@ -142,6 +160,10 @@ def play(job: _Games) -> list[dict[str, Any]]:
 def _world(name: str) -> World:
     torch.set_num_threads(1)
     return load_world(name)
+
+
+def _bytes(controller: Controller) -> bytes:
+    return controller.weights.float().numpy().tobytes()
 
 
 def _controller(job: _Games) -> Controller | None:

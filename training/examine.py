@@ -280,7 +280,8 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         action, reward = latents.action[rows], latents.reward[rows].numpy()
         _, hidden, cells = _watched(world, z, action)
         moments = np.arange(0, length, SPACING)
-        chance = _forecast(world, z, action, hidden, cells, moments, int(episode), max(SPANS))
+        steps = min(max(SPANS), length)
+        chance = _forecast(world, z, action, hidden, cells, moments, int(episode), steps)
         tiles = chance[..., :2].sum(2)  # (moments, steps) expected
         expected = rules.lap * tiles / float(latents.whole[episode]) - rules.cost
         expected = expected * (1 - chance[..., 2]) - rules.fall * chance[..., 2]

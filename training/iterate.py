@@ -38,6 +38,9 @@ class Round:
     """Real games a validation."""
     finalists: int = 0
     """How many controllers play for the last choice."""
+    low: float = 1.0
+    high: float = 1.2
+    """Ends of the temperature's range in which C learns."""
 
 
 RECIPES = {
@@ -47,7 +50,7 @@ RECIPES = {
     ),
     "car_racing": (
         Round(600, 300, 300_000, 3000, 30, games=20),
-        Round(100, 0, 200_000, 3000, 30, games=20),
+        Round(150, 500, 200_000, 3000, 30, games=20),
         Round(100, 0, 0, 4000, 40, games=20, finalists=3),
     ),
 }
@@ -59,8 +62,6 @@ def iterate(
     rounds: Sequence[Round],
     data: str | Path,
     out: str | Path,
-    low: float,
-    high: float,
     processes: int = 0,
 ) -> Controller:
     """Go through the rounds, each stage resumable by the same call, and return the last controller.
@@ -68,7 +69,6 @@ def iterate(
     Args:
         data: folder for the rounds' episodes, one folder each.
         out: folder for their runs.
-        low, high: ends of the temperature's range in which C learns.
     """
     if not rounds:
         raise ValueError("rounds is 0: give 1 or more")
@@ -98,7 +98,7 @@ def iterate(
         if not (folder / "examination.json").exists():
             examine(task, folder, sight)
         evolution = controller.Args(
-            str(folder / "world"), stage.generations, low=low, high=high,
+            str(folder / "world"), stage.generations, low=stage.low, high=stage.high,
             games=stage.games, finalists=stage.finalists, seed=number,
         )  # fmt: skip
         best, before = controller.evolve(evolution, folder / "controller", processes), folder

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller
+from dreamgym.checkpoint import load_controller, save_world
 from dreamgym.models.controller import Controller
+from dreamgym.tasks import CAR_RACING
 from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.evaluate import controller_config, dream
@@ -117,3 +118,32 @@ def test_the_learning_curve_is_drawn(tmp_path):
     curve[3]["real"] = 35.0
     controller.plot(curve, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path):
+    stage = Args(str(folder), 2, population=4, rollouts=1, validate=0, reality=True)
+    evolve(stage, tmp_path, 2, progress=False)
+    curve = json.loads((tmp_path / "evolution.json").read_text())["curve"]
+    spent = np.cumsum([4 * point["dream"] for point in curve])  # in Doom a frame pays 1
+    assert [point["real_frames"] for point in curve] == spent.tolist()
+
+
+def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
+    save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), task=CAR_RACING))
+
+    def known(world, controller, seeds, low, high):
+        return torch.tensor([961.0, 959.0, 999.0, -50.0]), None
+
+    monkeypatch.setattr(controller, "dream", known)
+    stage = Args(str(tmp_path / "world"), 1, population=4, rollouts=1, validate=0)
+    evolve(stage, tmp_path / "run", progress=False)
+    curve = json.loads((tmp_path / "run" / "evolution.json").read_text())["curve"]
+    assert curve[0]["impossible"] == 0.5
+
+
+def test_it_sees_what_it_is_told_to_see(folder, tmp_path):
+    best = evolve(args(folder, 1, observation="z", hidden=4), tmp_path, progress=False)
+    z = tiny_world().size("z")
+    assert best.config.layers == [(z, 4), (4, 1)]
+    with pytest.raises(ValueError, match="observation is 'sky': choose one of z, zh, zhc"):
+        evolve(args(folder, 1, observation="sky"), tmp_path / "sky", progress=False)

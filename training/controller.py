@@ -33,7 +33,7 @@ from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
-from .evaluate import controller_config, dream, real, tournament
+from .evaluate import controller_config, dream, fitting, real, tournament
 from .games import uniform
 
 SIGMA = 0.1
@@ -55,6 +55,8 @@ class Args:
     low: float = 1.15
     high: float = 1.15
     """Ends of the range of which each dream draws its temperature."""
+    steps: int = 0
+    """Steps after which a dream is cut off; 0: the game's own limit."""
     validate: int = 10
     """Generations between validations of the mean in the real game; 0 never validates."""
     games: int = 40
@@ -63,6 +65,8 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    init: str = ""
+    """File of a controller from which the search begins, of the same shape; zeros if empty."""
     reality: bool = False
     """Whether it learns in the real game, as the paper's C of CarRacing did, and not in the dream."""
     observation: str = ""
@@ -76,7 +80,7 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
-                 "final_games": 1, "hidden": 0}  # fmt: skip
+                 "final_games": 1, "hidden": 0, "steps": 0}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
@@ -104,7 +108,12 @@ def evolve(
     world = load_world(folder).to("cpu", torch.bfloat16)
     config = controller_config(world, args.observation, args.hidden)
     scales = spread(world, config, args) if args.scaled else None
-    es = strategy(args, scales, config.parameters)
+    first = np.zeros(config.parameters)
+    if args.init:
+        first = fitting(args.init, world).weights.double().numpy()
+    if len(first) != config.parameters:
+        raise ValueError(f"{args.init} has {len(first)} weights, not {config.parameters}")
+    es = strategy(args, scales, first)
     curve, losses = _resume(out, args)
     means = []  # of every generation, so that finalists can be called back
     for past in losses:
@@ -194,8 +203,8 @@ def spread(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
     return np.concatenate((first, np.ones(config.parameters - len(first))))
 
 
-def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
-    """Return pycma's CMA-ES with a random stream of its own."""
+def strategy(args: Args, scales: np.ndarray | None, first: np.ndarray) -> Any:
+    """Return pycma's CMA-ES, with a random stream of its own, that begins at `first`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
         import cma
@@ -211,8 +220,8 @@ def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
     sigma = SIGMA
     if scales is not None:
         options["CMA_stds"] = 1 / scales
-        sigma = SPREAD / np.sqrt(size)
-    return cma.CMAEvolutionStrategy(np.zeros(size), sigma, options)
+        sigma = SPREAD / np.sqrt(len(first))
+    return cma.CMAEvolutionStrategy(first, sigma, options)
 
 
 def _population(
@@ -231,7 +240,9 @@ def _population(
         return tournament(world.task.name, world_folder(args.world), players, games, processes)
     weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
-    paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high)
+    paid, _ = dream(
+        world, Controller(config, weights), seeds, args.low, args.high, args.steps
+    )
     return paid.view(args.population, args.rollouts).numpy(), 0
 
 

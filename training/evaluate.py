@@ -43,6 +43,7 @@ def dream(
     seeds: torch.Tensor,
     low: float,
     high: float,
+    limit: int = 0,
     progress: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return what each dream paid and how long it was, (N,); those that are over cost nothing.
@@ -51,12 +52,13 @@ def dream(
         controller: (N, P) weights, one row a dream, or (P,) for all; None plays at random.
         seeds: (N,) int64.
         low, high: ends of the temperature's range.
+        limit: steps after which dreams are cut off; 0: the game's own.
     """
     returns, lengths = torch.zeros(len(seeds)), torch.zeros(len(seeds), dtype=torch.int64)
     rows = torch.arange(len(seeds))
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
-    steps = tqdm(range(world.task.max_steps), "dream", unit=" steps", disable=not progress)
+    steps = tqdm(range(limit or world.task.max_steps), "dream", unit=" steps", disable=not progress)
     for _ in steps:
         told = choice(controller, world, state)
         state, reward, dead = world.step(state, told, temperature)

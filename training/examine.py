@@ -173,7 +173,7 @@ def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) 
         before = Prediction(*(part[:-1] for part in prediction))
         likelihood.append(float(log_likelihood(before, z[1:]).mean()))
         moments = np.arange(0, length, EVERY)
-        forecast = _forecast(world, z, action, hidden, cells, moments, int(episode))
+        forecast = _forecast(world, z, action, hidden, cells, moments, int(episode)).mean(1)
         for column, name in enumerate(names):
             odds[name].append(chance[:, column])
             happened[name].append(truth[name])
@@ -212,7 +212,7 @@ def _forecast(
     salt: int,
     steps: int = max(HORIZONS),
 ) -> np.ndarray:
-    """Return the chances (moments, steps, O) of the next steps' outcomes.
+    """Return the chances (moments, DREAMS, steps, O) of the next steps' outcomes.
 
     From each moment on M dreams, under the actions that were really taken; beyond the episode's
     end the chances are zero.
@@ -227,9 +227,9 @@ def _forecast(
         told = action[(at + k).clamp_max(last)]
         prediction, _, _ = world.memory.step(state.z, told, state.h, state.c)
         chance = torch.sigmoid(prediction.heads) * (at + k <= last)[:, None]
-        forecast.append(chance.view(len(moments), DREAMS, -1).mean(1))
+        forecast.append(chance.view(len(moments), DREAMS, -1))
         state, _, _ = world.step(state, told, torch.ones(len(at), 1))
-    return torch.stack(forecast, dim=1).numpy()
+    return torch.stack(forecast, dim=2).numpy()
 
 
 def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
@@ -282,9 +282,12 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         moments = np.arange(0, length, SPACING)
         steps = min(max(SPANS), length)
         chance = _forecast(world, z, action, hidden, cells, moments, int(episode), steps)
-        tiles = chance[..., :2].sum(2)  # (moments, steps) expected
+        tiles, fall = chance[..., :2].sum(3), chance[..., 2]  # (moments, DREAMS, steps) expected
         expected = rules.lap * tiles / float(latents.whole[episode]) - rules.cost
-        expected = expected * (1 - chance[..., 2]) - rules.fall * chance[..., 2]
+        expected = expected * (1 - fall) - rules.fall * fall
+        alive = np.ones_like(fall)  # the chance that no fall came before
+        alive[..., 1:] = np.cumprod(1 - fall, axis=2)[..., :-1]
+        expected = (expected * alive).mean(1)  # (moments, steps)
         for k in SPANS:
             for row, t in enumerate(moments):
                 if t + k <= length or (t == 0 and k == max(SPANS)):

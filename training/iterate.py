@@ -27,13 +27,17 @@ class Round:
     episodes: int
     """Real games: at random in the first round, by the round before's controller in the others."""
     steps: int
-    """Frames after which such a game is cut off; 0: none."""
+    """Frames after which such a game, and a dream of C's, is cut off; 0: none."""
     frames: int
     """Frames that V is trained on, going on from the round before's V; 0 keeps that one."""
     updates: int
-    """Steps of M, which begins anew, on the data of all rounds so far."""
+    """Steps of M on the data of all rounds so far."""
     generations: int
-    """Generations of C, which begins anew."""
+    """Generations of C."""
+    anew: bool = False
+    """Whether M and C begin anew instead of going on; if V learns more, they do."""
+    rollouts: int = 16
+    """Dreams a member."""
     games: int = 40
     """Real games a validation."""
     finalists: int = 0
@@ -46,12 +50,12 @@ class Round:
 RECIPES = {
     "doom": (
         Round(10_000, 0, 3_000_000, 3000, 30),
-        Round(700, 0, 0, 6000, 50, finalists=3),
+        Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
     ),
     "car_racing": (
         Round(600, 300, 300_000, 3000, 30, games=20),
-        Round(150, 500, 200_000, 3000, 30, games=20),
-        Round(100, 0, 0, 4000, 40, games=20, finalists=3),
+        Round(100, 400, 0, 1500, 20, games=20),
+        Round(100, 500, 0, 1500, 20, games=20),
     ),
 }
 """How the shipped worlds are made."""
@@ -93,13 +97,15 @@ def iterate(
         v = world.load_vision(sight)
         z = latents.encode(facts, seen, sight, v)
         config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
-        m = memory.train(z, folder, memory.Args(stage.updates), config)
+        known = str(before) if number and not (stage.frames or stage.anew) else ""
+        m = memory.train(z, folder, memory.Args(stage.updates, init=known), config)
         world.assemble(task, v, m, z, folder / "world")
         if not (folder / "examination.json").exists():
             examine(task, folder, sight)
         evolution = controller.Args(
-            str(folder / "world"), stage.generations, low=stage.low, high=stage.high,
-            games=stage.games, finalists=stage.finalists, seed=number,
+            str(folder / "world"), stage.generations, rollouts=stage.rollouts, low=stage.low,
+            high=stage.high, steps=stage.steps, games=stage.games, finalists=stage.finalists, seed=number,
+            init=policy if known else "",
         )  # fmt: skip
         best, before = controller.evolve(evolution, folder / "controller", processes), folder
     assert best is not None

@@ -32,6 +32,8 @@ class Args:
     """Peak of Adam's rate, falling as a cosine to a hundredth."""
     clip: float = 1.0
     """Largest norm of a gradient."""
+    init: str = ""
+    """Run folder of an M to go on from, which saw the same V."""
     held_out: int = 20
     """Every so-manieth episode is kept for validation."""
     seed: int = 0
@@ -57,6 +59,7 @@ def train(
     adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
     training, _ = split(latents, args.held_out)
     batches = Batches(latents, training, args)
+    optimizer.begin(m, args.init, "memory")
     step, extra = optimizer.resume(out, "memory", m, adam, args)
     for _ in range(step):
         batches.skip()

@@ -43,7 +43,7 @@ def test_a_run_holds_safetensors_json_a_picture_and_logs(folder, tmp_path):
 def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     """A dream whose length is a known function of the weights, with its best at 0.3."""
 
-    def known(world, controller, seeds, low, high):
+    def known(world, controller, seeds, low, high, limit):
         return -(controller.weights - 0.3).square().sum(1), None
 
     monkeypatch.setattr(controller, "dream", known)
@@ -60,8 +60,8 @@ def test_a_scaled_search_begins_with_outputs_of_unit_spread(folder):
     config, stage = controller_config(world), args(folder, scaled=True)
     scales = controller.spread(world, config, stage)
     assert scales.shape == (config.parameters,) and (scales > 0).all()
-    members = np.stack(controller.strategy(stage, scales, config.parameters).ask())
-    unscaled = np.stack(controller.strategy(stage, None, config.parameters).ask())
+    members = np.stack(controller.strategy(stage, scales, np.zeros(config.parameters)).ask())
+    unscaled = np.stack(controller.strategy(stage, None, np.zeros(config.parameters)).ask())
     assert (members * scales).std() * np.sqrt(config.parameters) == pytest.approx(1, abs=0.15)
     assert unscaled.std() == pytest.approx(0.1, abs=0.02)
 
@@ -131,7 +131,7 @@ def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path):
 def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
     save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), task=CAR_RACING))
 
-    def known(world, controller, seeds, low, high):
+    def known(world, controller, seeds, low, high, limit):
         return torch.tensor([961.0, 959.0, 999.0, -50.0]), None
 
     monkeypatch.setattr(controller, "dream", known)

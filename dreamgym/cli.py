@@ -109,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--reality", action="store_true", help="learn in the real game, not the dream")
     sub.add_argument("--population", type=int, default=64, help="members a generation")
     sub.add_argument("--rollouts", type=int, default=16, help="dreams or games a member")
+    sub.add_argument("--steps", type=int, default=0, help="cut dreams off after so many")
+    sub.add_argument("--init", default="", help="a controller's file to begin from")
     sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the task's own)")
     sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
@@ -207,7 +209,7 @@ def _evolve(args: argparse.Namespace) -> None:
     out = args.out or f"{RUNS}/{args.task}-controller"
     stage = controller.Args(
         args.world or args.task, args.generations, args.population, args.rollouts, low, high,
-        reality=args.reality,
+        steps=args.steps, init=args.init, reality=args.reality,
         validate=args.validate, games=args.games, finalists=args.finalists,
         observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip

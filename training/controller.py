@@ -168,7 +168,8 @@ def evolve(
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(out, args, curve, losses)
             bar.update()
-            bar.set_postfix({k: f"{point[k]:.0f}" for k in ("dream", "real") if k in point})
+            shown = ("dream", "real", "impossible")
+            bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
     if len(curve) == args.generations and args.finalists > 1 and tested:
         for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):

@@ -54,8 +54,9 @@ RECIPES = {
     ),
     "car_racing": (
         Round(600, 300, 300_000, 3000, 30, games=20),
-        Round(100, 400, 0, 1500, 20, games=20),
-        Round(100, 500, 0, 1500, 20, games=20),
+        Round(120, 500, 200_000, 3000, 30, games=20),
+        Round(120, 500, 0, 2000, 30, games=20),
+        Round(100, 0, 200_000, 4000, 40, games=20),
     ),
 }
 """How the shipped worlds are made."""

@@ -1,8 +1,9 @@
 """A world or a controller on the disk: safetensors and JSON, checked when read, never pickle.
 
 A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors` and
-`starts.safetensors` (μ and log σ² of real first frames); a controller is a `.safetensors` file
-with its config beside it, and a shipped world holds its best one as `controller.safetensors`.
+`starts.safetensors` (μ and log σ² of real first frames, and their budgets); a controller is a
+`.safetensors` file with its config beside it, and a shipped world holds its best one as
+`controller.safetensors`.
 """
 
 from __future__ import annotations
@@ -144,6 +145,27 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     return kind(**right)
 
 
+def check_same(old: dict[str, Any], args: Any, what: str, but: str = "") -> None:
+    """Hold a run that is to go on to the arguments that it was begun with.
+
+    Args:
+        old: what was written down; a field that is not there had its default.
+        args: a dataclass of arguments.
+        what: how the message begins, such as `"runs/doom was trained"`.
+        but: a field that may differ.
+
+    Raises:
+        ValueError: naming the first argument that differs and both values.
+    """
+    for field in fields(args):
+        new, before = getattr(args, field.name), old.get(field.name, field.default)
+        if field.name != but and new != before:
+            raise ValueError(
+                f"{what} with {field.name} {before!r}, not {new!r}: choose another --out, or "
+                "delete the folder"
+            )
+
+
 def save_world(
     folder: str | Path, world: World, dtype: torch.dtype = torch.float16, real_frames: int = 0
 ) -> None:
@@ -212,6 +234,14 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
                 f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])}, of one S "
                 "and an even number of latents"
             )
+    if not (starts["budget"] > 0).all():
+        raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
+    if memory.config.action_size != len(task.low) or memory.config.heads != task.rules.heads:
+        raise CheckpointError(
+            f"{path}: M takes {memory.config.action_size} actions and foretells "
+            f"{', '.join(memory.config.heads)}; {task.name} has {len(task.low)} and needs "
+            f"{', '.join(task.rules.heads)}: train it for this task"
+        )
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:

@@ -20,7 +20,7 @@ DATA, RUNS = "data", "runs"
 
 
 TEST_GAMES = {"doom": 1000, "car_racing": 100}
-"""Real games behind a reported score: Take Cover's vary by 500 steps, the paper drove 100 tracks."""
+"""Real games behind a reported score: Take Cover's vary by 500 steps; the paper drove 100."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -244,7 +244,7 @@ def _iterate(args: argparse.Namespace) -> None:
         rounds = tuple(replace(each, low=low, high=high) for each in rounds)
     out = args.out or f"{RUNS}/{args.task}"
     iterate.iterate(args.task, rounds, args.data or f"{DATA}/{args.task}", out, args.processes)
-    print(f"the last round is {out}/round-{args.rounds - 1}: its world and its controller")
+    print(f"the world with its controller is {out}/best")
 
 
 def _make(args: argparse.Namespace) -> None:
@@ -254,12 +254,10 @@ def _make(args: argparse.Namespace) -> None:
     data = args.data or f"{DATA}/{args.task}"
     processes = ["--processes", str(args.processes)]
     rounds = len(RECIPES[args.task])
-    last = f"{run}/round-{rounds - 1}"
     for words in (
         ["iterate", args.task, "--rounds", str(rounds), "--data", data, "--out", run, *processes],
-        ["evaluate", args.task, "--world", f"{last}/world", "--episodes", str(TEST_GAMES[args.task]),
-         "--policy", f"{last}/controller/controller.safetensors", "--out", f"{last}/score.json",
-         *processes],
+        ["evaluate", args.task, "--world", f"{run}/best", "--out", f"{run}/best/score.json",
+         "--episodes", str(TEST_GAMES[args.task]), *processes],
     ):  # fmt: skip
         print(f"\n$ dreamgym {shlex.join(words)}")
         stage = _parser().parse_args(words)

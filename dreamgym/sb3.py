@@ -19,6 +19,9 @@ from dreamgym.envs.dream import DreamVectorEnv, check_observation, observation_s
 from dreamgym.tasks import FRAME
 from dreamgym.world import State
 
+DREAM = "dreamgym.envs.dream:DreamVectorEnv"
+"""Entry point of every batched dream."""
+
 
 class DreamVecEnv(VecEnv):
     """N dreams as one batch, with no loop over them.
@@ -35,13 +38,12 @@ class DreamVecEnv(VecEnv):
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
-        dreams = gym.make_vec(
+        if gym.spec(id).vector_entry_point != DREAM:
+            raise ValueError(f"{id} is no dream: give an id such as 'DreamDoom-v0'")
+        self.dreams: DreamVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
-        ).unwrapped  # fmt: skip
-        if not isinstance(dreams, DreamVectorEnv):
-            raise ValueError(f"{id} is no dream: give an id such as 'DreamDoom-v0'")
-        self.dreams = dreams
+        ).unwrapped  # type: ignore[assignment]  # fmt: skip
         super().__init__(
             num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
         )
@@ -121,12 +123,19 @@ class VecLatentObservation(VecEnvWrapper):
         self.continuous = isinstance(venv.action_space, gym.spaces.Box)
         super().__init__(venv, observation_space(self.world, self.kind), venv.action_space)
         self._state: State | None = None
+        self._keys = np.random.default_rng().integers(2**31, size=self.num_envs)
+        self._episodes = np.zeros(self.num_envs, np.int64)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the games and, each with its own, V's noise, from the next reset on."""
+        seeds = self.venv.seed(seed)
+        self._keys = np.array(seeds, np.int64)
+        self._episodes = np.full(self.num_envs, -1)
+        return seeds
 
     def reset(self) -> np.ndarray:
-        seeds = [np.random.randint(2**31) if s is None else s for s in self.venv._seeds]
         frames = self.venv.reset()
-        self._keys = np.array(seeds, np.int64)
-        self._episodes = np.zeros(self.num_envs, np.int64)
+        self._episodes += 1
         self._state = self._begun(frames, np.arange(self.num_envs))
         return self._observations(self._state)
 

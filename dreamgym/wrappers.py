@@ -94,7 +94,7 @@ def make_twin(
     device: str = "cpu",
     **kwargs: Any,
 ) -> gym.Env[np.ndarray, Any]:
-    """Build `LatentDoom-v0`: the task's pixel environment behind `LatentObservation`.
+    """Build a twin, such as `LatentDoom-v0`: the real game behind `LatentObservation`.
 
     Args:
         task: a task's name.

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamgym import tasks
-from dreamgym.checkpoint import load_world, read_json, world_folder, write_json
+from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
 from dreamgym.files import remove_partial
 from dreamgym.models.controller import Controller
 from dreamgym.world import World
@@ -158,12 +158,7 @@ def _check_folder(args: Args, out: Path) -> None:
     path = out / MANIFEST
     if path.exists():
         old = read_json(path).get("args", {})
-        for key, value in asdict(args).items():
-            if key != "episodes" and old.get(key) != value:
-                raise ValueError(
-                    f"{out} holds episodes with {key} {old.get(key)!r}, not {value!r}: "
-                    "choose another --out or delete the folder"
-                )
+        check_same(old, args, f"{out} was collected", but="episodes")
     else:
         write_json(path, _manifest(args))
 

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym.checkpoint import (
+    check_same,
     load_controller,
     load_tensors,
     load_world,
@@ -39,7 +40,9 @@ from .games import uniform
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
 SPREAD = 1.0
-"""First spread of C's output before the tanh, if the search is scaled."""
+"""First spread of each of C's layers before the tanh, if the search is scaled."""
+UNIT = 0.6
+"""Spread of a hidden unit, which is tanh of a number of unit spread."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Args:
     init: str = ""
     """File of a controller from which the search begins, of the same shape; zeros if empty."""
     reality: bool = False
-    """Whether it learns in the real game, as the paper's C of CarRacing did, and not in the dream."""
+    """Whether it learns in the real game, as the paper's C of CarRacing did."""
     observation: str = ""
     """What C sees; the task's own if empty."""
     hidden: int = 0
@@ -84,6 +87,8 @@ class Args:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
+        if self.reality and self.steps:
+            raise ValueError(f"steps is {self.steps}: only dreams are cut off, real games are not")
 
 
 def evolve(
@@ -107,13 +112,13 @@ def evolve(
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = load_world(folder).to("cpu", torch.bfloat16)
     config = controller_config(world, args.observation, args.hidden)
-    scales = spread(world, config, args) if args.scaled else None
+    steps = first_steps(world, config, args) if args.scaled else None
     first = np.zeros(config.parameters)
     if args.init:
         first = fitting(args.init, world).weights.double().numpy()
     if len(first) != config.parameters:
         raise ValueError(f"{args.init} has {len(first)} weights, not {config.parameters}")
-    es = strategy(args, scales, first)
+    es = strategy(args, steps, first)
     curve, losses = _resume(out, args)
     means = []  # of every generation, so that finalists can be called back
     for past in losses:
@@ -129,8 +134,8 @@ def evolve(
 
     def spend(point: dict[str, Any], frames: int) -> None:
         """Add to the count of real frames, of which a point knows the latest."""
-        spent = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
-        point["real_frames"] = spent + frames
+        before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
+        point["real_frames"] = before + frames
 
     bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
                disable=not progress)  # fmt: skip
@@ -153,7 +158,8 @@ def evolve(
                 "temperature": [args.low, args.high],
             }
             if isinstance(world.task.rules, Lap):
-                point["impossible"] = float((returns > world.task.rules.best).mean())
+                most = world.task.rules.most(args.steps or world.task.max_steps)
+                point["impossible"] = float((returns > most).mean())
             if frames:
                 spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
@@ -171,6 +177,7 @@ def evolve(
             shown = ("dream", "real", "impossible")
             bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
+    path = out / "controller.safetensors"
     if len(curve) == args.generations and args.finalists > 1 and tested:
         for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
             if "final" not in point:
@@ -179,32 +186,46 @@ def evolve(
                 _checkpoint(out, args, curve, losses)
         best = max(tested[: args.finalists], key=lambda p: p["final"])
         mean = Controller(config, torch.tensor(means[best["generation"] - 1]).float())
-        spent = max(point["real_frames"] for point in tested)
-        save_controller(out / "controller.safetensors", mean, **best | {"real_frames": spent})
+        save_controller(path, mean, **best | {"real_frames": spent(out)})
+    elif tested:  # those that were not kept have cost frames too
+        save_controller(path, load_controller(path), **tested[0] | {"real_frames": spent(out)})
+    else:
+        mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
+        save_controller(path, mean, **(curve[-1] if curve else {}))
     if curve:
         plot(curve, out / "curve.png")
-    mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
-    if not any("real" in point for point in curve):
-        save_controller(out / "controller.safetensors", mean, **(curve[-1] if curve else {}))
-        return mean
-    return load_controller(out / "controller.safetensors")
+    return load_controller(path)
+
+
+def spent(out: str | Path) -> int:
+    """Return the real frames that an evolution has cost so far."""
+    curve = read_json(Path(out) / "evolution.json")["curve"]
+    return max((point.get("real_frames", 0) for point in curve), default=0)
 
 
 @torch.no_grad()
-def spread(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
-    """Return the standard deviation of what each weight is multiplied with, in random dreams."""
+def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
+    """Return the first step of each weight (P,), by which every layer's sums get unit spread.
+
+    An input's spread is its standard deviation in random dreams.
+    """
     state = world.start(torch.arange(256))
     temperature = world.draw_temperature(state, args.low, args.high)
     seen = []
     for _ in range(200):
         seen.append(world.observe(state, config.observation))
         state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
-    deviation = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
-    first = np.tile(deviation, config.layers[0][1])
-    return np.concatenate((first, np.ones(config.parameters - len(first))))
+    spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
+    steps = []
+    for inputs, outputs in config.layers:
+        fan_in = inputs + config.bias
+        weights, biases = np.tile(1 / spread, outputs), np.ones(outputs * config.bias)
+        steps += [weights / np.sqrt(fan_in), biases / np.sqrt(fan_in)]
+        spread = np.full(outputs, UNIT)
+    return np.concatenate(steps)
 
 
-def strategy(args: Args, scales: np.ndarray | None, first: np.ndarray) -> Any:
+def strategy(args: Args, steps: np.ndarray | None, first: np.ndarray) -> Any:
     """Return pycma's CMA-ES, with a random stream of its own, that begins at `first`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
@@ -219,9 +240,8 @@ def strategy(args: Args, scales: np.ndarray | None, first: np.ndarray) -> Any:
         "maxiter": np.inf,
     }
     sigma = SIGMA
-    if scales is not None:
-        options["CMA_stds"] = 1 / scales
-        sigma = SPREAD / np.sqrt(len(first))
+    if steps is not None:
+        options["CMA_stds"], sigma = steps, SPREAD
     return cma.CMAEvolutionStrategy(first, sigma, options)
 
 
@@ -233,17 +253,15 @@ def _population(
     generation: int,
     processes: int,
 ) -> tuple[np.ndarray, int]:
-    """Return what each dream (R) pays each member (M), and the real frames that it cost: 0."""
-    first = (args.seed * 100_003 + generation) * args.rollouts % VALIDATION
+    """Return what each dream, or real game, (R) pays each member (M), and the real frames of it."""
+    first = (args.seed * 100_003 + generation) * args.rollouts % (VALIDATION - args.rollouts)
     games = range(first, first + args.rollouts)
     if args.reality:
         players = [Controller(config, torch.from_numpy(each).float()) for each in members]
         return tournament(world.task.name, world_folder(args.world), players, games, processes)
     weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
-    paid, _ = dream(
-        world, Controller(config, weights), seeds, args.low, args.high, args.steps
-    )
+    paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high, args.steps)
     return paid.view(args.population, args.rollouts).numpy(), 0
 
 
@@ -258,12 +276,7 @@ def _resume(out: Path, args: Args) -> tuple[list[dict[str, Any]], list[np.ndarra
     if not path.exists():
         return [], []
     old = read_json(path)
-    for key, value in asdict(args).items():
-        if key != "generations" and old["args"].get(key) != value:
-            raise ValueError(
-                f"{out} was evolved with {key} {old['args'].get(key)!r}, not {value!r}: "
-                "choose another --out"
-            )
+    check_same(old["args"], args, f"{out} was evolved", but="generations")
     losses = load_tensors(out / "evolution.safetensors")["losses"].numpy()
     return old["curve"], list(losses[: len(old["curve"])])
 
@@ -275,7 +288,9 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     generations = [point["generation"] for point in curve]
-    axes.plot(generations, [point["dream"] for point in curve], label="where it learns, population mean")
+    axes.plot(
+        generations, [point["dream"] for point in curve], label="where it learns, population mean"
+    )
     tested = [point for point in curve if "real" in point]
     if tested:
         reality = [point["real"] for point in tested]

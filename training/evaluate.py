@@ -198,7 +198,8 @@ def fitting(policy: str | Path, world: World) -> Controller:
     wanted = controller_config(world, shape.observation, shape.hidden)
     if shape != wanted:
         raise ValueError(
-            f"{policy} is for {shape.inputs} inputs, this world shows {wanted.inputs}: "
+            f"{policy} is for {shape.inputs} inputs and {shape.actions} actions, this world shows "
+            f"{wanted.inputs} and takes {wanted.actions}: "
             "take the controller that was evolved in it"
         )
     return controller

@@ -290,10 +290,9 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         expected = (expected * alive).mean(1)  # (moments, steps)
         for k in SPANS:
             for row, t in enumerate(moments):
-                if t + k <= length or (t == 0 and k == max(SPANS)):
-                    end = min(t + k, length)
-                    said[k].append(float(expected[row, : end - t].sum()))
-                    paid[k].append(float(reward[t:end].sum()))
+                if t + k <= length:
+                    said[k].append(float(expected[row, :k].sum()))
+                    paid[k].append(float(reward[t : t + k].sum()))
     return {
         str(k): {
             "correlation": float(np.corrcoef(said[k], paid[k])[0, 1]),
@@ -318,7 +317,7 @@ def plays(
     random = latents.source == 0
     ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
     real = torch.diff(ends, prepend=ends.new_zeros(1))[random].numpy()
-    steps, task = world.task.max_steps, world.task
+    task, steps = world.task, int(latents.lengths[random].max())  # the games may be cut off
     dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps))
     report = {
         "real_mean": float(real.mean()),

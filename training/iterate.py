@@ -6,11 +6,12 @@ World Models, §5, proposes it: random play shows only what random play can reac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dreamgym import tasks
-from dreamgym.models.controller import Controller
+from dreamgym.checkpoint import read_json, write_json
+from dreamgym.files import replacing
 from dreamgym.models.memory import MemoryConfig
 
 from . import collect, controller, latents, memory, vision, world
@@ -25,7 +26,7 @@ class Round:
     """One time around."""
 
     episodes: int
-    """Real games: at random in the first round, by the round before's controller in the others."""
+    """Real games, at random in the first round, then by the controller of the round before."""
     steps: int
     """Frames after which such a game, and a dream of C's, is cut off; 0: none."""
     frames: int
@@ -38,6 +39,8 @@ class Round:
     """Whether M and C begin anew instead of going on; if V learns more, they do."""
     rollouts: int = 16
     """Dreams a member."""
+    validate: int = 10
+    """Generations between validations."""
     games: int = 40
     """Real games a validation."""
     finalists: int = 0
@@ -45,6 +48,13 @@ class Round:
     low: float = 1.0
     high: float = 1.2
     """Ends of the temperature's range in which C learns."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.validate <= self.generations:
+            raise ValueError(
+                f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
+                "a round is chosen by its validation"
+            )
 
 
 RECIPES = {
@@ -56,7 +66,9 @@ RECIPES = {
         Round(600, 300, 300_000, 3000, 30, games=20),
         Round(120, 500, 200_000, 3000, 30, games=20),
         Round(120, 500, 0, 2000, 30, games=20),
-        Round(100, 0, 200_000, 4000, 40, games=20),
+        Round(80, 500, 0, 1500, 24, validate=12, games=20),
+        Round(80, 500, 0, 1500, 24, validate=12, games=20),
+        Round(80, 500, 0, 1500, 24, validate=12, games=20),
     ),
 }
 """How the shipped worlds are made."""
@@ -68,46 +80,89 @@ def iterate(
     data: str | Path,
     out: str | Path,
     processes: int = 0,
-) -> Controller:
-    """Go through the rounds, each stage resumable by the same call, and return the last controller.
+) -> Path:
+    """Go through the rounds and return the best one's world, which holds its controller.
+
+    Each stage is resumed by the same call, and a round that is done is left alone.
 
     Args:
         data: folder for the rounds' episodes, one folder each.
-        out: folder for their runs.
+        out: folder for their runs, and for the best world, `out`/best.
+
+    Raises:
+        ValueError: if there are no rounds, or one that is done was another.
     """
-    if not rounds:
-        raise ValueError("rounds is 0: give 1 or more")
-    facts, seed, seen = tasks.get(task), FIRST_SEED, []
-    sight, before, best = Path(), Path(), None
+    if not rounds or not rounds[0].frames:
+        raise ValueError("give 1 round or more, the first with frames for V")
+    seed, spent, seen = FIRST_SEED, 0, []
+    sight, before, best, score = Path(), Path(), Path(), -float("inf")
     for number, stage in enumerate(rounds):
-        folder, episodes = Path(out) / f"round-{number}", Path(data) / f"round-{number}"
+        folder, last = Path(out) / f"round-{number}", number == len(rounds) - 1
+        seen.append(Path(data) / f"round-{number}")
+        known = before if number and not (stage.frames or stage.anew) else None
+        done = folder / "round.json"
         print(f"\nround {number}: {stage}")
-        policy, through = "random", ""
-        if number:
-            policy = str(before / "controller" / "controller.safetensors")
-            through = str(before / "world")
-        plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
-        collect.collect(plays, episodes, processes)
+        if not done.exists():
+            policy, through = "random", ""
+            if number:
+                through = str(before / "world")
+                policy = str(before / "controller" / "controller.safetensors")
+            plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
+            collect.collect(plays, seen[-1], processes)
+            _learn(task, stage, seen, folder, sight, known, spent)
+            kept = _evolve(stage, folder, number, policy if known else "", processes)
+            write_json(done, {"round": asdict(stage), "score": kept})
+        if read_json(done)["round"] != asdict(stage):
+            raise ValueError(f"{folder} was another round: choose another --out")
+        if last and not (folder / "examination.json").exists():
+            examine(task, folder, folder if stage.frames else sight)
         seed += stage.episodes
-        seen.append(episodes)
-        if stage.frames:
-            init = str(sight) if number else ""
-            args = vision.Args(stage.frames, z_size=facts.z_size, init=init)
-            sight = folder
-            vision.train(seen, sight, args)
-        v = world.load_vision(sight)
-        z = latents.encode(facts, seen, sight, v)
-        config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
-        known = str(before) if number and not (stage.frames or stage.anew) else ""
-        m = memory.train(z, folder, memory.Args(stage.updates, init=known), config)
-        world.assemble(task, v, m, z, folder / "world")
-        if not (folder / "examination.json").exists():
-            examine(task, folder, sight)
-        evolution = controller.Args(
-            str(folder / "world"), stage.generations, rollouts=stage.rollouts, low=stage.low,
-            high=stage.high, steps=stage.steps, games=stage.games, finalists=stage.finalists, seed=number,
-            init=policy if known else "",
-        )  # fmt: skip
-        best, before = controller.evolve(evolution, folder / "controller", processes), folder
-    assert best is not None
-    return best
+        spent += controller.spent(folder / "controller")
+        sight, before = folder if stage.frames else sight, folder
+        if read_json(done)["score"] >= score:
+            best, score = folder, read_json(done)["score"]
+    print(f"\nthe best of them on validation: {best}, {score:.0f}")
+    for path in (*(best / "world").iterdir(), *(best / "controller").glob("controller.*")):
+        with replacing(Path(out) / "best" / path.name) as file:
+            file.write(path.read_bytes())
+    return Path(out) / "best"
+
+
+def _learn(
+    task: str,
+    stage: Round,
+    seen: Sequence[Path],
+    folder: Path,
+    sight: Path,
+    known: Path | None,
+    spent: int,
+) -> None:
+    """Train V and M on what was seen, and make a world of them.
+
+    Args:
+        sight: run folder of the V of the round before.
+        known: run folder of the M to go on from, if there is one.
+        spent: real frames of validation so far.
+    """
+    facts = tasks.get(task)
+    if stage.frames:
+        init = str(sight) if len(seen) > 1 else ""
+        vision.train(seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init))
+        sight = folder
+    v = world.load_vision(sight)
+    z = latents.encode(facts, seen, sight, v)
+    config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
+    m = memory.train(z, folder, memory.Args(stage.updates, init=str(known or "")), config)
+    world.assemble(task, v, m, z, folder / "world", validation=spent)
+
+
+def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) -> float:
+    """Evolve C in a round's world and return its validation score, on the whole game."""
+    args = controller.Args(
+        str(folder / "world"), stage.generations, rollouts=stage.rollouts,
+        low=stage.low, high=stage.high, steps=stage.steps, validate=stage.validate,
+        games=stage.games, finalists=stage.finalists, seed=number, init=init,
+    )  # fmt: skip
+    controller.evolve(args, folder / "controller", processes)
+    facts = read_json(folder / "controller" / "controller.json")
+    return float(facts.get("final", facts["real"]))

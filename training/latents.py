@@ -20,6 +20,8 @@ from .data import Episode, episode_paths, read_ahead
 
 SHARD = 200
 """Episodes a file: what a killed process has to encode again."""
+FORMAT = 2
+"""Version of a shard's columns; older ones are made again."""
 BATCH = 256
 """Frames V takes at once."""
 
@@ -58,7 +60,8 @@ def encode(
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
         path = out / f"latents-{number:04d}.npz"
-        what = np.array([mark, *(f"{each.parent.name}/{each.name}" for each in shard)])
+        names = (f"{each.parent.name}/{each.name}" for each in shard)
+        what = np.array([mark, f"{task.name} {FORMAT}", *names])
         if _holds(path, what):
             continue
         arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]

@@ -54,7 +54,7 @@ def table(results: Path = RESULTS) -> str:
         bench = results / f"{task}-bench.json"
         if bench.exists():
             lines += [
-                f"| {game}: speed, one run on two cores | steps or frames/s | × real game, × stock |",
+                f"| {game}: speed, one run on two cores | steps or frames/s | × real, × stock |",
                 "| --- | --- | --- |",
                 *(f"| {row['what']} | {row['rate']:,.0f} | {row['ratio']:.1f} |"
                   for row in read_json(bench)["rows"]),

@@ -160,7 +160,7 @@ class CarRacing(gym.Env[np.ndarray, Any]):
     frames.
 
     ## Information
-    `tiles_left`: tiles that were not touched yet. `lap_finished`, at the end: whether none is left.
+    `tiles_left`: tiles that were not paid for yet. `lap_finished`, at the end: if none is left.
 
     ## Arguments
     * `continuous`: form of the action space.
@@ -223,7 +223,9 @@ class CarRacing(gym.Env[np.ndarray, Any]):
         self._frame = None
 
     def _info(self) -> dict[str, Any]:
-        return {"tiles_left": float(len(self._game.track) - self._game.tile_visited_count)}
+        # The car stands on two tiles when it is put down; the first step pays for them.
+        paid = self._game.tile_visited_count if self._steps else 0
+        return {"tiles_left": float(len(self._game.track) - paid)}
 
 
 def shrink(road: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The dream as a Gymnasium environment, alone and in a batch: `DreamDoom-v0`."""
+"""Dreams as Gymnasium environments, alone and in a batch: `DreamDoom-v0`, `DreamCarRacing-v0`."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ## Arguments
     * `temperature`: τ ≥ 0, or a range `(low, high)` of which each episode draws its own. It divides
       M's mixture logits and scales its variances: 0 dreams the likeliest mean, higher is less
-      certain. Default: the paper's 1.15. For one episode: `reset(options={"temperature": τ})`.
+      certain. Default: Doom's is the paper's 1.15, CarRacing's 1. For one episode:
+      `reset(options={"temperature": τ})`.
     * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
     * `continuous`: form of the action space.
     * `world`: a shipped world's name or a folder.
@@ -166,6 +167,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ):
         actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
         self.action_space = self._dreams.action_space
@@ -254,6 +256,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
         self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
         self.render_mode = render_mode

@@ -52,9 +52,7 @@ class Controller:
         x, rest = observation, self.weights
         for inputs, outputs in self.config.layers:
             size, biases = inputs * outputs, outputs * self.config.bias
-            weight, bias, rest = rest.split(
-                (size, biases, rest.shape[-1] - size - biases), dim=-1
-            )
+            weight, bias, rest = rest.split((size, biases, rest.shape[-1] - size - biases), dim=-1)
             out = (weight.unflatten(-1, (outputs, inputs)) * x[:, None, :]).sum(-1)  # (N, O)
             x = torch.tanh(out + bias if biases else out)
         return x

@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 import dreamgym  # noqa: F401
+from dreamgym import tasks
 from dreamgym.envs.car_racing import ROWS, CarRacing, shrink
 
 FORMS = pytest.mark.parametrize("continuous", [True, False])
@@ -96,6 +97,20 @@ def test_a_lap_is_gymnasium_s_own_to_its_last_tile(make: Callable[..., CarRacing
 def test_the_edge_of_the_world_is_gymnasium_s_own(make: Callable[..., CarRacing]) -> None:
     last = compare(make(), 0, lambda _: np.array([0, 0.6, 0], np.float32), 1000)
     assert last["terminated"] and last["lap_finished"] is False and last["tiles_left"] > 0
+
+
+def test_the_rules_say_what_the_game_pays(make: Callable[..., CarRacing]) -> None:
+    env, rules = make(), tasks.CAR_RACING.rules
+    assert isinstance(rules, tasks.Lap)
+    _, info = env.reset(seed=1)
+    left = whole = info["tiles_left"]
+    assert whole == len(env._game.track)
+    for _ in range(200):
+        _, reward, _, _, info = env.step(along_the_track(env._game))
+        paid = rules.lap * (left - info["tiles_left"]) / whole - rules.cost
+        assert reward == pytest.approx(paid, abs=1e-9)
+        left = info["tiles_left"]
+    assert left < whole - 20
 
 
 @FORMS

@@ -88,7 +88,7 @@ def test_another_seed_in_the_same_folder_is_refused(played: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in played.iterdir()}
     with pytest.raises(ValueError) as caught:
         collect(Args("doom", episodes=3, seed=73), played, processes=1, progress=False)
-    expected = f"{played} holds episodes with seed 72, not 73: choose another --out or delete"
+    expected = f"{played} was collected with seed 72, not 73: choose another --out, or delete"
     assert str(caught.value).startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in played.iterdir()} == before
 

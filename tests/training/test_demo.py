@@ -57,8 +57,8 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
     assert [row["what"].split()[0] for row in rows] == [*games] + 4 * ["dream"] + 2 * ["V"]
-    assert rows[0]["ratio"] == 1
-    assert rows[1]["ratio"] == pytest.approx(rows[1]["rate"] / rows[0]["rate"])
+    real = next(row for row in rows if row["what"].startswith("Pixel"))
+    assert all(row["ratio"] == row["rate"] / real["rate"] for row in rows[:-2])
     assert {"command", "commit", "versions", "hardware"} <= table.keys()
 
 
@@ -77,8 +77,7 @@ def test_the_recipe_names_only_stages_and_options_that_exist(
     assert [stage for stage, _ in called] == ["iterate", "evaluate"]
     rounds, score = called[0][1], called[1][1]
     assert (rounds.rounds, rounds.data, rounds.out) == (len(RECIPES[task]), "d", run)
-    assert score.world == f"{run}/round-{rounds.rounds - 1}/world"
-    assert score.policy == f"{run}/round-{rounds.rounds - 1}/controller/controller.safetensors"
+    assert (score.world, score.policy) == (f"{run}/best", "shipped")
     assert score.seed == TEST
 
 

@@ -49,11 +49,11 @@ CONTRAST = 0.5
 """A reconstruction shows an object if it keeps this share of its contrast to the scene around."""
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the probability that a positive outranks a negative (Mann, Whitney)."""
+def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the probability that a positive outranks a negative (Mann, Whitney), if both exist."""
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
-        return float("nan")
+        return None
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # ties share their mean rank
     return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
@@ -249,14 +249,18 @@ def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
     called = odds > 0.5
     return {
         "auc": auc(odds, happened),
-        "mean_where_it_happened": float(odds[happened].mean()),
+        "mean_where_it_happened": _mean(odds[happened]),
         "mean_elsewhere": float(odds[~happened].mean()),
         "expected": float(odds.sum()),
         "counted": int(happened.sum()),
-        "recall_at_half": float(called[happened].mean()),
-        "precision_at_half": float(happened[called].mean()) if called.any() else float("nan"),
+        "recall_at_half": _mean(called[happened]),
+        "precision_at_half": _mean(happened[called]),
         "calibration": table,
     }
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
 
 @torch.no_grad()
@@ -295,7 +299,7 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
                     paid[k].append(float(reward[t : t + k].sum()))
     return {
         str(k): {
-            "correlation": float(np.corrcoef(said[k], paid[k])[0, 1]),
+            "correlation": _correlation(said[k], paid[k]),
             "predicted": float(np.mean(said[k])),
             "real": float(np.mean(paid[k])),
             "count": len(paid[k]),
@@ -303,6 +307,11 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         for k in SPANS
         if len(paid[k]) > 1
     }
+
+
+def _correlation(a: list[float], b: list[float]) -> float | None:
+    """Return Pearson's, which two constants have not."""
+    return float(np.corrcoef(a, b)[0, 1]) if np.std(a) * np.std(b) > 1e-9 else None
 
 
 @torch.no_grad()

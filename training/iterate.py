@@ -67,8 +67,8 @@ RECIPES = {
         Round(120, 500, 200_000, 3000, 30, games=20),
         Round(120, 500, 0, 2000, 30, games=20),
         Round(80, 500, 0, 1500, 24, validate=12, games=20),
-        Round(80, 500, 0, 1500, 24, validate=12, games=20),
-        Round(80, 500, 0, 1500, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20, finalists=2),
     ),
 }
 """How the shipped worlds are made."""

@@ -327,7 +327,7 @@ def plays(
     ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
     real = torch.diff(ends, prepend=ends.new_zeros(1))[random].numpy()
     task, steps = world.task, int(latents.lengths[random].max())  # the games may be cut off
-    dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps))
+    dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps), steps)
     report = {
         "real_mean": float(real.mean()),
         "real_sd": float(real.std()),
@@ -337,8 +337,8 @@ def plays(
         "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(dreamt) + 1 / len(real))),
     }
     if isinstance(task.rules, Survival):
-        still = _played(world, dreams, seed, torch.zeros(steps, dreams, 1))
-        dodging = _played(world, dreams, seed, None)
+        still = _played(world, dreams, seed, torch.zeros(steps, dreams, 1), steps)
+        dodging = _played(world, dreams, seed, None, steps)
         report["dream_mean_standing"] = float(still.mean())
         report["dream_mean_dodging"] = float(dodging.mean())
     return report
@@ -352,11 +352,13 @@ def _random(task: Task, dreams: int, seed: int, steps: int) -> Tensor:
     return torch.from_numpy(told).view(steps, dreams, -1)
 
 
-def _played(world: World, dreams: int, seed: int, played: Tensor | None) -> np.ndarray:
+def _played(
+    world: World, dreams: int, seed: int, played: Tensor | None, steps: int
+) -> np.ndarray:
     """Return what dreams pay under given actions, or under the move that M finds safest."""
     state = world.start(torch.arange(seed, seed + dreams))
     rows, paid = torch.arange(dreams), torch.zeros(dreams, dtype=torch.float64)
-    for t in range(world.task.max_steps):
+    for t in range(steps):
         told = _safest(world, state) if played is None else played[t, rows]
         state, reward, dead = world.step(state, told, torch.ones(len(state), 1))
         paid[rows] += reward

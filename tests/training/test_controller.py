@@ -1,17 +1,19 @@
 """Evolution in the dream: exact resume, no pickle, the best on validation is kept."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, save_world
+from dreamgym.checkpoint import load_controller, load_world, save_world
 from dreamgym.models.controller import Controller
 from dreamgym.tasks import CAR_RACING
 from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.evaluate import controller_config, dream
+from dreamgym.training.games import uniform
 from tests.conftest import tiny_world
 
 
@@ -55,14 +57,33 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     assert (best.weights - 0.3).square().mean() < 0.3**2 / 10
 
 
-def test_a_scaled_search_begins_with_outputs_of_unit_spread(folder):
-    world = tiny_world()
-    config, stage = controller_config(world), args(folder, scaled=True)
-    scales = controller.spread(world, config, stage)
-    assert scales.shape == (config.parameters,) and (scales > 0).all()
-    members = np.stack(controller.strategy(stage, scales, np.zeros(config.parameters)).ask())
-    unscaled = np.stack(controller.strategy(stage, None, np.zeros(config.parameters)).ask())
-    assert (members * scales).std() * np.sqrt(config.parameters) == pytest.approx(1, abs=0.15)
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("name", ["folder", "car_folder"])
+def test_a_scaled_search_begins_with_layers_of_unit_spread(request, name, hidden):
+    world = load_world(request.getfixturevalue(name))
+    stage = args(name, hidden=hidden)
+    config = controller_config(world, hidden=hidden)
+    steps = controller.first_steps(world, config, stage)
+    assert steps.shape == (config.parameters,) and (steps > 0).all()
+    zeros = np.zeros(config.parameters)
+    drawn = [controller.strategy(replace(stage, seed=i), steps, zeros).ask() for i in range(200)]
+    weights = torch.tensor(np.concatenate(drawn)).float()
+    state, seen = world.start(torch.arange(64)), []
+    for _ in range(50):
+        seen.append(world.observe(state, config.observation))
+        told = uniform(state.key, state.step, world.task)
+        state, _, _ = world.step(state, told, torch.ones(64, 1))
+    x = torch.cat(seen)[torch.randint(64 * 50, (len(weights),))] - torch.cat(seen).mean(0)
+    (inputs, outputs), size = config.layers[0], config.layers[0][0] * config.layers[0][1]
+    rows = weights[:, :size].unflatten(1, (outputs, inputs))
+    first = torch.einsum("noi,ni->no", rows, x)
+    if config.bias:
+        first += weights[:, size : size + outputs]
+    assert first.std().item() == pytest.approx(1, abs=0.15)
+    if hidden:
+        last = torch.atanh(Controller(config, weights).act(x).clamp(-0.9999, 0.9999))
+        assert last.std().item() == pytest.approx(1, abs=0.25)
+    unscaled = np.concatenate([controller.strategy(stage, None, zeros).ask() for _ in range(9)])
     assert unscaled.std() == pytest.approx(0.1, abs=0.02)
 
 
@@ -132,7 +153,7 @@ def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
     save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), task=CAR_RACING))
 
     def known(world, controller, seeds, low, high, limit):
-        return torch.tensor([961.0, 959.0, 999.0, -50.0]), None
+        return torch.tensor([962.0, 961.0, 999.0, -50.0]), None
 
     monkeypatch.setattr(controller, "dream", known)
     stage = Args(str(tmp_path / "world"), 1, population=4, rollouts=1, validate=0)

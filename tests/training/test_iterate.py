@@ -6,12 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from dreamgym import tasks
 from dreamgym.checkpoint import load_controller, load_world, read_json
-from dreamgym.training import iterate
+from dreamgym.training import controller, iterate
 from dreamgym.training.data import Episode, episode_paths
 from dreamgym.training.iterate import Round
+
+
+def short_round(episodes: int, steps: int, frames: int) -> Round:
+    return Round(episodes, steps, frames, 1, 1, rollouts=1, validate=1, games=1)
 
 
 @pytest.fixture
@@ -22,7 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> None:
-    first, second = Round(3, 20, 128, 1, 1, games=1), Round(2, 25, 0, 1, 1, games=1)
+    first, second = short_round(3, 20, 128), short_round(2, 25, 0)
     data, out = tmp_path / "data", tmp_path / "runs"
 
     def go(*rounds: Round) -> None:
@@ -30,9 +35,9 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
 
     go(first)
     assert [len(Episode.load(path)) for path in episode_paths(data / "round-0")] == [20] * 3
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
+    before = {path: path.stat().st_mtime_ns for path in (out / "round-0").rglob("*")}
     go(first, second)
-    assert before.items() <= {p: p.stat().st_mtime_ns for p in out.rglob("*.safetensors")}.items()
+    assert before == {path: path.stat().st_mtime_ns for path in (out / "round-0").rglob("*")}
     manifest = read_json(data / "round-1" / "manifest.json")
     assert manifest["lengths"] == [25, 25]
     assert manifest["args"]["policy"] == str(out / "round-0/controller/controller.safetensors")
@@ -43,11 +48,20 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
         float(Episode.load(path).budget[0])
         for path in episode_paths(data / "round-0", data / "round-1")
     }
-    controller = load_controller(out / "round-1" / "controller")
-    assert controller.config.parameters == 867
-    assert read_json(out / "round-1" / "world" / "config.json")["real_frames"] == 110
+    assert load_controller(out / "round-1" / "controller").config.parameters == 867
+    spent = controller.spent(out / "round-0" / "controller")
+    assert spent > 0
+    frames = read_json(out / "round-1" / "world" / "config.json")["real_frames"]
+    assert frames == 3 * 20 + 2 * 25 + spent  # those that chose who played count too
+    scores = [read_json(out / f"round-{n}" / "round.json")["score"] for n in (0, 1)]
+    best = out / f"round-{int(scores[1] >= scores[0])}"
+    kept, own = (load_controller(path) for path in (out / "best", best / "controller"))
+    assert torch.equal(kept.weights, own.weights)
+    load_world(out / "best")
+    with pytest.raises(ValueError, match="was another round: choose another --out"):
+        go(first, replace(second, low=0.5))
 
 
 def test_no_rounds_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="rounds is 0"):
+    with pytest.raises(ValueError, match="give 1 round or more"):
         iterate.iterate("car_racing", (), tmp_path, tmp_path)

@@ -107,7 +107,7 @@ def test_what_is_certain_is_foretold_to_the_point() -> None:
 
 def test_a_fall_is_paid_once() -> None:
     world = tiny_world(hit=(-50.0, -50.0, 50.0), task=CAR)
-    report = returns(world, seen([120], 200.0, 0.0), np.array([0]))
+    report = returns(world, seen([120, 130], 200.0, 0.0), np.array([0, 1]))
     assert report["100"]["predicted"] == pytest.approx(-100, abs=1e-3)
 
 

@@ -134,7 +134,7 @@ class VecLatentObservation(VecEnvWrapper):
         return seeds
 
     def reset(self) -> np.ndarray:
-        frames = self.venv.reset()
+        frames = np.asarray(self.venv.reset())
         self._episodes += 1
         self._state = self._begun(frames, np.arange(self.num_envs))
         return self._observations(self._state)
@@ -146,9 +146,10 @@ class VecLatentObservation(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         if self._state is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
-        frames, rewards, dones, infos = self.venv.step_wait()
+        came, rewards, dones, infos = self.venv.step_wait()
+        frames, over = np.asarray(came), np.flatnonzero(dones)
         told = actions.told(self._actions, self.world.task, self.continuous)
-        seen, over = np.array(frames), np.flatnonzero(dones)
+        seen = frames.copy()
         for lane in over:
             seen[lane] = infos[lane]["terminal_observation"]
         device = self.world.device

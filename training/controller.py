@@ -41,6 +41,8 @@ SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
 SPREAD = 1.0
 """First spread of each of C's layers before the tanh, if the search is scaled."""
+WARM = 0.5
+"""What share of it a search begins with that goes on from a controller: ours, or it is lost."""
 UNIT = 0.6
 """Spread of a hidden unit, which is tanh of a number of unit spread."""
 
@@ -241,7 +243,7 @@ def strategy(args: Args, steps: np.ndarray | None, first: np.ndarray) -> Any:
     }
     sigma = SIGMA
     if steps is not None:
-        options["CMA_stds"], sigma = steps, SPREAD
+        options["CMA_stds"], sigma = steps, SPREAD * (WARM if args.init else 1)
     return cma.CMAEvolutionStrategy(first, sigma, options)
 
 

@@ -352,9 +352,7 @@ def _random(task: Task, dreams: int, seed: int, steps: int) -> Tensor:
     return torch.from_numpy(told).view(steps, dreams, -1)
 
 
-def _played(
-    world: World, dreams: int, seed: int, played: Tensor | None, steps: int
-) -> np.ndarray:
+def _played(world: World, dreams: int, seed: int, played: Tensor | None, steps: int) -> np.ndarray:
     """Return what dreams pay under given actions, or under the move that M finds safest."""
     state = world.start(torch.arange(seed, seed + dreams))
     rows, paid = torch.arange(dreams), torch.zeros(dreams, dtype=torch.float64)

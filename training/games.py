@@ -192,7 +192,8 @@ def held(rng: np.random.Generator) -> Callable[[], np.ndarray]:
     def act() -> np.ndarray:
         nonlocal left, action
         if left == 0:
-            left, action = int(rng.integers(1, HOLD + 1)), np.float32([rng.uniform(-1, 1)])
+            left = int(rng.integers(1, HOLD + 1))
+            action = np.array([rng.uniform(-1, 1)], np.float32)
         left -= 1
         return action
 

@@ -13,7 +13,7 @@ from dreamgym.tasks import Task
 def space(task: Task, continuous: bool) -> gym.Space[Any]:
     """Return the action space of a task: a `Box` or a `Discrete` of its moves."""
     if continuous:
-        return gym.spaces.Box(np.float32(task.low), np.float32(task.high))
+        return gym.spaces.Box(np.array(task.low, np.float32), np.array(task.high, np.float32))
     return gym.spaces.Discrete(len(task.moves))
 
 

@@ -58,9 +58,9 @@ class FastCarRacing(original.CarRacing):
         zoom = 0.1 * original.SCALE * max(1 - self.t, 0) + original.ZOOM * original.SCALE * min(
             self.t, 1
         )
-        shift = pygame.math.Vector2((-x * zoom, -y * zoom)).rotate_rad(angle)
-        shift = (original.WINDOW_W / 2 + shift[0], original.WINDOW_H / 4 + shift[1])
-        self.surf = self.upside_down
+        turned = pygame.math.Vector2((-x * zoom, -y * zoom)).rotate_rad(angle)
+        shift = (original.WINDOW_W / 2 + turned[0], original.WINDOW_H / 4 + turned[1])
+        self.surf: pygame.Surface = self.upside_down  # type: ignore[assignment]
         self._render_road(zoom, shift, angle)
         self.car.draw(self.surf, zoom, shift, angle, False)
         source = pygame.surfarray.pixels2d(self.upside_down)  # (W, H)
@@ -90,10 +90,9 @@ class FastCarRacing(original.CarRacing):
         touching = ((high > SEEN[0] - MARGIN) & (low < SEEN[1] + MARGIN)).all(1)
         polygons = around[1:].astype(int)[touching].tolist()
         for points, index in zip(polygons, np.flatnonzero(touching).tolist(), strict=True):
-            color = self.grass_color  # a tile changes its own when the car has touched it
-            if index >= len(GRASS):
-                color = self.road_poly[index - len(GRASS)][1]
-            color = tuple(map(int, color))
+            on_road = index >= len(GRASS)  # a tile changes its color when the car has touched it
+            paint = self.road_poly[index - len(GRASS)][1] if on_road else self.grass_color
+            color = tuple(map(int, paint))
             gfxdraw.aapolygon(surface, points, color)
             gfxdraw.filled_polygon(surface, points, color)
         return None
@@ -103,8 +102,9 @@ def _grass() -> np.ndarray:
     """Return the corners (G, 4, 2) of the lighter squares of grass, in Gymnasium's order."""
     side = original.GRASS_DIM
     x, y = np.meshgrid(np.arange(-20, 20, 2), np.arange(-20, 20, 2), indexing="ij")
-    x, y = side * x.ravel(), side * y.ravel()
-    corners = (x + side, y), (x, y), (x, y + side), (x + side, y + side)
+    west, south = side * x.ravel(), side * y.ravel()
+    east, north = west + side, south + side
+    corners = (east, south), (west, south), (west, north), (east, north)
     return np.stack([np.stack(corner, axis=-1) for corner in corners], axis=1)
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from dreamgym import tasks
 from dreamgym.checkpoint import read_json, write_json
@@ -15,8 +18,14 @@ from dreamgym.files import replacing
 from dreamgym.models.memory import MemoryConfig
 
 from . import collect, controller, latents, memory, vision, world
+from .data import FINAL, MANIFEST
+from .evaluate import real
 from .examine import examine
 
+CANDIDATES = 2
+"""Rounds that play for the last choice …"""
+GAMES = 100
+"""… so many fresh games each."""
 FIRST_SEED = 0
 """Seed of the first episode of the first round; later rounds go on from there."""
 
@@ -94,8 +103,8 @@ def iterate(
     """
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, the first with frames for V")
-    seed, spent, seen = FIRST_SEED, 0, []
-    sight, before, best, score = Path(), Path(), Path(), -float("inf")
+    seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
+    sight, before, folders = Path(), Path(), []
     for number, stage in enumerate(rounds):
         folder, last = Path(out) / f"round-{number}", number == len(rounds) - 1
         seen.append(Path(data) / f"round-{number}")
@@ -110,8 +119,8 @@ def iterate(
             plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
             collect.collect(plays, seen[-1], processes)
             _learn(task, stage, seen, folder, sight, known, spent)
-            kept = _evolve(stage, folder, number, policy if known else "", processes)
-            write_json(done, {"round": asdict(stage), "score": kept})
+            _evolve(stage, folder, number, policy if known else "", processes)
+            write_json(done, {"round": asdict(stage)})
         if read_json(done)["round"] != asdict(stage):
             raise ValueError(f"{folder} was another round: choose another --out")
         if last and not (folder / "examination.json").exists():
@@ -119,13 +128,9 @@ def iterate(
         seed += stage.episodes
         spent += controller.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
-        if read_json(done)["score"] >= score:
-            best, score = folder, read_json(done)["score"]
-    print(f"\nthe best of them on validation: {best}, {score:.0f}")
-    for path in (*(best / "world").iterdir(), *(best / "controller").glob("controller.*")):
-        with replacing(Path(out) / "best" / path.name) as file:
-            file.write(path.read_bytes())
-    return Path(out) / "best"
+        folders.append(folder)
+    frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
+    return _best(task, folders, Path(out) / "best", frames + spent, processes)
 
 
 def _learn(
@@ -156,13 +161,48 @@ def _learn(
     world.assemble(task, v, m, z, folder / "world", validation=spent)
 
 
-def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) -> float:
-    """Evolve C in a round's world and return its validation score, on the whole game."""
+def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) -> None:
+    """Evolve C in a round's world."""
     args = controller.Args(
         str(folder / "world"), stage.generations, rollouts=stage.rollouts,
         low=stage.low, high=stage.high, steps=stage.steps, validate=stage.validate,
         games=stage.games, finalists=stage.finalists, seed=number, init=init,
     )  # fmt: skip
     controller.evolve(args, folder / "controller", processes)
-    facts = read_json(folder / "controller" / "controller.json")
-    return float(facts.get("final", facts["real"]))
+
+
+def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes: int) -> Path:
+    """Write the best round's world and controller to `out`.
+
+    The best two on validation are compared on the same fresh games, unless they have played them:
+    the best of many short validations is a lucky one.
+
+    Args:
+        frames: real frames of all rounds; those of the rounds that were not kept count too.
+    """
+    played: dict[Path, float] = {}
+    ranked = sorted(folders, key=lambda folder: -_facts(folder)["real"])
+    for folder in ranked[:CANDIDATES]:
+        if "final" not in _facts(folder):
+            policy = folder / "controller" / "controller.safetensors"
+            games = real(task, folder / "world", policy, range(FINAL, FINAL + GAMES), processes)
+            final = {
+                "final": float(np.mean([game["return"] for game in games])),
+                "final_frames": sum(game["length"] for game in games),
+            }
+            write_json(policy.with_suffix(".json"), _facts(folder) | final)
+        played[folder] = _facts(folder)["final"]
+        frames += _facts(folder).get("final_frames", 0)
+        print(f"{folder}: {played[folder]:.0f} on {GAMES} fresh games")
+    best = max(played, key=lambda folder: played[folder])
+    weights = best / "controller" / "controller.safetensors"
+    for path in (*(best / "world").iterdir(), weights):
+        with replacing(out / path.name) as file:
+            file.write(path.read_bytes())
+    others = frames - read_json(out / "config.json")["real_frames"]
+    write_json(out / "controller.json", _facts(best) | {"real_frames": others})
+    return out
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "controller" / "controller.json")

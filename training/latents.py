@@ -54,9 +54,9 @@ def encode(
     progress: bool = True,
 ) -> Latents:
     """Encode every episode in the folders `data` into shards in `out`, skipping those there."""
-    paths, out, mark = episode_paths(*data), Path(out), fingerprint(vision)
-    folders = list(dict.fromkeys(path.parent for path in paths))
-    shards = [paths[i : i + SHARD] for i in range(0, len(paths), SHARD)]
+    out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
+    paths = [episode_paths(folder) for folder in folders]  # a shard is of one folder
+    shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
         path = out / f"latents-{number:04d}.npz"

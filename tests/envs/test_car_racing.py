@@ -113,6 +113,7 @@ def test_the_rules_say_what_the_game_pays(make: Callable[..., CarRacing]) -> Non
     assert left < whole - 20
 
 
+@pytest.mark.filterwarnings("ignore:We recommend you to use a symmetric")  # it is Gymnasium's
 @FORMS
 def test_gymnasium_and_sb3_find_no_fault(make: Callable[..., CarRacing], continuous: bool) -> None:
     check_env(make(continuous=continuous, render_mode="rgb_array"))

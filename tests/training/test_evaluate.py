@@ -58,7 +58,7 @@ def test_the_interval_covers_the_mean_of_known_samples():
 def test_a_controller_of_another_world_is_refused(folder, tmp_path):
     config = ControllerConfig(inputs=7)
     save_controller(tmp_path / "c.safetensors", Controller(config, torch.zeros(7)))
-    with pytest.raises(ValueError, match="is for 7 inputs, this world shows"):
+    with pytest.raises(ValueError, match="is for 7 inputs and 1 actions, this world shows 38"):
         evaluate("doom", str(folder), str(tmp_path / "c.safetensors"), "dream", 1, 0, (1, 1), None)
 
 

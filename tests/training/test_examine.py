@@ -44,6 +44,6 @@ def test_an_object_counts_as_rebuilt_if_half_its_contrast_is_there():
 
 def test_lives_in_a_dream_of_known_hits():
     """Every step hits; 4 of 8 faces kill at once, 4 hits in a row kill for certain by 21 · 5."""
-    lengths = _played(tiny_world(hit=50.0), 2000, 0, torch.zeros(2100, 2000, 1))
+    lengths = _played(tiny_world(hit=50.0), 2000, 0, torch.zeros(2100, 2000, 1), 2100)
     assert lengths.max() <= 5
     assert abs((lengths == 1).mean() - 0.5) < 0.05

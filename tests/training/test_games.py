@@ -79,6 +79,6 @@ def test_a_controller_s_games_survive_being_stopped(folder: Path, tmp_path: Path
 
 def test_a_controller_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     args = Args("doom", 1, policy=str(folder / "controller.safetensors"), world="doom")
-    with pytest.raises(ValueError, match="is for 38 inputs, this world shows 1088"):
+    with pytest.raises(ValueError, match="is for 38 inputs and 1 actions, this world shows 1088"):
         collect(args, tmp_path / "out", processes=1, progress=False)
     assert not (tmp_path / "out").exists()

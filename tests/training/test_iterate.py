@@ -14,6 +14,9 @@ from dreamgym.training import controller, iterate
 from dreamgym.training.data import Episode, episode_paths
 from dreamgym.training.iterate import Round
 
+FILES = ("config.json", "controller.json")
+"""Where a world and a controller count their real frames."""
+
 
 def short_round(episodes: int, steps: int, frames: int) -> Round:
     return Round(episodes, steps, frames, 1, 1, rollouts=1, validate=1, games=1)
@@ -24,6 +27,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """CarRacing in short dreams, and no examination."""
     monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=5))
     monkeypatch.setattr(iterate, "examine", lambda *_: None)
+    monkeypatch.setattr(iterate, "GAMES", 2)
 
 
 def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> None:
@@ -53,11 +57,15 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     assert spent > 0
     frames = read_json(out / "round-1" / "world" / "config.json")["real_frames"]
     assert frames == 3 * 20 + 2 * 25 + spent  # those that chose who played count too
-    scores = [read_json(out / f"round-{n}" / "round.json")["score"] for n in (0, 1)]
-    best = out / f"round-{int(scores[1] >= scores[0])}"
+    finals = [read_json(out / f"round-{n}/controller/controller.json")["final"] for n in (0, 1)]
+    best = out / f"round-{int(finals[1] > finals[0])}"
     kept, own = (load_controller(path) for path in (out / "best", best / "controller"))
     assert torch.equal(kept.weights, own.weights)
     load_world(out / "best")
+    total = sum(read_json(out / "best" / name)["real_frames"] for name in FILES)
+    games = [read_json(out / f"round-{n}/controller/controller.json") for n in (0, 1)]
+    validated = sum(controller.spent(out / f"round-{n}" / "controller") for n in (0, 1))
+    assert total == 110 + validated + sum(facts["final_frames"] for facts in games)
     with pytest.raises(ValueError, match="was another round: choose another --out"):
         go(first, replace(second, low=0.5))
 

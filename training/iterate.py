@@ -104,9 +104,10 @@ def iterate(
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, the first with frames for V")
     seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
-    sight, before, folders = Path(), Path(), []
+    sight, before = Path(), Path()
+    sights: dict[Path, Path] = {}  # run folder of each round → that of its V
     for number, stage in enumerate(rounds):
-        folder, last = Path(out) / f"round-{number}", number == len(rounds) - 1
+        folder = Path(out) / f"round-{number}"
         seen.append(Path(data) / f"round-{number}")
         known = before if number and not (stage.frames or stage.anew) else None
         done = folder / "round.json"
@@ -123,14 +124,15 @@ def iterate(
             write_json(done, {"round": asdict(stage)})
         if read_json(done)["round"] != asdict(stage):
             raise ValueError(f"{folder} was another round: choose another --out")
-        if last and not (folder / "examination.json").exists():
-            examine(task, folder, folder if stage.frames else sight)
         seed += stage.episodes
         spent += controller.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
-        folders.append(folder)
+        sights[folder] = sight
     frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
-    return _best(task, folders, Path(out) / "best", frames + spent, processes)
+    best = _best(task, list(sights), Path(out) / "best", frames + spent, processes)
+    if not (best / "examination.json").exists():
+        examine(task, best, sights[best])
+    return Path(out) / "best"
 
 
 def _learn(
@@ -172,7 +174,7 @@ def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) 
 
 
 def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes: int) -> Path:
-    """Write the best round's world and controller to `out`.
+    """Write the best round's world and controller to `out`, and return the round's folder.
 
     The best two on validation are compared on the same fresh games, unless they have played them:
     the best of many short validations is a lucky one.
@@ -201,7 +203,7 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes:
             file.write(path.read_bytes())
     others = frames - read_json(out / "config.json")["real_frames"]
     write_json(out / "controller.json", _facts(best) | {"real_frames": others})
-    return out
+    return best
 
 
 def _facts(folder: Path) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """A world or a controller on the disk: safetensors and JSON, checked when read, never pickle.
 
 A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors` and
-`starts.safetensors` (μ and log σ² of real first frames); a controller is a `.safetensors` file
-with its config beside it, and a shipped world holds its best one as `controller.safetensors`.
+`starts.safetensors` (μ and log σ² of real first frames, and their budgets); a controller is a
+`.safetensors` file with its config beside it, and a shipped world holds its best one as
+`controller.safetensors`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.world import World
 
 C = TypeVar("C")
-FORMAT = 1
+FORMAT = 2
 """Version of the folder; a reader refuses those it does not know."""
 LARGEST = 1 << 12
 """No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
@@ -124,6 +125,8 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     default, right = kind(), {}
     for name, value in values.items():
         wanted = type(getattr(default, name))
+        # A size is 1 or more, unless it has 0 for its default.
+        least = min(1, getattr(default, name)) if wanted is int else 0
         words: dict[Any, Any] = {
             tuple: (list, tuple),
             float: (int, float),
@@ -131,7 +134,7 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         if (
             not isinstance(value, words.get(wanted, wanted))
             or isinstance(value, bool) != (wanted is bool)
-            or (wanted in (int, float) and not (wanted is int) <= value <= LARGEST)
+            or (wanted in (int, float) and not least <= value <= LARGEST)
             or (wanted is tuple and not all(type(each) is str for each in value))
         ):
             raise CheckpointError(
@@ -140,6 +143,27 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
             )
         right[name] = wanted(value)
     return kind(**right)
+
+
+def check_same(old: dict[str, Any], args: Any, what: str, but: str = "") -> None:
+    """Hold a run that is to go on to the arguments that it was begun with.
+
+    Args:
+        old: what was written down; a field that is not there had its default.
+        args: a dataclass of arguments.
+        what: how the message begins, such as `"runs/doom was trained"`.
+        but: a field that may differ.
+
+    Raises:
+        ValueError: naming the first argument that differs and both values.
+    """
+    for field in fields(args):
+        new, before = getattr(args, field.name), old.get(field.name, field.default)
+        if field.name != but and new != before:
+            raise ValueError(
+                f"{what} with {field.name} {before!r}, not {new!r}: choose another --out, or "
+                "delete the folder"
+            )
 
 
 def save_world(
@@ -151,11 +175,11 @@ def save_world(
         dtype: half precision halves the files.
         real_frames: frames of the real game that it was learned from.
     """
-    folder, (mean, logvar) = Path(folder), world.starts
+    folder, (mean, logvar, budget) = Path(folder), world.starts
     parts = {
         "vision": world.vision.state_dict(),
         "memory": world.memory.state_dict(),
-        "starts": {"mean": mean, "logvar": logvar},
+        "starts": {"mean": mean, "logvar": logvar, "budget": budget},
     }
     for name, tensors in parts.items():
         small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
@@ -203,18 +227,27 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     size = memory.config.z_size
     if vision.config.z_size != size:
         raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
-    for name in ("mean", "logvar"):
-        if name not in starts or starts[name].ndim != 2 or starts[name].shape[1] != size:
-            raise CheckpointError(f"{folder / 'starts.safetensors'}: {name!r} must be (S, {size})")
-    if len(starts["mean"]) != len(starts["logvar"]) or not len(starts["mean"]) or size % 2:
-        raise CheckpointError(f"{folder}: needs an even z_size and one μ for each log σ²")
+    count = len(starts.get("mean", ()))
+    for name, shape in {"mean": (count, size), "logvar": (count, size), "budget": (count,)}.items():
+        if name not in starts or starts[name].shape != shape or not count or size % 2:
+            raise CheckpointError(
+                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])}, of one S "
+                "and an even number of latents"
+            )
+    if not (starts["budget"] > 0).all():
+        raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
+    if memory.config.action_size != len(task.low) or memory.config.heads != task.rules.heads:
+        raise CheckpointError(
+            f"{path}: M takes {memory.config.action_size} actions and foretells "
+            f"{', '.join(memory.config.heads)}; {task.name} has {len(task.low)} and needs "
+            f"{', '.join(task.rules.heads)}: train it for this task"
+        )
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device is {device!r}, which is not here ({error}): use 'cpu'") from error
-    dream = World(
-        task, vision, memory, (starts["mean"].float(), starts["logvar"].float()), config["death"]
-    )
+    first = (starts["mean"].float(), starts["logvar"].float(), starts["budget"].float())
+    dream = World(task, vision, memory, first, config["death"])
     return dream.to(where)
 
 

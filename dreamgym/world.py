@@ -16,7 +16,7 @@ from dreamgym import noise
 from dreamgym.models.memory import MDNRNN, Prediction, sample
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
-from dreamgym.tasks import Task
+from dreamgym.tasks import Survival, Task
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
@@ -36,7 +36,8 @@ class State:
     c: Tensor  # (N, H)
     step: Tensor  # (N,) int64, steps taken
     key: Tensor  # (N,) int64, see `noise.key`
-    health: Tensor  # (N,)
+    budget: Tensor  # (N,) what the rules count down: health, or tiles that were not touched
+    whole: Tensor  # (N,) the budget at the start
 
     def __len__(self) -> int:
         return len(self.z)
@@ -57,9 +58,9 @@ class World:
         task: the game that was learned.
         vision: V.
         memory: M.
-        starts: μ and log σ² (S, Z) of real first frames.
-        death: what ends a dream: `"health"` adds up sampled hits of known damage, `"head"` samples
-            M's death head, as the paper's does with a threshold.
+        starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them.
+        death: what ends a dream of `Survival`: `"health"` adds up sampled hits of known damage,
+            `"head"` samples M's death head, as the paper's does with a threshold.
     """
 
     def __init__(
@@ -67,14 +68,16 @@ class World:
         task: Task,
         vision: VAE,
         memory: MDNRNN,
-        starts: tuple[Tensor, Tensor],
+        starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
     ):
         if death not in ("health", "head"):
             raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
-        head = {"health": "hit", "head": "death"}[death]
-        if head not in memory.config.heads:
-            raise ValueError(f"death by {death!r} needs M to have a head {head!r}: it has none")
+        if memory.config.heads != task.rules.heads:
+            raise ValueError(
+                f"M foretells {', '.join(memory.config.heads) or 'nothing'}; the rules of "
+                f"{task.name} need {', '.join(task.rules.heads)}: train it for this task"
+            )
         self.task, self.vision, self.memory, self.death = task, vision.eval(), memory.eval(), death
         self.starts = starts
         for parameter in (*vision.parameters(), *memory.parameters()):
@@ -86,13 +89,19 @@ class World:
 
     def to(self, device: str | torch.device, precision: torch.dtype = torch.float32) -> World:
         """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast."""
-        starts = (self.starts[0].to(device), self.starts[1].to(device))
+        mean, logvar, budget = (part.to(device) for part in self.starts)
         vision = copy.deepcopy(self.vision).to(device)
         memory = copy.deepcopy(self.memory).to(device, precision)
-        return World(self.task, vision, memory, starts, self.death)
+        return World(self.task, vision, memory, (mean, logvar, budget), self.death)
 
     def size(self, kind: str) -> int:
-        """Numbers in an observation of a latent kind."""
+        """Numbers in an observation of a latent kind.
+
+        Raises:
+            ValueError: if there is no such kind; the message lists those that exist.
+        """
+        if kind not in OBSERVATIONS:
+            raise ValueError(f"observation is {kind!r}: choose one of {', '.join(OBSERVATIONS)}")
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
@@ -105,24 +114,28 @@ class World:
         """
         seeds = seeds.to(self.device)
         keys = noise.key(seeds, torch.zeros_like(seeds) if episodes is None else episodes)
-        mean, logvar = self.starts
+        mean, logvar, budget = self.starts
         before = torch.full_like(keys, -1)  # the step before the first: lanes of its own
         which = noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
         chosen = (which * len(mean)).long()
-        return self.begin(mean[chosen], logvar[chosen], keys)
+        return self.begin(mean[chosen], logvar[chosen], keys, budget[chosen])
 
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
         """Draw each dream's τ ~ U(low, high), (N, 1); the same number if both ends are."""
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
         return low + (high - low) * noise.uniform(state.key, before, 2, first)[:, :1]
 
-    def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor) -> State:
-        """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen."""
+    def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, whole: Tensor) -> State:
+        """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen.
+
+        Args:
+            keys: (N,) int64, see `noise.key`.
+            whole: (N,), the budgets.
+        """
         before = torch.full_like(keys, -1)
         z = sample_latent(mean, logvar, noise.normal(keys, before, mean.shape[1]))
         zeros = z.new_zeros(len(z), self.memory.config.hidden)
-        health = z.new_full((len(z),), self.task.health)
-        return State(z, zeros, zeros.clone(), before + 1, keys, health)
+        return State(z, zeros, zeros.clone(), before + 1, keys, whole.clone(), whole)
 
     def step(
         self, state: State, action: Tensor, temperature: Tensor
@@ -130,7 +143,7 @@ class World:
         """Dream one step.
 
         Args:
-            action: (N, A) as M is told them: for Doom -1 left, 0 stay, 1 right.
+            action: (N, A) as M is told them, see `envs.actions.told`.
             temperature: (N, 1), divides the mixture logits and scales the variances.
 
         Returns:
@@ -142,20 +155,30 @@ class World:
         normal = noise.normal(state.key, state.step, size, first=size // 2)
         z = sample(prediction, mixture, normal, temperature).clamp(-BOUND, BOUND)
         chance = noise.uniform(state.key, state.step, 2, first=size)  # (N, 2)
-        outcome = dict(
-            zip(self.memory.config.heads, torch.sigmoid(prediction.heads.T), strict=True)
-        )
-        health = state.health
-        if self.death == "health":
-            hit = chance[:, 0] < outcome["hit"]  # ~ Bernoulli(p)
-            roll = 1 + torch.floor(chance[:, 1] * self.task.faces)  # ~ U{1..8}
-            damage = self.task.damage * roll
-            health = (health - damage * hit).clamp_min(0)
-            dead = health <= 0
-        else:
-            dead = chance[:, 0] < outcome["death"]
-        after = State(z, h, c, state.step + 1, state.key, health)
-        return after, torch.ones_like(health), dead
+        odds = torch.sigmoid(prediction.heads)  # (N, O)
+        budget, reward, dead = self._settle(state, odds, chance)
+        after = State(z, h, c, state.step + 1, state.key, budget, state.whole)
+        return after, reward, dead
+
+    def _settle(self, state: State, odds: Tensor, chance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the rules make of M's odds (N, O): the budget, the reward, the end, all (N,).
+
+        Args:
+            chance: (N, 2) ~ U(0, 1).
+        """
+        rules, first, second = self.task.rules, chance[:, 0], chance[:, 1]
+        if isinstance(rules, Survival):
+            hit = first < odds[:, 0]  # ~ Bernoulli(p)
+            roll = 1 + torch.floor(second * rules.faces)  # ~ U{1..8}
+            budget = (state.budget - rules.damage * roll * hit).clamp_min(0)
+            dead = budget <= 0 if self.death == "health" else first < odds[:, 1]
+            return budget, torch.ones_like(budget), dead
+        touched = (first[:, None] < odds[:, :2]).sum(1).minimum(state.budget)  # 0, 1 or 2 tiles
+        budget = state.budget - touched
+        fallen = second < odds[:, 2]
+        reward = rules.lap * touched / state.whole - rules.cost
+        reward = torch.where(fallen, -rules.fall, reward)
+        return budget, reward, fallen | (budget <= 0)
 
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:
         """Take in an action (N, A) and the real frames (N, 64, 64, 3) uint8 that came of it.

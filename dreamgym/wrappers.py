@@ -66,7 +66,8 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         with torch.inference_mode():
             mean, logvar = self.world.vision.encode(self._tensor(frame))
         keys = noise.key(torch.from_numpy(seeds), torch.from_numpy(episodes))
-        self._state = self.world.begin(mean, logvar, keys.to(self.world.device))
+        whole = mean.new_tensor([info.get(self.world.task.rules.gauge, 0.0)])
+        self._state = self.world.begin(mean, logvar, keys.to(self.world.device), whole)
         return self._observe(), info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
@@ -93,7 +94,7 @@ def make_twin(
     device: str = "cpu",
     **kwargs: Any,
 ) -> gym.Env[np.ndarray, Any]:
-    """Build `LatentDoom-v0`: the task's pixel environment behind `LatentObservation`.
+    """Build a twin, such as `LatentDoom-v0`: the real game behind `LatentObservation`.
 
     Args:
         task: a task's name.

@@ -10,19 +10,26 @@ from dreamgym.checkpoint import save_controller, save_world
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.tasks import Task
 from dreamgym.world import World
 
 Z, HIDDEN = 6, 16
 
 
-def tiny_world(hit: float = -3.0, death: str = "health", seed: int = 0) -> World:
-    """Return a small world whose hits come with about the chance sigmoid(`hit`)."""
+def tiny_world(
+    hit: float | tuple[float, ...] = -3.0,
+    death: str = "health",
+    seed: int = 0,
+    task: Task = tasks.DOOM,
+) -> World:
+    """Return a small world whose outcomes come with about the chances sigmoid(`hit`)."""
     torch.manual_seed(seed)
-    memory = MDNRNN(MemoryConfig(z_size=Z, hidden=HIDDEN))
+    heads = task.rules.heads
+    memory = MDNRNN(MemoryConfig(Z, len(task.low), HIDDEN, heads=heads))
     with torch.no_grad():
-        memory.head.bias[-2:] = hit
-    starts = (torch.randn(8, Z), torch.full((8, Z), -1.0))
-    return World(tasks.DOOM, VAE(VisionConfig(z_size=Z)), memory, starts, death)
+        memory.head.bias[-len(heads) :] = torch.tensor(hit)
+    starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))
+    return World(task, VAE(VisionConfig(z_size=Z)), memory, starts, death)
 
 
 @pytest.fixture
@@ -49,5 +56,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path / "controller.safetensors",
         Controller(config, torch.randn(config.parameters)),
         temperature=[1.15, 1.15],
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def car_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny world of CarRacing, with a controller."""
+    path = tmp_path_factory.mktemp("car")
+    save_world(path, tiny_world(hit=(-1.0, -4.0, -9.0), task=tasks.CAR_RACING))
+    config = ControllerConfig(Z + HIDDEN, 3, True, "zh")
+    torch.manual_seed(1)
+    save_controller(
+        path / "controller.safetensors",
+        Controller(config, torch.randn(config.parameters)),
+        temperature=[1.0, 1.2],
     )
     return path

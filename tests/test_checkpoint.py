@@ -223,13 +223,13 @@ def test_a_world_comes_back_and_dreams_the_same(tmp_path):
     for _ in range(5):
         state, _, _ = world.step(state, torch.zeros(4, 1), torch.ones(4, 1))
         other, _, _ = again.step(other, torch.zeros(4, 1), torch.ones(4, 1))
-    assert torch.equal(state.z, other.z) and torch.equal(state.health, other.health)
+    assert torch.equal(state.z, other.z) and torch.equal(state.budget, other.budget)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 99}, "has format 99, this dreamgym reads 1"),
+        ({"format": 99}, "has format 99, this dreamgym reads 2"),
         ({"task": "chess"}, "unknown task 'chess'"),
         ({"memory": {"hidden": 8}}, "MemoryConfig needs the keys"),
         ({"death": None}, "death is None: choose"),

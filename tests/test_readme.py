@@ -22,7 +22,8 @@ def test_a_readme_without_marks_is_named():
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_and_is_short(example, capsys):
+def test_an_example_runs_and_is_short(example, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write a film
     assert len(example.read_text().splitlines()) <= 30
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out

@@ -7,7 +7,7 @@ import torch
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.models.vision import sample as sample_latent
-from dreamgym.tasks import DOOM
+from dreamgym.tasks import CAR_RACING, DOOM
 from dreamgym.world import BOUND, OBSERVATIONS, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
@@ -46,14 +46,14 @@ def test_seeds_and_episodes_diverge(world):
 
 def test_dreams_start_from_the_stored_first_frames_with_an_empty_memory():
     world = tiny_world()
-    mean, logvar = world.starts
-    world.starts = (mean, torch.full_like(logvar, -60.0))
+    mean, logvar, budget = world.starts
+    world.starts = (mean, torch.full_like(logvar, -60.0), budget)
     state = world.start(torch.arange(300))
     distance = (state.z[:, None] - mean).abs().amax(2)  # (300, 8)
     assert (distance.amin(1) < 1e-6).all()
     assert set(distance.argmin(1).tolist()) == set(range(8))
     assert not state.h.any() and not state.c.any()
-    assert (state.health == DOOM.health).all()
+    assert (state.budget == DOOM.rules.budget).all()
 
 
 def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
@@ -61,13 +61,57 @@ def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
     state = world.start(torch.arange(4000))
     tau = torch.ones(4000, 1)
     state, reward, dead = world.step(state, torch.zeros(4000, 1), tau)
-    taken = DOOM.health - state.health
+    taken = DOOM.rules.budget - state.budget
     assert (reward == 1).all()
-    assert torch.equal(dead, state.health <= 0)
-    survivors = taken[~dead] / DOOM.damage
+    assert torch.equal(dead, state.budget <= 0)
+    survivors = taken[~dead] / DOOM.rules.damage
     assert set(survivors.tolist()) == {1, 2, 3, 4}
     share = dead.float().mean().item()
-    assert abs(share - 4 / DOOM.faces) < 4 * np.sqrt(0.25 / 4000)  # 5, 6, 7 and 8 times 21 kill
+    killing = 4 / DOOM.rules.faces  # 5, 6, 7 and 8 times 21
+    assert abs(share - killing) < 4 * np.sqrt(0.25 / 4000)
+
+
+def test_a_lap_pays_a_thousand_in_tiles_and_costs_a_tenth_a_frame():
+    world = tiny_world((50.0, -50.0, -50.0), task=CAR_RACING)  # one tile a step, no fall
+    state = world.start(torch.arange(5))
+    tau, paid = torch.ones(5, 1), torch.zeros(5)
+    for step in range(100):  # the tiny world's tracks have 100 tiles
+        state, reward, dead = world.step(state, torch.zeros(5, 3), tau)
+        paid += reward
+        assert dead.all() == (step == 99) and (state.budget == 99 - step).all()
+    assert torch.allclose(paid, torch.full((5,), 1000 - 0.1 * 100), atol=1e-3)
+
+
+def test_the_last_tiles_are_not_paid_twice():
+    world = tiny_world((50.0, 50.0, -50.0), task=CAR_RACING)  # two tiles a step
+    state = world.start(torch.arange(3))
+    state.budget[:] = torch.tensor([1.0, 2.0, 3.0])
+    state, reward, dead = world.step(state, torch.zeros(3, 3), torch.ones(3, 1))
+    assert torch.allclose(reward, torch.tensor([10.0, 20.0, 20.0]) - 0.1)
+    assert dead.tolist() == [True, True, False] and state.budget.tolist() == [0, 0, 1]
+
+
+def test_a_fall_pays_minus_a_hundred_and_nothing_else():
+    world = tiny_world((50.0, -50.0, 50.0), task=CAR_RACING)
+    _, reward, dead = world.step(world.start(torch.arange(4)), torch.zeros(4, 3), torch.ones(4, 1))
+    assert (reward == -100).all() and dead.all()
+
+
+def test_two_tiles_come_as_often_as_m_says():
+    world = tiny_world((0.0, -1.0, -50.0), task=CAR_RACING)  # P(1 or more) 0.5, P(2) 0.27
+    state = world.start(torch.arange(20_000))
+    odds = torch.sigmoid(world._advance(state, torch.zeros(20_000, 3))[0].heads).mean(0)
+    after, _, _ = world.step(state, torch.zeros(20_000, 3), torch.ones(20_000, 1))
+    taken = state.budget - after.budget
+    for count in (1, 2):
+        share = (taken >= count).float().mean().item()
+        assert abs(share - odds[count - 1].item()) < 0.015
+
+
+def test_a_world_whose_memory_foretells_something_else_is_refused():
+    doom, car = tiny_world(), tiny_world(task=CAR_RACING)
+    with pytest.raises(ValueError, match="M foretells hit, death; the rules of car_racing need"):
+        World(CAR_RACING, car.vision, doom.memory, car.starts)
 
 
 def test_without_hits_nothing_dies():
@@ -76,7 +120,7 @@ def test_without_hits_nothing_dies():
     for _ in range(20):
         state, _, dead = world.step(state, torch.zeros(64, 1), torch.ones(64, 1))
         assert not dead.any()
-    assert (state.health == DOOM.health).all()
+    assert (state.budget == DOOM.rules.budget).all()
 
 
 def test_the_death_head_can_end_a_dream_instead():
@@ -146,7 +190,7 @@ def test_half_precision_dreams_have_the_same_outcome(world):
         state = model.start(torch.arange(seed, seed + n))
         for _ in range(10):
             state, _, _ = model.step(state, torch.zeros(n, 1), torch.ones(n, 1))
-        hit.append((state.health < DOOM.health).float().mean().item())
+        hit.append((state.budget < DOOM.rules.budget).float().mean().item())
     assert 0.3 < hit[0] < 0.5
     assert abs(hit[0] - hit[1]) < 3 * np.sqrt(2 * hit[0] * (1 - hit[0]) / n)
 
@@ -155,7 +199,7 @@ def test_half_precision_dreams_have_the_same_outcome(world):
 def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision):
     """Blocks of a matrix product depend on its size, so the tiny world proves nothing here."""
     torch.manual_seed(0)
-    starts = (torch.randn(8, 64), torch.zeros(8, 64))
+    starts = (torch.randn(8, 64), torch.zeros(8, 64), torch.full((8,), 100.0))
     world = World(DOOM, VAE(VisionConfig()), MDNRNN(MemoryConfig()), starts).to("cpu", precision)
     alone, some, many = (rollout(world, list(range(5, 5 + n)), steps=12) for n in (1, 17, 1024))
     assert torch.equal(alone[:, 0], many[:, 0])

@@ -14,8 +14,10 @@ from dreamgym.models.controller import Controller
 from dreamgym.models.vision import VAE, VisionConfig
 
 from . import workers
-from .evaluate import controller_config, origin
+from .evaluate import choice, controller_config, origin
 
+STOCK = {"car_racing": ("CarRacing-v3",)}
+"""The same game as others ship it, to be compared with."""
 SECONDS = 5.0
 """How long each row is measured."""
 
@@ -23,18 +25,19 @@ SECONDS = 5.0
 def bench(world: str, sizes: tuple[int, ...] = (1, 16, 256, 1024)) -> dict[str, Any]:
     """Measure the real game, the dream with C in the loop, and V's training, row by row."""
     folder = world_folder(world)
-    name = load_world(folder).task.name
-    cores = torch.get_num_threads()
-    jobs = [(name, i) for i in range(cores)]
-    rates = [rate for _, rate in workers.run(real_rate, jobs, cores)]
-    rows: list[dict[str, Any]] = [{"what": f"real game, {cores} processes", "rate": sum(rates)}]
+    task, cores = load_world(folder).task, torch.get_num_threads()
+    rows: list[dict[str, Any]] = []
+    for name in (*STOCK.get(task.name, ()), task.pixel_id):
+        rates = workers.run(real_rate, [(name, i) for i in range(cores)], cores)
+        rows.append({"what": f"{name}, {cores} processes", "rate": sum(rate for _, rate in rates)})
     for precision in (torch.float32, torch.bfloat16):
         model = load_world(folder).to("cpu", precision)
         for size in sizes:
             label = f"dream × {size:,}, C in the loop, {str(precision).removeprefix('torch.')}"
             rows.append({"what": label, "rate": dream_rate(model, size)})
+    reality = next(row["rate"] for row in rows if row["what"].startswith(task.pixel_id))
     for row in rows:
-        row["ratio"] = row["rate"] / rows[0]["rate"]
+        row["ratio"] = row["rate"] / reality
     plain, ours = vision_rate(StockVAE(VisionConfig()), False), vision_rate(fast_vision(), True)
     rows.append({"what": "V training, stock layers, float32", "rate": plain, "ratio": 1.0})
     rows.append({"what": "V training, ours, bfloat16", "rate": ours, "ratio": ours / plain})
@@ -77,15 +80,15 @@ def real_rate(job: tuple[str, int]) -> float:
     """Steps a second of one real game under random play, frames included."""
     import gymnasium as gym
 
-    from dreamgym import tasks
+    import dreamgym  # noqa: F401  registers the environments
 
-    task, seed = job
-    env = gym.make(tasks.get(task).pixel_id, disable_env_checker=True).unwrapped
+    name, seed = job
+    env: Any = gym.make(name, continuous=False, disable_env_checker=True).unwrapped
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
-        _, _, terminated, truncated, _ = env.step(rng.integers(len(tasks.get(task).moves)))
+        _, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
         steps += 1
         if terminated or truncated:
             env.reset()
@@ -102,7 +105,6 @@ def dream_rate(world: Any, size: int) -> float:
     while steps < 3 or time.perf_counter() - began < SECONDS:
         if steps == 2:  # two to warm up
             began = time.perf_counter()
-        told = torch.round(controller.act(world.observe(state, world.task.observation)))
-        state, _, _ = world.step(state, told, temperature)
+        state, _, _ = world.step(state, choice(controller, world, state), temperature)
         steps += 1
     return (steps - 2) * size / (time.perf_counter() - began)

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamgym import tasks
-from dreamgym.checkpoint import load_world, read_json, world_folder, write_json
+from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
 from dreamgym.files import remove_partial
 from dreamgym.models.controller import Controller
 from dreamgym.world import World
@@ -22,10 +22,10 @@ from dreamgym.world import World
 from . import workers
 from .data import MANIFEST, VALIDATION, Episode, episode_path
 from .evaluate import fitting, policy_file
-from .games import SIDE_BY_SIDE, Held, Learned, Player, turns
+from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
 
-MEAN_LENGTH = 310
-"""Frames that a random episode of Take Cover lasts, for the estimate of the disk alone."""
+MEAN_LENGTH = {"doom": 310, "car_racing": 950}
+"""Frames that a random episode lasts, for the estimate of the disk alone."""
 EXPLORE = 0.02
 """Chance a frame that a controller begins a held random action: ours, a tenth of its time."""
 
@@ -42,6 +42,8 @@ class Args:
     """`random`, `shipped`, or a controller's file, which plays with held random actions between."""
     world: str = ""
     """The world behind a controller; unused by `random`."""
+    steps: int = 0
+    """Frames after which an episode is cut off; 0: none before the game itself does."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     out = Path(out)
     if args.episodes < 1:
         raise ValueError(f"episodes is {args.episodes}: give 1 or more")
+    if args.steps < 0:
+        raise ValueError(f"steps is {args.steps}: give 1 or more, or 0 for whole episodes")
     if args.seed < 0 or args.seed + args.episodes > VALIDATION:
         raise ValueError(
             f"seeds {args.seed} to {args.seed + args.episodes - 1} are not for training: "
@@ -99,11 +103,11 @@ def play(job: _Job) -> int:
         for i, path in zip(job.indices, paths, strict=True)
     ]
     steps: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
-    for turn in turns(job.args.task, seeds, _player(job.args, seeds)):
+    for turn in turns(job.args.task, seeds, _player(job.args, seeds), job.args.steps):
         over = turn.terminated | turn.truncated
         rows = zip(
-            turn.games.tolist(), turn.frames, turn.told, turn.rewards, turn.health,
-            turn.terminated, turn.truncated, turn.health_after, over, strict=True,
+            turn.games.tolist(), turn.frames, turn.told, turn.rewards, turn.budget,
+            turn.terminated, turn.truncated, turn.budget_after, over, strict=True,
         )  # fmt: skip
         for game, *step, after, ends in rows:
             steps[game].append(tuple(step))
@@ -115,13 +119,13 @@ def play(job: _Job) -> int:
 
 
 def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
-    """Make an episode of its steps and the health after the last of them."""
-    frames, told, rewards, health, terminated, truncated = map(np.stack, zip(*steps, strict=True))
+    """Make an episode of its steps and the budget after the last of them."""
+    frames, told, rewards, budget, terminated, truncated = map(np.stack, zip(*steps, strict=True))
     return Episode(
         frames=frames,
         actions=told,
         rewards=rewards.astype(np.float32),
-        health=np.append(health, last).astype(np.float32),
+        budget=np.append(budget, last).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
     )
@@ -136,7 +140,7 @@ def _learned(world: str, policy: str) -> tuple[World, Controller]:
 
 def _player(args: Args, seeds: list[int]) -> Player:
     if args.policy == "random":
-        return Held(tasks.get(args.task), seeds)
+        return Idle(tasks.get(args.task), seeds)
     return Learned(*_learned(args.world, args.policy), seeds, EXPLORE)
 
 
@@ -154,21 +158,17 @@ def _check_folder(args: Args, out: Path) -> None:
     path = out / MANIFEST
     if path.exists():
         old = read_json(path).get("args", {})
-        for key, value in asdict(args).items():
-            if key != "episodes" and old.get(key) != value:
-                raise ValueError(
-                    f"{out} holds episodes with {key} {old.get(key)!r}, not {value!r}: "
-                    "choose another --out or delete the folder"
-                )
+        check_same(old, args, f"{out} was collected", but="episodes")
     else:
         write_json(path, _manifest(args))
 
 
 def _check_disk(args: Args, out: Path, episodes: int) -> None:
     """Tell what the episodes will take: a mean for random play, the most for a controller."""
-    word, length = "about", MEAN_LENGTH
+    word, length = "about", MEAN_LENGTH[args.task]
     if args.policy != "random":
         word, length = "at most", tasks.get(args.task).max_steps
+    length = min(length, args.steps or length)
     need = episodes * length * int(np.prod(tasks.FRAME))
     free = shutil.disk_usage(out).free
     print(f"{episodes} episodes to play, {word} {need / 1e9:.1f} GB; {free / 1e9:.0f} GB are free.")

@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym.checkpoint import (
+    check_same,
     load_controller,
     load_tensors,
     load_world,
@@ -29,16 +30,21 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
-from .evaluate import controller_config, dream, real
+from .evaluate import controller_config, dream, fitting, real, tournament
 from .games import uniform
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
 SPREAD = 1.0
-"""First spread of C's output before the tanh, if the search is scaled."""
+"""First spread of each of C's layers before the tanh, if the search is scaled."""
+WARM = 0.5
+"""What share of it a search begins with that goes on from a controller: ours, or it is lost."""
+UNIT = 0.6
+"""Spread of a hidden unit, which is tanh of a number of unit spread."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class Args:
     low: float = 1.15
     high: float = 1.15
     """Ends of the range of which each dream draws its temperature."""
+    steps: int = 0
+    """Steps after which a dream is cut off; 0: the game's own limit."""
     validate: int = 10
     """Generations between validations of the mean in the real game; 0 never validates."""
     games: int = 40
@@ -62,6 +70,14 @@ class Args:
     """Best on validation that play for the last choice; 1 or fewer: none does."""
     final_games: int = 100
     """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    init: str = ""
+    """File of a controller from which the search begins, of the same shape; zeros if empty."""
+    reality: bool = False
+    """Whether it learns in the real game, as the paper's C of CarRacing did."""
+    observation: str = ""
+    """What C sees; the task's own if empty."""
+    hidden: int = 0
+    """Units between what C sees and what it does."""
     scaled: bool = True
     """Whether a weight's first step is the smaller the wider its input is spread: ours; z, h and c
     differ, and in so few generations CMA-ES cannot learn by how much."""
@@ -69,10 +85,12 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
-                 "final_games": 1}  # fmt: skip
+                 "final_games": 1, "hidden": 0, "steps": 0}  # fmt: skip
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
+        if self.reality and self.steps:
+            raise ValueError(f"steps is {self.steps}: only dreams are cut off, real games are not")
 
 
 def evolve(
@@ -95,9 +113,14 @@ def evolve(
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = load_world(folder).to("cpu", torch.bfloat16)
-    config = controller_config(world)
-    scales = spread(world, config, args) if args.scaled else None
-    es = strategy(args, scales, config.parameters)
+    config = controller_config(world, args.observation, args.hidden)
+    steps = first_steps(world, config, args) if args.scaled else None
+    first = np.zeros(config.parameters)
+    if args.init:
+        first = fitting(args.init, world).weights.double().numpy()
+    if len(first) != config.parameters:
+        raise ValueError(f"{args.init} has {len(first)} weights, not {config.parameters}")
+    es = strategy(args, steps, first)
     curve, losses = _resume(out, args)
     means = []  # of every generation, so that finalists can be called back
     for past in losses:
@@ -109,8 +132,12 @@ def evolve(
         seeds = range(first, first + games)
         played = real(world.task.name, folder, mean, seeds, processes, progress=False)
         point[key] = float(np.mean([each["return"] for each in played]))
-        spent = max((p.get("real_frames", 0) for p in curve), default=0)
-        point["real_frames"] = spent + sum(each["length"] for each in played)
+        spend(point, sum(each["length"] for each in played))
+
+    def spend(point: dict[str, Any], frames: int) -> None:
+        """Add to the count of real frames, of which a point knows the latest."""
+        before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
+        point["real_frames"] = before + frames
 
     bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
                disable=not progress)  # fmt: skip
@@ -119,21 +146,28 @@ def evolve(
             if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
-            steps = _population(world, config, members, args, generation)  # (M, R)
-            losses.append(-steps.mean(1))
+            returns, frames = _population(
+                world, config, members, args, generation, processes
+            )  # (M, R)
+            losses.append(-returns.mean(1))
             es.tell(members, losses[-1].tolist())
             means.append(es.mean.copy())
             point: dict[str, Any] = {
                 "generation": generation + 1,
-                "dream": float(steps.mean()),
-                "dream_best": float(steps.mean(1).max()),
+                "dream": float(returns.mean()),
+                "dream_best": float(returns.mean(1).max()),
                 "sigma": float(es.sigma),
                 "temperature": [args.low, args.high],
             }
+            if isinstance(world.task.rules, Lap):
+                most = world.task.rules.most(args.steps or world.task.max_steps)
+                point["impossible"] = float((returns > most).mean())
+            if frames:
+                spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
                 mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
                 score(point, "real", mean, VALIDATION, args.games)
-                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=0.0):
+                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(out / "controller.safetensors", mean, **point)
             curve.append(point)
             for key, value in point.items():
@@ -142,8 +176,10 @@ def evolve(
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(out, args, curve, losses)
             bar.update()
-            bar.set_postfix({k: f"{point[k]:.0f}" for k in ("dream", "real") if k in point})
+            shown = ("dream", "real", "impossible")
+            bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
+    path = out / "controller.safetensors"
     if len(curve) == args.generations and args.finalists > 1 and tested:
         for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
             if "final" not in point:
@@ -152,33 +188,47 @@ def evolve(
                 _checkpoint(out, args, curve, losses)
         best = max(tested[: args.finalists], key=lambda p: p["final"])
         mean = Controller(config, torch.tensor(means[best["generation"] - 1]).float())
-        spent = max(point["real_frames"] for point in tested)
-        save_controller(out / "controller.safetensors", mean, **best | {"real_frames": spent})
+        save_controller(path, mean, **best | {"real_frames": spent(out)})
+    elif tested:  # those that were not kept have cost frames too
+        save_controller(path, load_controller(path), **tested[0] | {"real_frames": spent(out)})
+    else:
+        mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
+        save_controller(path, mean, **(curve[-1] if curve else {}))
     if curve:
         plot(curve, out / "curve.png")
-    mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
-    if not any("real" in point for point in curve):
-        save_controller(out / "controller.safetensors", mean, **(curve[-1] if curve else {}))
-        return mean
-    return load_controller(out / "controller.safetensors")
+    return load_controller(path)
+
+
+def spent(out: str | Path) -> int:
+    """Return the real frames that an evolution has cost so far."""
+    curve = read_json(Path(out) / "evolution.json")["curve"]
+    return max((point.get("real_frames", 0) for point in curve), default=0)
 
 
 @torch.no_grad()
-def spread(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
-    """Return the standard deviation of what each weight is multiplied with, in random dreams."""
+def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
+    """Return the first step of each weight (P,), by which every layer's sums get unit spread.
+
+    An input's spread is its standard deviation in random dreams.
+    """
     state = world.start(torch.arange(256))
     temperature = world.draw_temperature(state, args.low, args.high)
     seen = []
     for _ in range(200):
-        seen.append(world.observe(state, world.task.observation))
+        seen.append(world.observe(state, config.observation))
         state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
-    deviation = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
-    biases = np.ones(config.actions * config.bias)
-    return np.concatenate((np.tile(deviation, config.actions), biases))
+    spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
+    steps = []
+    for inputs, outputs in config.layers:
+        fan_in = inputs + config.bias
+        weights, biases = np.tile(1 / spread, outputs), np.ones(outputs * config.bias)
+        steps += [weights / np.sqrt(fan_in), biases / np.sqrt(fan_in)]
+        spread = np.full(outputs, UNIT)
+    return np.concatenate(steps)
 
 
-def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
-    """Return pycma's CMA-ES with a random stream of its own."""
+def strategy(args: Args, steps: np.ndarray | None, first: np.ndarray) -> Any:
+    """Return pycma's CMA-ES, with a random stream of its own, that begins at `first`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
         import cma
@@ -192,21 +242,29 @@ def strategy(args: Args, scales: np.ndarray | None, size: int) -> Any:
         "maxiter": np.inf,
     }
     sigma = SIGMA
-    if scales is not None:
-        options["CMA_stds"] = 1 / scales
-        sigma = SPREAD / np.sqrt(size)
-    return cma.CMAEvolutionStrategy(np.zeros(size), sigma, options)
+    if steps is not None:
+        options["CMA_stds"], sigma = steps, SPREAD * (WARM if args.init else 1)
+    return cma.CMAEvolutionStrategy(first, sigma, options)
 
 
 def _population(
-    world: World, config: ControllerConfig, members: list[np.ndarray], args: Args, generation: int
-) -> np.ndarray:
-    """Return how long each member (M) lives in each dream (R), all as one batch."""
+    world: World,
+    config: ControllerConfig,
+    members: list[np.ndarray],
+    args: Args,
+    generation: int,
+    processes: int,
+) -> tuple[np.ndarray, int]:
+    """Return what each dream, or real game, (R) pays each member (M), and the real frames of it."""
+    first = (args.seed * 100_003 + generation) * args.rollouts % (VALIDATION - args.rollouts)
+    games = range(first, first + args.rollouts)
+    if args.reality:
+        players = [Controller(config, torch.from_numpy(each).float()) for each in members]
+        return tournament(world.task.name, world_folder(args.world), players, games, processes)
     weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
-    first = (args.seed * 100_003 + generation) * args.rollouts % VALIDATION
-    seeds = torch.arange(first, first + args.rollouts).repeat(args.population)
-    lived = dream(world, Controller(config, weights), seeds, args.low, args.high)
-    return lived.view(args.population, args.rollouts).numpy()
+    seeds = torch.tensor(games).repeat(args.population)
+    paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high, args.steps)
+    return paid.view(args.population, args.rollouts).numpy(), 0
 
 
 def _checkpoint(out: Path, args: Args, curve: list[dict[str, Any]], losses: list[Any]) -> None:
@@ -220,12 +278,7 @@ def _resume(out: Path, args: Args) -> tuple[list[dict[str, Any]], list[np.ndarra
     if not path.exists():
         return [], []
     old = read_json(path)
-    for key, value in asdict(args).items():
-        if key != "generations" and old["args"].get(key) != value:
-            raise ValueError(
-                f"{out} was evolved with {key} {old['args'].get(key)!r}, not {value!r}: "
-                "choose another --out"
-            )
+    check_same(old["args"], args, f"{out} was evolved", but="generations")
     losses = load_tensors(out / "evolution.safetensors")["losses"].numpy()
     return old["curve"], list(losses[: len(old["curve"])])
 
@@ -237,7 +290,9 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
     generations = [point["generation"] for point in curve]
-    axes.plot(generations, [point["dream"] for point in curve], label="dream, population mean")
+    axes.plot(
+        generations, [point["dream"] for point in curve], label="where it learns, population mean"
+    )
     tested = [point for point in curve if "real" in point]
     if tested:
         reality = [point["real"] for point in tested]
@@ -246,7 +301,7 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     if finals:
         scores = [point["final"] for point in finals]
         axes.plot([p["generation"] for p in finals], scores, "*", label="real game, last choice")
-    axes.set(xlabel="generation", ylabel="steps survived")
+    axes.set(xlabel="generation", ylabel="return")
     axes.legend()
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)

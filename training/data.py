@@ -27,7 +27,7 @@ class Episode:
     frames: np.ndarray  # (T, 64, 64, 3) uint8, the frame before action t
     actions: np.ndarray  # (T,) or (T, A) float32, as M is told them
     rewards: np.ndarray  # (T,) float32, outcome of action t
-    health: np.ndarray  # (T + 1,) float32, before action t; the last after the end
+    budget: np.ndarray  # (T + 1,) float32, health or tiles left before action t; then after the end
     terminated: np.ndarray  # (T,) bool, outcome of action t
     truncated: np.ndarray  # (T,) bool, outcome of action t
 

@@ -43,39 +43,42 @@ def dream(
     seeds: torch.Tensor,
     low: float,
     high: float,
+    limit: int = 0,
     progress: bool = False,
-) -> torch.Tensor:
-    """Return how many steps each dream lasted, (N,); those that are over cost nothing.
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return what each dream paid and how long it was, (N,); those that are over cost nothing.
 
     Args:
         controller: (N, P) weights, one row a dream, or (P,) for all; None plays at random.
         seeds: (N,) int64.
         low, high: ends of the temperature's range.
+        limit: steps after which dreams are cut off; 0: the game's own.
     """
-    returns = torch.zeros(len(seeds))
+    returns, lengths = torch.zeros(len(seeds)), torch.zeros(len(seeds), dtype=torch.int64)
     rows = torch.arange(len(seeds))
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
-    steps = tqdm(range(world.task.max_steps), "dream", unit=" steps", disable=not progress)
+    steps = tqdm(range(limit or world.task.max_steps), "dream", unit=" steps", disable=not progress)
     for _ in steps:
-        told = _choice(controller, world, state)
+        told = choice(controller, world, state)
         state, reward, dead = world.step(state, told, temperature)
         returns[rows] += reward.cpu()
+        lengths[rows] += 1
         if dead.any():
             alive = ~dead
             state, temperature, rows = state[alive], temperature[alive], rows[alive.cpu()]
             controller = controller[alive] if controller else None
         if not len(rows):
             break
-    return returns
+    return returns, lengths
 
 
-def _choice(controller: Controller | None, world: World, state: State) -> torch.Tensor:
-    """Return what a controller, or a uniform random player, does: (N, 1) as M is told."""
+def choice(controller: Controller | None, world: World, state: State) -> torch.Tensor:
+    """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
         return uniform(state.key, state.step, world.task)
-    wanted = controller.act(world.observe(state, world.task.observation))
-    told = actions.told(wanted.cpu().numpy(), world.task, continuous=True)
+    wanted = controller.act(world.observe(state, controller.config.observation))
+    told = actions.meant(wanted.cpu().numpy(), world.task)
     return torch.from_numpy(told).to(wanted.device)
 
 
@@ -88,6 +91,7 @@ class _Games:
     policy: str
     seeds: tuple[int, ...]
     weights: bytes | None = None
+    config: ControllerConfig | None = None
 
 
 def real(
@@ -103,11 +107,12 @@ def real(
     Args:
         policy: `random`, a controller's file, or a controller.
     """
-    weights = None
+    weights, config = None, None
     if isinstance(policy, Controller):
-        weights, policy = policy.weights.float().numpy().tobytes(), "weights"
+        weights, config = _bytes(policy), policy.config
+        policy = "weights"
     chunks = [tuple(seeds[i : i + SIDE_BY_SIDE]) for i in range(0, len(seeds), SIDE_BY_SIDE)]
-    jobs = [_Games(task, str(world), str(policy), chunk, weights) for chunk in chunks]
+    jobs = [_Games(task, str(world), str(policy), chunk, weights, config) for chunk in chunks]
     episodes: dict[int, list[dict[str, Any]]] = {}
     with tqdm(total=len(seeds), unit=" games", desc="real", disable=not progress) as bar:
         for number, played in workers.run(play, jobs, processes, timeout=900):
@@ -116,6 +121,24 @@ def real(
             done = [each["return"] for games in episodes.values() for each in games]
             bar.set_postfix(mean=f"{np.mean(done):.0f}")
     return [episode for number in sorted(episodes) for episode in episodes[number]]
+
+
+def tournament(
+    task: str,
+    world: str | Path,
+    controllers: Sequence[Controller],
+    seeds: Sequence[int],
+    processes: int = 0,
+) -> tuple[np.ndarray, int]:
+    """Return what each real game (R) pays each controller (M), (M, R), and all games' frames."""
+    jobs = [
+        _Games(task, str(world), "weights", tuple(seeds), _bytes(each), each.config)
+        for each in controllers
+    ]
+    played = dict(workers.run(play, jobs, processes, timeout=900))
+    games = [played[number] for number in range(len(jobs))]
+    returns = np.array([[each["return"] for each in row] for row in games])
+    return returns, sum(each["length"] for row in games for each in row)
 
 
 def play(job: _Games) -> list[dict[str, Any]]:
@@ -141,18 +164,22 @@ def _world(name: str) -> World:
     return load_world(name)
 
 
+def _bytes(controller: Controller) -> bytes:
+    return controller.weights.float().numpy().tobytes()
+
+
 def _controller(job: _Games) -> Controller | None:
     if job.policy == "random":
         return None
-    if job.weights is None:
+    if job.weights is None or job.config is None:
         return fitting(job.policy, _world(job.world))
-    weights = torch.from_numpy(np.frombuffer(job.weights, np.float32).copy())
-    return Controller(controller_config(_world(job.world)), weights)
+    return Controller(job.config, torch.frombuffer(bytearray(job.weights), dtype=torch.float32))
 
 
-def controller_config(world: World) -> ControllerConfig:
-    """Return the paper's shape of C for a world."""
-    return ControllerConfig(inputs=world.size(world.task.observation))
+def controller_config(world: World, observation: str = "", hidden: int = 0) -> ControllerConfig:
+    """Return the shape of C for a world, the paper's unless told otherwise."""
+    task, seen = world.task, observation or world.task.observation
+    return ControllerConfig(world.size(seen), len(task.low), task.bias, seen, hidden)
 
 
 def policy_file(policy: str, folder: Path) -> str:
@@ -166,10 +193,13 @@ def fitting(policy: str | Path, world: World) -> Controller:
     Raises:
         ValueError: if its shape is not the world's; the message names both.
     """
-    controller, wanted = load_controller(policy), controller_config(world)
-    if controller.config != wanted:
+    controller = load_controller(policy)
+    shape = controller.config
+    wanted = controller_config(world, shape.observation, shape.hidden)
+    if shape != wanted:
         raise ValueError(
-            f"{policy} is for {controller.config.inputs} inputs, this world shows {wanted.inputs}: "
+            f"{policy} is for {shape.inputs} inputs and {shape.actions} actions, this world shows "
+            f"{wanted.inputs} and takes {wanted.actions}: "
             "take the controller that was evolved in it"
         )
     return controller
@@ -271,10 +301,10 @@ def evaluate(
         played = real(task, folder, policy, seeds, processes)
         tau = None
     else:
-        steps = dream(model, controller, torch.tensor(seeds), *temperature, progress=True)
+        paid, lengths = dream(model, controller, torch.tensor(seeds), *temperature, progress=True)
         played = [
-            {"seed": s, "return": float(n), "length": int(n)}
-            for s, n in zip(seeds, steps.tolist(), strict=True)
+            {"seed": s, "return": r, "length": n}
+            for s, r, n in zip(seeds, paid.tolist(), lengths.tolist(), strict=True)
         ]
         tau = list(temperature)
     name = facts.latent_id if env == "twin" else facts.dream_id

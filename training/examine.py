@@ -23,7 +23,7 @@ from dreamgym.files import replacing
 from dreamgym.models.memory import Prediction, log_likelihood
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
-from dreamgym.tasks import DOOM
+from dreamgym.tasks import DOOM, Lap, Survival, Task
 from dreamgym.world import State, World
 
 from .data import VALIDATION
@@ -33,6 +33,10 @@ from .memory import Args, split
 
 EPISODES = 100
 """Held-out episodes on which M is examined."""
+SPANS = (1, 10, 100, 1000)
+"""Steps over which predicted and real returns are compared."""
+SPACING = 50
+"""Steps between the moments from which they are."""
 HORIZONS = (1, 10, 50)
 """Steps ahead at which a hit is foretold."""
 DREAMS = 8
@@ -45,11 +49,11 @@ CONTRAST = 0.5
 """A reconstruction shows an object if it keeps this share of its contrast to the scene around."""
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Return the probability that a positive outranks a negative (Mann, Whitney)."""
+def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
+    """Return the probability that a positive outranks a negative (Mann, Whitney), if both exist."""
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
-        return float("nan")
+        return None
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # ties share their mean rank
     return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
@@ -63,25 +67,27 @@ def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def vision(
-    v: VAE, task_id: str, picture: Path, episodes: int = 20, seed: int = VALIDATION
+    v: VAE, task: Task, picture: Path, episodes: int = 20, seed: int = VALIDATION
 ) -> dict[str, float]:
-    """Return V's error and how many of the visible monsters and fireballs it rebuilds.
+    """Return V's error and, in Doom, how many of the visible monsters and fireballs it rebuilds.
 
     `picture` becomes a grid of real frames, each above its reconstruction.
 
     An object counts as rebuilt if, along the real picture's contrast between the object's box and
     the ring around it, the reconstruction keeps half.
     """
-    env = gym.make(task_id, continuous=True, labels=True).unwrapped
+    small = {"labels": True} if task is DOOM else {}
+    env = gym.make(task.pixel_id, continuous=True, **small).unwrapped
     frames, boxes = [], []
     for index in range(episodes):
         frame, info = env.reset(seed=seed + index)
-        act, over, t = random_policy(seed + index), False, 0
+        act, over, t = random_policy(task, seed + index), False, 0
         while not over:
             if t % 10 == 0:
                 frames.append(frame)
-                boxes.append(info["labels"])
-            frame, _, terminated, truncated, info = env.step(np.array([act()], np.float32))
+                boxes.append(info.get("labels", []))
+            action = actions.meant(act()[None], task)[0]
+            frame, _, terminated, truncated, info = env.step(action)
             over, t = terminated or truncated, t + 1
     env.close()
     real = torch.from_numpy(np.stack(frames))
@@ -102,7 +108,7 @@ def vision(
             elif name == "DoomImp":
                 kept["monster"].append(shown)
     recall = {f"recall_{kind}": float(np.mean(hits)) for kind, hits in kept.items() if hits}
-    counts = {f"seen_{kind}": float(len(hits)) for kind, hits in kept.items()}
+    counts = {f"seen_{kind}": float(len(hits)) for kind, hits in kept.items() if hits}
     return {"error": error, "frames": float(len(frames)), **recall, **counts}
 
 
@@ -146,8 +152,8 @@ def contrast(
 
 @torch.no_grad()
 def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """Return held-out likelihood, and how well hits and deaths are foretold and their odds kept."""
-    heads, names = world.memory.config.heads, ("hit", "death")
+    """Return held-out likelihood, and how well outcomes are foretold and their odds kept."""
+    names = world.memory.config.heads
     scores: dict[tuple[str, int], list[np.ndarray]] = {(n, k): [] for n in names for k in HORIZONS}
     labels: dict[tuple[str, int], list[np.ndarray]] = {key: [] for key in scores}
     odds: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -161,27 +167,26 @@ def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) 
         keys = noise.key(torch.full((length,), seed), torch.full((length,), int(episode)))
         z = sample_latent(mean, logvar, noise.normal(keys, torch.arange(length), mean.shape[1]))
         action = latents.action[rows]
-        truth = {"hit": latents.hit[rows].numpy(), "death": latents.death[rows].numpy()}
+        truth = dict(zip(names, latents.outcomes[rows].T.numpy(), strict=True))
         prediction, hidden, cells = _watched(world, z, action)
         chance = torch.sigmoid(prediction.heads).numpy()  # (T, O)
         before = Prediction(*(part[:-1] for part in prediction))
         likelihood.append(float(log_likelihood(before, z[1:]).mean()))
         moments = np.arange(0, length, EVERY)
-        forecast = _forecast(world, z, action, hidden, cells, moments, int(episode))
-        for name in set(names) & set(heads):
-            odds[name].append(chance[:, heads.index(name)])
+        forecast = _forecast(world, z, action, hidden, cells, moments, int(episode)).mean(1)
+        for column, name in enumerate(names):
+            odds[name].append(chance[:, column])
             happened[name].append(truth[name])
             for k in HORIZONS:
-                score = forecast[:, :k, heads.index(name)].sum(1)
+                score = forecast[:, :k, column].sum(1)
                 scores[name, k].append(score)
                 labels[name, k].append(np.array([truth[name][t : t + k].any() for t in moments]))
     report: dict[str, Any] = {"log_likelihood_per_dimension": float(np.mean(likelihood))}
     for name in names:
-        if odds[name]:
-            report[name] = _calibration(np.concatenate(odds[name]), np.concatenate(happened[name]))
-            for k in HORIZONS:
-                ranked = auc(np.concatenate(scores[name, k]), np.concatenate(labels[name, k]))
-                report[name][f"auc_within_{k}"] = ranked
+        report[name] = _calibration(np.concatenate(odds[name]), np.concatenate(happened[name]))
+        for k in HORIZONS:
+            ranked = auc(np.concatenate(scores[name, k]), np.concatenate(labels[name, k]))
+            report[name][f"auc_within_{k}"] = ranked
     return report
 
 
@@ -205,25 +210,26 @@ def _forecast(
     cells: Tensor,
     moments: np.ndarray,
     salt: int,
+    steps: int = max(HORIZONS),
 ) -> np.ndarray:
-    """Return the chances (moments, steps, O) of the next steps' outcomes.
+    """Return the chances (moments, DREAMS, steps, O) of the next steps' outcomes.
 
     From each moment on M dreams, under the actions that were really taken; beyond the episode's
     end the chances are zero.
     """
-    steps, last = max(HORIZONS), len(action) - 1
+    last = len(action) - 1
     at = torch.from_numpy(moments).repeat_interleave(DREAMS)
     keys = noise.key(torch.arange(len(at)), torch.full((len(at),), salt))
-    immortal = torch.full((len(at),), float("inf"))
-    state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, immortal)
+    endless = torch.full((len(at),), float("inf"))
+    state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, endless, endless)
     forecast = []
     for k in range(steps):
         told = action[(at + k).clamp_max(last)]
         prediction, _, _ = world.memory.step(state.z, told, state.h, state.c)
         chance = torch.sigmoid(prediction.heads) * (at + k <= last)[:, None]
-        forecast.append(chance.view(len(moments), DREAMS, -1).mean(1))
+        forecast.append(chance.view(len(moments), DREAMS, -1))
         state, _, _ = world.step(state, told, torch.ones(len(at), 1))
-    return torch.stack(forecast, dim=1).numpy()
+    return torch.stack(forecast, dim=2).numpy()
 
 
 def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
@@ -243,73 +249,132 @@ def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
     called = odds > 0.5
     return {
         "auc": auc(odds, happened),
-        "mean_where_it_happened": float(odds[happened].mean()),
+        "mean_where_it_happened": _mean(odds[happened]),
         "mean_elsewhere": float(odds[~happened].mean()),
         "expected": float(odds.sum()),
         "counted": int(happened.sum()),
-        "recall_at_half": float(called[happened].mean()),
-        "precision_at_half": float(happened[called].mean()) if called.any() else float("nan"),
+        "recall_at_half": _mean(called[happened]),
+        "precision_at_half": _mean(happened[called]),
         "calibration": table,
     }
 
 
-@torch.no_grad()
-def lives(
-    world: World, latents: Latents, dreams: int = 512, seed: int = VALIDATION
-) -> dict[str, Any]:
-    """Compare how long held random play lives in free dreams at τ = 1 and in reality.
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
 
-    And whether a player that takes the action of the smallest predicted hit outlives one that
-    stands still.
+
+@torch.no_grad()
+def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, Any]:
+    """Compare what M expects a lap to pay with what it paid, the real actions replayed.
+
+    For each horizon, from moments all over the episodes: the correlation of the predicted with the
+    real sum of rewards, and both means.
     """
-    real = latents.lengths[latents.source == 0].numpy().astype(float)
-    steps = world.task.max_steps
-    held = _lived(world, dreams, seed, _held(dreams, seed, steps))
-    still = _lived(world, dreams, seed, torch.zeros(steps, dreams, 1))
-    dodging = _lived(world, dreams, seed, None)
+    rules = world.task.rules
+    assert isinstance(rules, Lap)
+    said: dict[int, list[float]] = {k: [] for k in SPANS}
+    paid: dict[int, list[float]] = {k: [] for k in SPANS}
+    starts, lengths = latents.starts, latents.lengths
+    for episode in episodes:
+        first, length = int(starts[episode]), int(lengths[episode])
+        rows = slice(first, first + length)
+        mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
+        keys = noise.key(torch.zeros(length, dtype=torch.int64), torch.full((length,), episode))
+        z = sample_latent(mean, logvar, noise.normal(keys, torch.arange(length), mean.shape[1]))
+        action, reward = latents.action[rows], latents.reward[rows].numpy()
+        _, hidden, cells = _watched(world, z, action)
+        moments = np.arange(0, length, SPACING)
+        steps = min(max(SPANS), length)
+        chance = _forecast(world, z, action, hidden, cells, moments, int(episode), steps)
+        tiles, fall = chance[..., :2].sum(3), chance[..., 2]  # (moments, DREAMS, steps) expected
+        expected = rules.lap * tiles / float(latents.whole[episode]) - rules.cost
+        expected = expected * (1 - fall) - rules.fall * fall
+        alive = np.ones_like(fall)  # the chance that no fall came before
+        alive[..., 1:] = np.cumprod(1 - fall, axis=2)[..., :-1]
+        expected = (expected * alive).mean(1)  # (moments, steps)
+        for k in SPANS:
+            for row, t in enumerate(moments):
+                if t + k <= length:
+                    said[k].append(float(expected[row, :k].sum()))
+                    paid[k].append(float(reward[t : t + k].sum()))
     return {
-        "real_mean": float(real.mean()),
-        "real_sd": float(real.std()),
-        "dream_mean": float(held.mean()),
-        "dream_sd": float(held.std()),
-        "kolmogorov_smirnov": kolmogorov(held, real),
-        "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(held) + 1 / len(real))),
-        "dream_mean_standing": float(still.mean()),
-        "dream_mean_dodging": float(dodging.mean()),
+        str(k): {
+            "correlation": _correlation(said[k], paid[k]),
+            "predicted": float(np.mean(said[k])),
+            "real": float(np.mean(paid[k])),
+            "count": len(paid[k]),
+        }
+        for k in SPANS
+        if len(paid[k]) > 1
     }
 
 
-def _held(dreams: int, seed: int, steps: int) -> Tensor:
-    """Return the collected policy's actions as M is told them, (steps, dreams, 1)."""
-    players = [random_policy(seed + i) for i in range(dreams)]
-    wanted = np.array([[act() for act in players] for _ in range(steps)])
-    told = actions.told(wanted.reshape(-1, 1), DOOM, continuous=True)
-    return torch.from_numpy(told).view(steps, dreams, 1)
+def _correlation(a: list[float], b: list[float]) -> float | None:
+    """Return Pearson's, which two constants have not."""
+    return float(np.corrcoef(a, b)[0, 1]) if np.std(a) * np.std(b) > 1e-9 else None
 
 
-def _lived(world: World, dreams: int, seed: int, played: Tensor | None) -> np.ndarray:
-    """Return the lengths of dreams under given actions, or under the action that M finds safest."""
+@torch.no_grad()
+def plays(
+    world: World, latents: Latents, dreams: int = 512, seed: int = VALIDATION
+) -> dict[str, Any]:
+    """Compare what random play gets in free dreams at τ = 1 and in reality.
+
+    In Doom also whether a player that takes the action of the smallest predicted hit outlives one
+    that stands still.
+    """
+    random = latents.source == 0
+    ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
+    real = torch.diff(ends, prepend=ends.new_zeros(1))[random].numpy()
+    task, steps = world.task, int(latents.lengths[random].max())  # the games may be cut off
+    dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps), steps)
+    report = {
+        "real_mean": float(real.mean()),
+        "real_sd": float(real.std()),
+        "dream_mean": float(dreamt.mean()),
+        "dream_sd": float(dreamt.std()),
+        "kolmogorov_smirnov": kolmogorov(dreamt, real),
+        "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(dreamt) + 1 / len(real))),
+    }
+    if isinstance(task.rules, Survival):
+        still = _played(world, dreams, seed, torch.zeros(steps, dreams, 1), steps)
+        dodging = _played(world, dreams, seed, None, steps)
+        report["dream_mean_standing"] = float(still.mean())
+        report["dream_mean_dodging"] = float(dodging.mean())
+    return report
+
+
+def _random(task: Task, dreams: int, seed: int, steps: int) -> Tensor:
+    """Return the collected policy's actions as M is told them, (steps, dreams, A)."""
+    players = [random_policy(task, seed + i) for i in range(dreams)]
+    wanted = np.array([[act() for act in players] for _ in range(steps)], np.float32)
+    told = actions.meant(wanted.reshape(steps * dreams, -1), task)
+    return torch.from_numpy(told).view(steps, dreams, -1)
+
+
+def _played(world: World, dreams: int, seed: int, played: Tensor | None, steps: int) -> np.ndarray:
+    """Return what dreams pay under given actions, or under the move that M finds safest."""
     state = world.start(torch.arange(seed, seed + dreams))
-    rows, lengths = torch.arange(dreams), torch.zeros(dreams)
-    head = world.memory.config.heads.index("hit")
-    for t in range(world.task.max_steps):
-        if played is not None:
-            told = played[t, rows]
-        else:
-            options = torch.tensor([0.0, -1.0, 1.0])
-            risks = [
-                world.memory.step(state.z, torch.full((len(state), 1), float(a)), state.h, state.c)
-                for a in options
-            ]
-            risk = torch.stack([r[0].heads[:, head] for r in risks])
-            told = options[risk.argmin(0)][:, None]
-        state, _, dead = world.step(state, told, torch.ones(len(state), 1))
-        lengths[rows] += 1
+    rows, paid = torch.arange(dreams), torch.zeros(dreams, dtype=torch.float64)
+    for t in range(steps):
+        told = _safest(world, state) if played is None else played[t, rows]
+        state, reward, dead = world.step(state, told, torch.ones(len(state), 1))
+        paid[rows] += reward
         if dead.any():
             state, rows = state[~dead], rows[~dead]
         if not len(rows):
             break
-    return lengths.numpy()
+    return paid.numpy()
+
+
+def _safest(world: World, state: State) -> Tensor:
+    """Return the moves (N, 1) of Doom with the smallest predicted chance of a hit."""
+    options = torch.tensor([0.0, -1.0, 1.0])
+    risks = []
+    for option in options:
+        told = option.expand(len(state), 1)
+        risks.append(world.memory.step(state.z, told, state.h, state.c)[0].heads[:, 0])
+    return options[torch.stack(risks).argmin(0)][:, None]
 
 
 def examine(task: str, folder: str | Path, latents: str | Path | None = None) -> dict[str, Any]:
@@ -325,11 +390,13 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {
-        "vision": vision(world.vision, tasks.get(task).pixel_id, folder / "reconstructions.png"),
-        "memory": memory(world, seen, held[source == 0][:EPISODES]),
-        "lives": lives(world, seen),
+        "vision": vision(world.vision, tasks.get(task), folder / "reconstructions.png"),
+        "plays": plays(world, seen),
     }
-    if source.any():
-        report["memory_on_policy"] = memory(world, seen, held[source > 0][:EPISODES])
+    for name, whose in {"": source == 0, "_on_policy": source > 0}.items():
+        if whose.any():
+            report[f"memory{name}"] = memory(world, seen, held[whose][:EPISODES])
+            if isinstance(world.task.rules, Lap):
+                report[f"returns{name}"] = returns(world, seen, held[whose][:EPISODES])
     write_json(folder / "examination.json", report)
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from PIL import Image
 
 from dreamgym.checkpoint import load_world, world_folder
+from dreamgym.envs import actions
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller
+from dreamgym.tasks import Task
 
 from .data import DEMO
 from .evaluate import fitting
@@ -39,10 +42,12 @@ def film(
     folder = world_folder(world)
     model = load_world(folder)
     task, controller = model.task, fitting(policy, model)
-    dream = _played(gym.make(task.dream_id, world=str(folder), render_mode="rgb_array",
-                             continuous=True), controller, steps, seed)  # fmt: skip
-    real = _played(gym.make(task.latent_id, world=str(folder), render_mode="rgb_array",
-                            continuous=True), controller, steps, seed)  # fmt: skip
+    form: dict[str, Any] = {
+        "world": str(folder), "observation": controller.config.observation,
+        "render_mode": "rgb_array", "continuous": True,
+    }  # fmt: skip
+    dream = _played(gym.make(task.dream_id, **form), controller, task, steps, seed)
+    real = _played(gym.make(task.latent_id, **form), controller, task, steps, seed)
     length = max(len(dream), len(real))
     pictures = []
     for t in range(0, length, skip):
@@ -59,13 +64,16 @@ def film(
     return Path(out)
 
 
-def _played(env: gym.Env, controller: Controller, steps: int, seed: int) -> list[np.ndarray]:
+def _played(
+    env: gym.Env, controller: Controller, task: Task, steps: int, seed: int
+) -> list[np.ndarray]:
     """Return the pictures of one episode."""
     observation, _ = env.reset(seed=seed)
     frames = [env.render()]
     for _ in range(steps):
-        action = controller.act(torch.from_numpy(observation)[None])[0].numpy()
-        observation, _, terminated, truncated, _ = env.step(action)
+        wanted = controller.act(torch.from_numpy(observation)[None]).numpy()
+        told = actions.meant(wanted, task)[0]
+        observation, _, terminated, truncated, _ = env.step(told)
         frames.append(env.render())
         if terminated or truncated:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -20,6 +21,8 @@ from dreamgym.world import State, World
 
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
+CAUCHY = 0.01
+"""Largest scale of a random controller's weights (the paper's carracing/extract.py)."""
 SIDE_BY_SIDE = 10
 """Real games that share one batch of V and M; part of what a score is a function of."""
 
@@ -43,37 +46,41 @@ class Turn:
 
     games: np.ndarray  # (G,) which ones, numbered as the seeds
     frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
-    health: np.ndarray  # (G,) before the action
+    budget: np.ndarray  # (G,) health or tiles left, before the action
     told: np.ndarray  # (G, A) the action, as M is told it
     rewards: np.ndarray  # (G,)
     terminated: np.ndarray  # (G,) bool
     truncated: np.ndarray  # (G,) bool
-    health_after: np.ndarray  # (G,)
+    budget_after: np.ndarray  # (G,)
 
 
-def turns(task: str, seeds: Sequence[int], player: Player) -> Iterator[Turn]:
-    """Play one real game for each seed, all of them at once, and yield every step."""
+def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> Iterator[Turn]:
+    """Play one real game for each seed, all of them at once, and yield every step.
+
+    Args:
+        steps: cut the games off after so many; 0: let them end by themselves.
+    """
+    gauge = tasks.get(task).rules.gauge
     games = [_game(task, i) for i in range(len(seeds))]
     begun = [game.reset(seed=seed) for game, seed in zip(games, seeds, strict=True)]
     frames = np.stack([frame for frame, _ in begun])
-    health = np.array([info["health"] for _, info in begun], np.float32)
+    budget = np.array([info[gauge] for _, info in begun], np.float32)
     player.begin(torch.from_numpy(frames))
     playing = np.arange(len(seeds))
-    while True:
+    for step in count(1):
         told = player.act()
         came = [games[i].step(action) for i, action in zip(playing, told, strict=True)]
         seen, rewards, terminated, truncated, infos = zip(*came, strict=True)
-        after = np.array([info["health"] for info in infos], np.float32)
-        turn = Turn(
-            playing, frames, health, told, np.array(rewards),
-            np.array(terminated), np.array(truncated), after,
-        )  # fmt: skip
+        after = np.array([info[gauge] for info in infos], np.float32)
+        ended = np.array(terminated)
+        cut = np.array(truncated) | ((step == steps) & ~ended)
+        turn = Turn(playing, frames, budget, told, np.array(rewards), ended, cut, after)
         yield turn
         going = ~(turn.terminated | turn.truncated)
         if not going.any():
             return
         frames = np.stack([frame for frame, goes in zip(seen, going, strict=True) if goes])
-        playing, health = playing[going], after[going]
+        playing, budget = playing[going], after[going]
         player.follow(going, torch.from_numpy(frames))
 
 
@@ -95,18 +102,17 @@ class Uniform:
         self.key, self.step = self.key[rows], self.step[rows] + 1
 
 
-class Held:
-    """The paper's random play, each game by a `random_policy` of its own."""
+class Idle:
+    """Plays each game at random, the paper's way, by a policy that looks at nothing."""
 
     def __init__(self, task: Task, seeds: Sequence[int]):
-        self.task, self.policies = task, [random_policy(seed) for seed in seeds]
+        self.task, self.policies = task, [random_policy(task, seed) for seed in seeds]
 
     def begin(self, frames: Tensor) -> None:
         pass
 
     def act(self) -> np.ndarray:
-        wanted = np.array([[act()] for act in self.policies], np.float32)
-        return actions.told(wanted, self.task, continuous=True)
+        return actions.meant(np.stack([act() for act in self.policies]), self.task)
 
     def follow(self, going: np.ndarray, frames: Tensor) -> None:
         self.policies = [act for act, goes in zip(self.policies, going, strict=True) if goes]
@@ -125,14 +131,18 @@ class Learned:
         self.world, self.controller, self.seeds, self.explore = world, controller, seeds, explore
         self.whims = [np.random.default_rng([seed, 2]) for seed in seeds]
         self.left = np.zeros(len(seeds), np.int64)  # (N,) steps that a whim still lasts
-        self.whim = np.zeros((len(seeds), 1), np.float32)
+        self.whim = np.zeros((len(seeds), controller.config.actions), np.float32)
 
     def begin(self, frames: Tensor) -> None:
-        self.state: State = self.world.begin(*self.world.vision.encode(frames), keys(self.seeds))
+        whole = torch.zeros(len(frames))  # the real game keeps count itself
+        self.state: State = self.world.begin(
+            *self.world.vision.encode(frames), keys(self.seeds), whole
+        )
 
     def act(self) -> np.ndarray:
-        wanted = self.controller.act(self.world.observe(self.state, self.world.task.observation))
-        self.told = actions.told(self._distracted(wanted.numpy()), self.world.task, continuous=True)
+        seen = self.world.observe(self.state, self.controller.config.observation)
+        wanted = self.controller.act(seen)
+        self.told = actions.meant(self._distracted(wanted.numpy()), self.world.task)
         return self.told
 
     def follow(self, going: np.ndarray, frames: Tensor) -> None:
@@ -142,12 +152,13 @@ class Learned:
         self.whims = [rng for rng, goes in zip(self.whims, going, strict=True) if goes]
 
     def _distracted(self, wanted: np.ndarray) -> np.ndarray:
-        """Return the actions (N, 1) with the whims that take hold of some games."""
+        """Return C's outputs (N, A) with the whims that take hold of some games."""
         if not self.explore:
             return wanted
         for row, rng in enumerate(self.whims):
             if self.left[row] == 0 and rng.random() < self.explore:
-                self.left[row], self.whim[row] = rng.integers(1, HOLD + 1), rng.uniform(-1, 1)
+                self.left[row] = rng.integers(1, HOLD + 1)
+                self.whim[row] = rng.uniform(-1, 1, size=wanted.shape[1])
         chosen = np.where(self.left[:, None] > 0, self.whim, wanted)
         self.left = np.maximum(self.left - 1, 0)
         return chosen
@@ -159,24 +170,46 @@ def keys(seeds: Sequence[int]) -> Tensor:
 
 
 def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
-    """Return random actions (N, 1) as M is told them; the noise is their own, not M's."""
-    chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, 2)[:, :1]
-    return torch.floor(len(task.moves) * chance) - 1
+    """Return random actions (N, A) as M is told them; the noise is their own, not M's."""
+    size = len(task.low)
+    chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
+    if task.deadband:  # whole moves, each as likely
+        return torch.floor(len(task.moves) * chance) - 1
+    low, high = torch.tensor(task.low), torch.tensor(task.high)
+    return low + (high - low) * chance
 
 
-def random_policy(seed: int) -> Callable[[], float]:
-    """The paper's random play: an action ~ U(-1, 1) held for 1 to 10 frames."""
+def random_policy(task: Task, seed: int) -> Callable[[], np.ndarray]:
+    """Return the paper's random play, a function that gives outputs (A,) in [-1, 1] as C does."""
     rng = np.random.default_rng([seed, 1])
-    left, action = 0, 0.0
+    return held(rng) if task.deadband else steered(rng)
 
-    def act() -> float:
+
+def held(rng: np.random.Generator) -> Callable[[], np.ndarray]:
+    """Doom's: an output ~ U(-1, 1) held for 1 to 10 frames (the paper's doomrnn/extract.py)."""
+    left, action = 0, np.zeros(1, np.float32)
+
+    def act() -> np.ndarray:
         nonlocal left, action
         if left == 0:
-            left, action = int(rng.integers(1, HOLD + 1)), float(rng.uniform(-1, 1))
+            left = int(rng.integers(1, HOLD + 1))
+            action = np.array([rng.uniform(-1, 1)], np.float32)
         left -= 1
         return action
 
     return act
+
+
+def steered(rng: np.random.Generator) -> Callable[[], np.ndarray]:
+    """CarRacing's: a controller of Cauchy weights that sees noise (the paper's extract.py).
+
+    An episode has a scale ~ U(0, 0.01) of its own; V, untrained, shows 32 fresh normal numbers a
+    frame, and M nothing.
+    """
+    scale = rng.uniform(0, CAUCHY)
+    weights = scale * rng.standard_cauchy((3, 32))
+    bias = scale * rng.standard_cauchy(3)
+    return lambda: np.tanh(weights @ rng.standard_normal(32) + bias).astype(np.float32)
 
 
 @cache

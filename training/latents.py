@@ -14,11 +14,14 @@ from tqdm import tqdm
 
 from dreamgym.files import replacing
 from dreamgym.models.vision import VAE
+from dreamgym.tasks import Survival, Task
 
 from .data import Episode, episode_paths, read_ahead
 
 SHARD = 200
 """Episodes a file: what a killed process has to encode again."""
+FORMAT = 2
+"""Version of a shard's columns; older ones are made again."""
 BATCH = 256
 """Frames V takes at once."""
 
@@ -30,9 +33,10 @@ class Latents:
     mean: Tensor  # (F, Z) float16
     logvar: Tensor  # (F, Z) float16
     action: Tensor  # (F, A) float32, taken at the frame
-    hit: Tensor  # (F,) bool, whether the action taken cost health
-    death: Tensor  # (F,) bool, whether it ended the episode
+    outcomes: Tensor  # (F, O) bool, what came of it: see `outcomes`
+    reward: Tensor  # (F,) float32, what it paid
     lengths: Tensor  # (E,) int64
+    whole: Tensor  # (E,) float32, the budget at the start
     source: Tensor  # (E,) int64, which of the data folders an episode is from
     vision: str  # fingerprint of the V that made them
 
@@ -43,19 +47,24 @@ class Latents:
 
 
 def encode(
-    data: Sequence[str | Path], out: str | Path, vision: VAE, progress: bool = True
+    task: Task,
+    data: Sequence[str | Path],
+    out: str | Path,
+    vision: VAE,
+    progress: bool = True,
 ) -> Latents:
     """Encode every episode in the folders `data` into shards in `out`, skipping those there."""
-    paths, out, mark = episode_paths(*data), Path(out), fingerprint(vision)
-    folders = list(dict.fromkeys(path.parent for path in paths))
-    shards = [paths[i : i + SHARD] for i in range(0, len(paths), SHARD)]
+    out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
+    paths = [episode_paths(folder) for folder in folders]  # a shard is of one folder
+    shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
         path = out / f"latents-{number:04d}.npz"
-        what = np.array([mark, *(f"{each.parent.name}/{each.name}" for each in shard)])
+        names = (f"{each.parent.name}/{each.name}" for each in shard)
+        what = np.array([mark, f"{task.name} {FORMAT}", *names])
         if _holds(path, what):
             continue
-        arrays = [_encoded(episode, vision) for episode in read_ahead(shard)]
+        arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
         columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
         source = np.array([folders.index(episode.parent) for episode in shard])
         with replacing(path) as file:
@@ -99,8 +108,17 @@ def load(folder: str | Path) -> Latents:
     return Latents(**tensors, vision=marks.pop())
 
 
+def outcomes(task: Task, episode: Episode) -> np.ndarray:
+    """Return what came of each action (T, O), one column for each of the task's heads."""
+    spent = episode.budget[:-1] - episode.budget[1:]
+    if isinstance(task.rules, Survival):
+        return np.stack((spent > 0, episode.terminated), axis=1)
+    fallen = episode.terminated & (episode.budget[1:] > 0)
+    return np.stack((spent >= 1, spent >= 2, fallen), axis=1)
+
+
 @torch.inference_mode()
-def _encoded(episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
+def _encoded(task: Task, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
     with torch.autocast("cpu", torch.bfloat16):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
@@ -109,7 +127,8 @@ def _encoded(episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
         "mean": mean,
         "logvar": logvar,
         "action": episode.actions.reshape(len(episode), -1),
-        "hit": episode.health[1:] < episode.health[:-1],
-        "death": episode.terminated,
+        "outcomes": outcomes(task, episode),
+        "reward": episode.rewards,
         "lengths": np.array([len(episode)]),
+        "whole": episode.budget[:1],
     }

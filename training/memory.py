@@ -32,6 +32,8 @@ class Args:
     """Peak of Adam's rate, falling as a cosine to a hundredth."""
     clip: float = 1.0
     """Largest norm of a gradient."""
+    init: str = ""
+    """Run folder of an M to go on from, which saw the same V."""
     held_out: int = 20
     """Every so-manieth episode is kept for validation."""
     seed: int = 0
@@ -57,6 +59,7 @@ def train(
     adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
     training, _ = split(latents, args.held_out)
     batches = Batches(latents, training, args)
+    optimizer.begin(m, args.init, "memory")
     step, extra = optimizer.resume(out, "memory", m, adam, args)
     for _ in range(step):
         batches.skip()
@@ -159,6 +162,6 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
     return Batch(
         z=sample(mean, logvar, torch.randn_like(mean)),
         action=latents.action[now],
-        outcomes=torch.stack((latents.hit[now], latents.death[now]), dim=-1).float(),
+        outcomes=latents.outcomes[now].float(),
         known=torch.stack((real[:, 1:], real[:, :-1]), dim=-1).float(),
     )

@@ -10,7 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamgym.checkpoint import load_tensors, read_json, save_tensors, write_json
+from dreamgym.checkpoint import (
+    check_same,
+    load_module,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_json,
+)
 
 SAVE_EVERY = 300.0
 """Seconds between checkpoints."""
@@ -59,6 +66,12 @@ def checkpoint(
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
 
 
+def begin(module: nn.Module, folder: str, name: str) -> None:
+    """Fill a module with the weights of an earlier run, if there is one to go on from."""
+    if folder:
+        load_module(module, Path(folder) / f"{name}.safetensors")
+
+
 def resume(
     out: Path, name: str, module: nn.Module, adam: torch.optim.Adam, args: Any
 ) -> tuple[int, dict[str, Tensor]]:
@@ -71,12 +84,7 @@ def resume(
     if not path.exists():
         return 0, {}
     old = read_json(out / f"{name}.json")["args"]
-    for key, value in asdict(args).items():
-        if old.get(key) != value:
-            raise ValueError(
-                f"{out} was trained with {key} {old.get(key)!r}, not {value!r}: "
-                "choose another --out"
-            )
+    check_same(old, args, f"{out} was trained")
     tensors = load_tensors(path)
     module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
     states = {}

@@ -10,48 +10,72 @@ from dreamgym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
 BEGIN, END = "<!-- results: written by `dreamgym report` -->", "<!-- end of results -->"
-PAPER = (
-    ("random (Ha & Schmidhuber)", "210 ± 108"),
-    ("controller, τ = 1.15 (Ha & Schmidhuber)", "1092 ± 556"),
-)
-"""World Models, table 2."""
-ROWS = (
+DOOM = (
     ("doom-random-uniform", "random: a new action every tic"),
     ("doom-controller", "**controller of 1,088 weights, learned only in the dream**"),
 )
+CAR_RACING = (
+    ("car_racing-random", "random: a new action every frame"),
+    ("car_racing-z", "C sees z only, 99 weights, learned only in the dream"),
+    ("car_racing-z-hidden", "C sees z only, hidden layer of 40, learned only in the dream"),
+    ("car_racing-controller", "**C sees z and h, 867 weights, learned only in the dream**"),
+    ("car_racing-reality", "the same C, learned in the real game for as long as we had"),
+)
+PRINTED = {
+    "doom": (
+        ("random (Ha & Schmidhuber)", "210 ± 108"),
+        ("controller, τ = 1.15 (Ha & Schmidhuber)", "1092 ± 556"),
+    ),
+    "car_racing": (
+        ("C sees z only, real game (Ha & Schmidhuber)", "632 ± 251"),
+        ("z only, hidden layer of 40, real game (Ha & Schmidhuber)", "788 ± 141"),
+        ("z and h, real game (Ha & Schmidhuber)", "906 ± 21"),
+        ("DQN (in Ha & Schmidhuber)", "343 ± 18"),
+        ("A3C, continuous (in Ha & Schmidhuber)", "591 ± 45"),
+        ("A3C, discrete (in Ha & Schmidhuber)", "652 ± 10"),
+        ("C learned only in the dream, from an expert's data (Wellmer & Kwok, 2021)", "625 ± 289"),
+    ),
+}
+"""World Models, tables 1 and 2; Dropout's Dream Land."""
 
 
 def table(results: Path = RESULTS) -> str:
     """Return the measured scores as Markdown."""
-    lines = [
-        "| Take Cover, real game | steps survived | 95 % interval | games |",
-        "| --- | --- | --- | --- |",
-    ]
-    for name, label in ROWS:
-        path = results / f"{name}.json"
-        if path.exists():
-            lines.append(_row(label, read_json(path)))
-    lines += [f"| *{label}, as printed in 2018* | *{score}* | | |" for label, score in PAPER]
-    bench = results / "doom-bench.json"
-    if bench.exists():
+    lines = []
+    for task, game, rows in (("doom", "Take Cover", DOOM), ("car_racing", "CarRacing", CAR_RACING)):
         lines += [
+            f"| {game} | in the dream | in the real game | 95 % interval | games |",
+            "| --- | --- | --- | --- | --- |",
+            *(_row(label, name, results) for name, label in rows
+              if (results / f"{name}.json").exists()),
+            *(f"| *{label}, as printed* | | *{score}* | | |" for label, score in PRINTED[task]),
             "",
-            "| Speed, one run on two cores | steps or frames/s | × real game, × stock |",
-            "| --- | --- | --- |",
-        ]
-        lines += [
-            f"| {row['what']} | {row['rate']:,.0f} | {row['ratio']:.1f} |"
-            for row in read_json(bench)["rows"]
-        ]
-    return "\n".join(lines)
+        ]  # fmt: skip
+        bench = results / f"{task}-bench.json"
+        if bench.exists():
+            lines += [
+                f"| {game}: speed, one run on two cores | steps or frames/s | × real, × stock |",
+                "| --- | --- | --- |",
+                *(f"| {row['what']} | {row['rate']:,.0f} | {row['ratio']:.1f} |"
+                  for row in read_json(bench)["rows"]),
+                "",
+            ]  # fmt: skip
+    return "\n".join(lines).strip()
 
 
-def _row(label: str, score: dict[str, Any]) -> str:
+def _row(label: str, name: str, results: Path) -> str:
+    """Return one line: a real score and, if it was measured, the dream's."""
+    score, dreamt = read_json(results / f"{name}.json"), results / f"{name}-dream.json"
+    dream = _score(read_json(dreamt)) if dreamt.exists() else ""
     low, high = score["ci95"]
     return (
-        f"| {label} | {score['mean']:.0f} ± {score['sd']:.0f} | {low:.0f} to {high:.0f} "
+        f"| {label} | {dream} | {_score(score)} | {low:.0f} to {high:.0f} "
         f"| {len(score['episodes']):,} |"
     )
+
+
+def _score(score: dict[str, Any]) -> str:
+    return f"{score['mean']:.0f} ± {score['sd']:.0f}"
 
 
 def rendered(readme: str, results: Path = RESULTS) -> str:

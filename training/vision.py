@@ -30,6 +30,8 @@ class Args:
     reconstruction: float = 30.0
     """Weight of the squared error: ours, so that a fireball two pixels wide is worth its nats."""
     z_size: int = 64
+    init: str = ""
+    """Run folder of a V to go on from."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,6 +48,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
     v = VAE(VisionConfig(z_size=args.z_size, reconstruction=args.reconstruction))
     v = v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.Adam(v.parameters(), args.learning_rate, fused=True)
+    optimizer.begin(v, args.init, "vision")
     step, steps = optimizer.resume(out, "vision", v, adam, args)[0], args.frames // args.batch
     log, saved = SummaryWriter(str(out / "log")), time.monotonic()
     bar = tqdm(total=steps, initial=step, unit_scale=args.batch, unit=" frames", desc="V",

@@ -33,10 +33,16 @@ def assemble(
     latents: Latents,
     out: str | Path,
     death: str = "health",
+    validation: int = 0,
 ) -> World:
-    """Write V and M, with the first frames of their data, as a world."""
+    """Write V and M, with the first frames of their data, as a world.
+
+    Args:
+        validation: real frames that have chosen those who played the data.
+    """
     first = latents.starts[:STARTS]
-    starts = (latents.mean[first].float(), latents.logvar[first].float())
+    starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
     world = World(tasks.get(task), vision, memory, starts, death)
-    save_world(out, world, torch.float16, real_frames=int(latents.lengths.sum()))
+    frames = int(latents.lengths.sum()) + validation
+    save_world(out, world, torch.float16, real_frames=frames)
     return world

@@ -9,19 +9,18 @@ import numpy as np
 
 from dreamgym.tasks import Task
 
-THIRD = 1 / 3
-"""A continuous action beyond ±1/3 moves the player (the paper's Doom agent)."""
-
 
 def space(task: Task, continuous: bool) -> gym.Space[Any]:
-    """Return the action space of a task: `Box(-1, 1, (1,))` or a `Discrete` of its moves."""
+    """Return the action space of a task: a `Box` or a `Discrete` of its moves."""
     if continuous:
-        return gym.spaces.Box(-1, 1, (1,), np.float32)
+        return gym.spaces.Box(np.array(task.low, np.float32), np.array(task.high, np.float32))
     return gym.spaces.Discrete(len(task.moves))
 
 
 def told(actions: Any, task: Task, continuous: bool) -> np.ndarray:
-    """Return N actions as M is told them: (N, 1) float32, -1 left, 0 stay, 1 right.
+    """Return N actions as M is told them: (N, A) float32.
+
+    Doom: -1 left, 0 stay, 1 right. CarRacing: steering, gas and brake.
 
     Raises:
         ValueError: if one is none of the space's; the message names it and what is expected.
@@ -31,17 +30,32 @@ def told(actions: Any, task: Task, continuous: bool) -> np.ndarray:
     except ValueError as error:
         raise ValueError(f"action is {actions!r}, which makes no array ({error})") from error
     if continuous:
-        if values.ndim != 2 or values.shape[1] != 1 or values.dtype.kind not in "fiu":
-            raise ValueError(f"action is {_shown(actions)}: expected one number in an array (1,)")
+        size = len(task.low)
+        if values.ndim != 2 or values.shape[1] != size or values.dtype.kind not in "fiu":
+            numbers = "one number" if size == 1 else f"{size} numbers"
+            raise ValueError(
+                f"action is {_shown(actions)}: expected {numbers} in an array ({size},)"
+            )
         if not np.isfinite(values).all():
             raise ValueError(f"action is {_shown(actions)}: expected a finite number")
-        return (values > THIRD).astype(np.float32) - (values < -THIRD).astype(np.float32)
+        if task.deadband:
+            moved = (values > task.deadband).astype(np.float32)
+            return moved - (values < -task.deadband)
+        return np.clip(values, task.low, task.high).astype(np.float32)
     names = ", ".join(f"{number} ({name})" for number, name in enumerate(task.moves))
     if values.ndim != 1 or values.dtype.kind not in "iu":
         raise ValueError(f"action is {_shown(actions)}: expected a whole number, one of {names}")
     if ((values < 0) | (values >= len(task.moves))).any():
         raise ValueError(f"action is {_shown(actions)}: expected one of {names}")
-    return values[:, None].astype(np.float32) - 1
+    return np.array(list(task.moves.values()), np.float32)[values]
+
+
+def meant(outputs: np.ndarray, task: Task) -> np.ndarray:
+    """Return what C's outputs (N, A) in [-1, 1] mean as continuous actions, as M is told them."""
+    wanted = outputs.copy()
+    for part in task.halved:
+        wanted[:, part] = (wanted[:, part] + 1) / 2
+    return told(wanted, task, continuous=True)
 
 
 def _shown(actions: Any) -> str:

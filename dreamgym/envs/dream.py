@@ -1,4 +1,4 @@
-"""The dream as a Gymnasium environment, alone and in a batch: `DreamDoom-v0`."""
+"""Dreams as Gymnasium environments, alone and in a batch: `DreamDoom-v0`, `DreamCarRacing-v0`."""
 
 from __future__ import annotations
 
@@ -101,32 +101,37 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     What is lost against the real game: objects may appear, vanish or blur, and M may be fooled by
     actions that it has not seen; a high `temperature` makes that harder to exploit. What is known
-    is not learned: a tic pays 1, and in Doom a hit takes 21 times 1 to 8 of 100 health.
+    is not learned: in Doom a tic pays 1 and a hit takes 21 times 1 to 8 of 100 health; in CarRacing
+    a frame costs 0.1, the tiles of a track pay 1,000 together and the last one ends the game.
 
     ## Action Space
     The real game's. Doom: `Discrete(3)`, 0 left, 1 stay, 2 right; with `continuous=True`
-    `Box(-1, 1, (1,), float32)`, below -1/3 left, above 1/3 right.
+    `Box(-1, 1, (1,), float32)`, below -1/3 left, above 1/3 right. CarRacing: `Box([-1, 0, 0],
+    [1, 1, 1], (3,), float32)`, steering, gas and brake; with `continuous=False` `Discrete(5)`, 0
+    nothing, 1 right, 2 left, 3 gas, 4 brake.
 
     ## Observation Space
     A float32 `Box`: `"z"` V's latent of the frame, `"zh"` also M's hidden state from before it saw
-    the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (Doom's default: 64 + 512 +
-    512). z is within ±50, h within ±1, c within ±(longest episode). `"rgb"` is V's picture, uint8
-    (64, 64, 3).
+    the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (CarRacing's default is
+    `"zh"`, 32 + 256, Doom's `"zhc"`, 64 + 512 + 512). z is within ±50, h within ±1, c within
+    ±(longest episode). `"rgb"` is V's picture, uint8 (64, 64, 3).
 
     ## Rewards
-    Doom: 1 for every step, the fatal one included.
+    Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step and 1000 / N for each of
+    the N tiles that M says the car touches, N being a real track's; -100 for leaving the field.
 
     ## Starting State
     V's latent of a real game's first frame, sampled anew; M's state is zero.
 
     ## Episode Termination
-    Terminates when the dreamt player is dead. `gym.make` truncates after the real game's limit,
-    2,100 steps for Doom.
+    Terminates when the dreamt player is dead, the lap is complete or the car has left the field.
+    `gym.make` truncates after the real game's limit, 2,100 steps for Doom, 1,000 for CarRacing.
 
     ## Arguments
     * `temperature`: τ ≥ 0, or a range `(low, high)` of which each episode draws its own. It divides
       M's mixture logits and scales its variances: 0 dreams the likeliest mean, higher is less
-      certain. Default: the paper's 1.15. For one episode: `reset(options={"temperature": τ})`.
+      certain. Default: Doom's is the paper's 1.15, CarRacing's 1. For one episode:
+      `reset(options={"temperature": τ})`.
     * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
     * `continuous`: form of the action space.
     * `world`: a shipped world's name or a folder.
@@ -134,7 +139,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
 
     ## Information
-    `temperature`: the episode's τ. `health`: what the dream counts as left.
+    `temperature`: the episode's τ. `health`, or `tiles_left`: what the dream counts as left.
 
     A dream is a function of (world, seed, actions): the k-th episode after `reset(seed=s)` is the
     k-th of lane i of a batch that was reset with seed s - i, bit for bit.
@@ -162,6 +167,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ):
         actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
         self.action_space = self._dreams.action_space
@@ -212,7 +218,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        return {"temperature": self._temperature.item(), "health": self._state.health.item()}
+        gauge = self.world.task.rules.gauge
+        return {"temperature": self._temperature.item(), gauge: self._state.budget.item()}
 
 
 class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
@@ -249,6 +256,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
         self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
         self.render_mode = render_mode
@@ -361,12 +369,12 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        everyone = np.ones(self.num_envs, bool)
+        everyone, gauge = np.ones(self.num_envs, bool), self.world.task.rules.gauge
         return {
             "temperature": self._temperature[:, 0].cpu().numpy().copy(),
             "_temperature": everyone,
-            "health": self._state.health.cpu().numpy().copy(),
-            "_health": everyone.copy(),
+            gauge: self._state.budget.cpu().numpy().copy(),
+            f"_{gauge}": everyone.copy(),
         }
 
 

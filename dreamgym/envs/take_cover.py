@@ -13,7 +13,7 @@ import vizdoom
 from PIL import Image
 
 from dreamgym.envs import actions
-from dreamgym.tasks import DOOM, FRAME
+from dreamgym.tasks import DOOM, FRAME, TAKE_COVER
 
 HUD_TOP = 5 / 6
 """Share of the picture above the status bar: rows 0 to 399 of 480 in the paper's code."""
@@ -143,7 +143,7 @@ class TakeCover(gym.Env[np.ndarray, Any]):
     def _info(self) -> dict[str, Any]:
         assert self._game is not None
         health = self._game.get_game_variable(vizdoom.GameVariable.HEALTH)
-        info: dict[str, Any] = {"health": float(np.clip(health, 0, DOOM.health))}
+        info: dict[str, Any] = {"health": float(np.clip(health, 0, TAKE_COVER.budget))}
         if self.labels:
             info["labels"] = self._visible()
         return info

@@ -1,8 +1,9 @@
-"""C: one linear layer from what the agent sees to what it does."""
+"""C: a linear layer, or two, from what the agent sees to what it does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,14 +17,23 @@ class ControllerConfig:
     inputs: int = 1088
     actions: int = 1
     bias: bool = False
+    observation: str = "zhc"
+    """What the inputs are, see `world.OBSERVATIONS`."""
+    hidden: int = 0
+    """Units between inputs and actions; 0: none, the paper's C (its ablation has 40)."""
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of each layer."""
+        return list(pairwise((self.inputs, *[self.hidden] * bool(self.hidden), self.actions)))
 
     @property
     def parameters(self) -> int:
-        return (self.inputs + self.bias) * self.actions
+        return sum((inputs + self.bias) * outputs for inputs, outputs in self.layers)
 
 
 class Controller:
-    """tanh of a linear map, with weights (P,) for all rows or (N, P), each row its own."""
+    """tanh of linear maps, with weights (P,) for all rows or (N, P), each row its own."""
 
     def __init__(self, config: ControllerConfig, weights: Tensor):
         if weights.shape[-1] != config.parameters:
@@ -39,8 +49,10 @@ class Controller:
 
     def act(self, observation: Tensor) -> Tensor:
         """Return actions (N, A) in [-1, 1] for observations (N, I)."""
-        inputs, actions = self.config.inputs, self.config.actions
-        weight, bias = self.weights.split((inputs * actions, actions * self.config.bias), dim=-1)
-        weight = weight.unflatten(-1, (actions, inputs))  # (A, I) or (N, A, I)
-        out = (weight * observation[:, None, :]).sum(-1)  # (N, A)
-        return torch.tanh(out + bias if self.config.bias else out)
+        x, rest = observation, self.weights
+        for inputs, outputs in self.config.layers:
+            size, biases = inputs * outputs, outputs * self.config.bias
+            weight, bias, rest = rest.split((size, biases, rest.shape[-1] - size - biases), dim=-1)
+            out = (weight.unflatten(-1, (outputs, inputs)) * x[:, None, :]).sum(-1)  # (N, O)
+            x = torch.tanh(out + bias if biases else out)
+        return x

@@ -11,10 +11,15 @@ from dreamgym.models.controller import Controller, ControllerConfig
 
 DOOM = ControllerConfig()
 CAR_RACING = ControllerConfig(inputs=288, actions=3, bias=True)
-CONFIGS = pytest.mark.parametrize("config", [DOOM, CAR_RACING], ids=["doom", "car_racing"])
+HIDDEN = ControllerConfig(inputs=32, actions=3, bias=True, observation="z", hidden=40)
+CONFIGS = pytest.mark.parametrize(
+    "config", [DOOM, CAR_RACING, HIDDEN], ids=["doom", "car_racing", "hidden"]
+)
 
 
-@pytest.mark.parametrize(("config", "count"), [(DOOM, 1088), (CAR_RACING, 867)])
+@pytest.mark.parametrize(
+    ("config", "count"), [(DOOM, 1088), (CAR_RACING, 867), (HIDDEN, 33 * 40 + 41 * 3)]
+)
 def test_parameters_are_as_many_as_the_papers(config: ControllerConfig, count: int) -> None:
     assert config.parameters == count
 
@@ -25,6 +30,17 @@ def test_action_is_tanh_of_a_weighted_sum() -> None:
     action = controller.act(torch.tensor([[0.1, -0.2]]))
     expected = [[math.tanh(0.1 - 0.4 + 0.5), math.tanh(0.3 - 0.8 - 0.5)]]
     torch.testing.assert_close(action, torch.tensor(expected))
+
+
+def test_a_hidden_layer_is_torch_s_own() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(HIDDEN.parameters, generator=generator)
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(32, 40), torch.nn.Tanh(), torch.nn.Linear(40, 3), torch.nn.Tanh()
+    )
+    torch.nn.utils.vector_to_parameters(weights, layers.parameters())
+    seen = torch.randn(5, 32, generator=generator)
+    torch.testing.assert_close(Controller(HIDDEN, weights).act(seen), layers(seen))
 
 
 @CONFIGS

@@ -11,6 +11,7 @@ import pytest
 
 from dreamgym.checkpoint import read_json
 from dreamgym.files import TEMPORARY
+from dreamgym.tasks import DOOM
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
 from dreamgym.training.games import random_policy
@@ -70,8 +71,8 @@ def test_a_game_has_an_outcome_for_each_frame_and_ends_once(played: Path) -> Non
         assert set(episode.actions.ravel().tolist()) <= {-1.0, 0.0, 1.0}
         assert (episode.rewards == 1).all()
         assert (episode.terminated | episode.truncated).tolist() == [False] * (length - 1) + [True]
-        assert len(episode.health) == length + 1
-        assert (episode.health[0], episode.health[-1]) == (100, 0)
+        assert len(episode.budget) == length + 1
+        assert (episode.budget[0], episode.budget[-1]) == (100, 0)
         assert episode.frames.reshape(length, -1).any(1).all()
 
 
@@ -87,7 +88,7 @@ def test_another_seed_in_the_same_folder_is_refused(played: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in played.iterdir()}
     with pytest.raises(ValueError) as caught:
         collect(Args("doom", episodes=3, seed=73), played, processes=1, progress=False)
-    expected = f"{played} holds episodes with seed 72, not 73: choose another --out or delete"
+    expected = f"{played} was collected with seed 72, not 73: choose another --out, or delete"
     assert str(caught.value).startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in played.iterdir()} == before
 
@@ -115,16 +116,16 @@ def test_an_unknown_task_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_random_play_holds_an_action_for_one_to_ten_frames() -> None:
-    act = random_policy(seed=0)
-    holds = Counter(len(list(same)) for _, same in groupby(act() for _ in range(20_000)))
+    act = random_policy(DOOM, seed=0)
+    holds = Counter(len(list(same)) for _, same in groupby(act().item() for _ in range(20_000)))
     assert set(holds) == set(range(1, 11))
     for count in (holds[length] for length in range(1, 11)):
         assert count / holds.total() == pytest.approx(0.1, abs=0.02)
 
 
 def test_random_play_is_uniform() -> None:
-    act = random_policy(seed=0)
-    held = np.array([action for action, _ in groupby(act() for _ in range(20_000))])
+    act = random_policy(DOOM, seed=0)
+    held = np.array([action for action, _ in groupby(act().item() for _ in range(20_000))])
     assert -1 < held.min() < -0.99
     assert 0.99 < held.max() < 1
     assert held.mean() == pytest.approx(0, abs=0.04)
@@ -134,8 +135,8 @@ def test_random_play_is_uniform() -> None:
 def test_random_play_is_a_function_of_its_seed() -> None:
     rows = []
     for seed in (0, 0, 1):
-        act = random_policy(seed)
-        rows.append([act() for _ in range(50)])
+        act = random_policy(DOOM, seed)
+        rows.append([act().item() for _ in range(50)])
     assert rows[0] == rows[1] != rows[2]
 
 

@@ -1,16 +1,19 @@
 """Evolution in the dream: exact resume, no pickle, the best on validation is kept."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller
+from dreamgym.checkpoint import load_controller, load_world, save_world
 from dreamgym.models.controller import Controller
+from dreamgym.tasks import CAR_RACING
 from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.evaluate import controller_config, dream
+from dreamgym.training.games import uniform
 from tests.conftest import tiny_world
 
 
@@ -42,8 +45,8 @@ def test_a_run_holds_safetensors_json_a_picture_and_logs(folder, tmp_path):
 def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     """A dream whose length is a known function of the weights, with its best at 0.3."""
 
-    def known(world, controller, seeds, low, high):
-        return -(controller.weights - 0.3).square().sum(1)
+    def known(world, controller, seeds, low, high, limit):
+        return -(controller.weights - 0.3).square().sum(1), None
 
     monkeypatch.setattr(controller, "dream", known)
     best = evolve(
@@ -54,14 +57,33 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     assert (best.weights - 0.3).square().mean() < 0.3**2 / 10
 
 
-def test_a_scaled_search_begins_with_outputs_of_unit_spread(folder):
-    world = tiny_world()
-    config, stage = controller_config(world), args(folder, scaled=True)
-    scales = controller.spread(world, config, stage)
-    assert scales.shape == (config.parameters,) and (scales > 0).all()
-    members = np.stack(controller.strategy(stage, scales, config.parameters).ask())
-    unscaled = np.stack(controller.strategy(stage, None, config.parameters).ask())
-    assert (members * scales).std() * np.sqrt(config.parameters) == pytest.approx(1, abs=0.15)
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("name", ["folder", "car_folder"])
+def test_a_scaled_search_begins_with_layers_of_unit_spread(request, name, hidden):
+    world = load_world(request.getfixturevalue(name))
+    stage = args(name, hidden=hidden)
+    config = controller_config(world, hidden=hidden)
+    steps = controller.first_steps(world, config, stage)
+    assert steps.shape == (config.parameters,) and (steps > 0).all()
+    zeros = np.zeros(config.parameters)
+    drawn = [controller.strategy(replace(stage, seed=i), steps, zeros).ask() for i in range(200)]
+    weights = torch.tensor(np.concatenate(drawn)).float()
+    state, seen = world.start(torch.arange(64)), []
+    for _ in range(50):
+        seen.append(world.observe(state, config.observation))
+        told = uniform(state.key, state.step, world.task)
+        state, _, _ = world.step(state, told, torch.ones(64, 1))
+    x = torch.cat(seen)[torch.randint(64 * 50, (len(weights),))] - torch.cat(seen).mean(0)
+    (inputs, outputs), size = config.layers[0], config.layers[0][0] * config.layers[0][1]
+    rows = weights[:, :size].unflatten(1, (outputs, inputs))
+    first = torch.einsum("noi,ni->no", rows, x)
+    if config.bias:
+        first += weights[:, size : size + outputs]
+    assert first.std().item() == pytest.approx(1, abs=0.15)
+    if hidden:
+        last = torch.atanh(Controller(config, weights).act(x).clamp(-0.9999, 0.9999))
+        assert last.std().item() == pytest.approx(1, abs=0.25)
+    unscaled = np.concatenate([controller.strategy(stage, None, zeros).ask() for _ in range(9)])
     assert unscaled.std() == pytest.approx(0.1, abs=0.02)
 
 
@@ -105,9 +127,9 @@ def test_finished_dreams_change_nothing_for_the_others():
     torch.manual_seed(0)
     weights = torch.randn(40, config.parameters)
     seeds = torch.arange(40)
-    together = dream(world, Controller(config, weights), seeds, 1.0, 1.0)
+    together, _ = dream(world, Controller(config, weights), seeds, 1.0, 1.0)
     one, other = Controller(config, weights[3]), Controller(config, weights[17])
-    alone = [dream(world, c, seeds[i], 1.0, 1.0) for c, i in ((one, [3]), (other, [17]))]
+    alone = [dream(world, c, seeds[i], 1.0, 1.0)[0] for c, i in ((one, [3]), (other, [17]))]
     assert together[3] == alone[0] and together[17] == alone[1]
     assert len(np.unique(together)) > 10
 
@@ -117,3 +139,32 @@ def test_the_learning_curve_is_drawn(tmp_path):
     curve[3]["real"] = 35.0
     controller.plot(curve, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path):
+    stage = Args(str(folder), 2, population=4, rollouts=1, validate=0, reality=True)
+    evolve(stage, tmp_path, 2, progress=False)
+    curve = json.loads((tmp_path / "evolution.json").read_text())["curve"]
+    spent = np.cumsum([4 * point["dream"] for point in curve])  # in Doom a frame pays 1
+    assert [point["real_frames"] for point in curve] == spent.tolist()
+
+
+def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
+    save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), task=CAR_RACING))
+
+    def known(world, controller, seeds, low, high, limit):
+        return torch.tensor([962.0, 961.0, 999.0, -50.0]), None
+
+    monkeypatch.setattr(controller, "dream", known)
+    stage = Args(str(tmp_path / "world"), 1, population=4, rollouts=1, validate=0)
+    evolve(stage, tmp_path / "run", progress=False)
+    curve = json.loads((tmp_path / "run" / "evolution.json").read_text())["curve"]
+    assert curve[0]["impossible"] == 0.5
+
+
+def test_it_sees_what_it_is_told_to_see(folder, tmp_path):
+    best = evolve(args(folder, 1, observation="z", hidden=4), tmp_path, progress=False)
+    z = tiny_world().size("z")
+    assert best.config.layers == [(z, 4), (4, 1)]
+    with pytest.raises(ValueError, match="observation is 'sky': choose one of z, zh, zhc"):
+        evolve(args(folder, 1, observation="sky"), tmp_path / "sky", progress=False)

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from dreamgym import cli
+from dreamgym.tasks import TASKS
 from dreamgym.training import bench
 from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.training.demo import demo
 from dreamgym.training.film import GAP, ZOOM, film
+from dreamgym.training.iterate import RECIPES
 
 
 def test_the_demonstration_shows_three_scores_and_a_film(
@@ -44,40 +46,39 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
     assert shown[:, : 64 * ZOOM].any() and shown[:, -64 * ZOOM :].any()
 
 
+@pytest.mark.parametrize(
+    ("name", "games"),
+    [("folder", ["PixelDoom-v0,"]), ("car_folder", ["CarRacing-v3,", "PixelCarRacing-v0,"])],
+)
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, games: list[str]
 ) -> None:
     monkeypatch.setattr(bench, "SECONDS", 0.05)
-    table = bench.bench(str(folder), sizes=(1, 16))
+    table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
-    assert [row["what"].split()[0] for row in rows] == ["real"] + 4 * ["dream"] + 2 * ["V"]
-    assert rows[0]["ratio"] == 1
-    assert rows[1]["ratio"] == pytest.approx(rows[1]["rate"] / rows[0]["rate"])
+    assert [row["what"].split()[0] for row in rows] == [*games] + 4 * ["dream"] + 2 * ["V"]
+    real = next(row for row in rows if row["what"].startswith("Pixel"))
+    assert all(row["ratio"] == row["rate"] / real["rate"] for row in rows[:-2])
     assert {"command", "commit", "versions", "hardware"} <= table.keys()
 
 
+@pytest.mark.parametrize("task", sorted(TASKS))
 def test_the_recipe_names_only_stages_and_options_that_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
     """Each stage is replaced by a note of its arguments; the parser is the real one."""
     called = []
-    for stage in ("collect", "vision", "memory", "examine", "evolve", "evaluate"):
+    for stage in ("iterate", "evaluate"):
         monkeypatch.setattr(
             cli, f"_{stage}", lambda args, stage=stage: called.append((stage, args))
         )
     run = str(tmp_path / "run")
-    assert cli.main(["make", "doom", "--data", "d", "--out", run, "--processes", "2"]) == 0
-    assert [stage for stage, _ in called] == [
-        "collect", "vision", "memory", "evolve", "collect", "memory", "examine", "evolve",
-        "evaluate",
-    ]  # fmt: skip
-    first, last = called[2][1], called[5][1]
-    assert (first.out, first.vision, first.data) == (f"{run}/first", run, ["d"])
-    assert (last.out, last.vision, last.data) == (run, None, ["d", "d-policy"])
-    assert called[3][1].world == f"{first.out}/world" == called[4][1].world
-    assert called[4][1].policy == f"{called[3][1].out}/controller.safetensors"
-    assert called[8][1].policy == f"{called[7][1].out}/controller.safetensors"
-    assert called[8][1].seed == TEST
+    assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
+    assert [stage for stage, _ in called] == ["iterate", "evaluate"]
+    rounds, score = called[0][1], called[1][1]
+    assert (rounds.rounds, rounds.data, rounds.out) == (len(RECIPES[task]), "d", run)
+    assert (score.world, score.policy) == (f"{run}/best", "shipped")
+    assert score.seed == TEST
 
 
 def test_no_seed_serves_two_purposes() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import save_controller
+from dreamgym.checkpoint import load_controller, save_controller
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.training.evaluate import confidence, evaluate
+from dreamgym.training.evaluate import confidence, evaluate, real, tournament
 
 KEYS = {
     "task", "env", "policy", "temperature", "seed", "episodes", "mean", "sd", "ci95",
@@ -24,6 +24,15 @@ def test_a_score_does_not_depend_on_the_processes(folder, tmp_path):
     ]
     assert scores[0]["episodes"] == scores[1]["episodes"]
     assert [each["seed"] for each in scores[0]["episodes"]] == list(range(2_000_000, 2_000_012))
+
+
+def test_a_tournament_is_each_controller_s_own_games(folder):
+    config = load_controller(folder).config
+    players = [Controller(config, torch.full((config.parameters,), w)) for w in (-1.0, 0.0, 1.0)]
+    returns, frames = tournament("doom", folder, players, range(2), 2)
+    alone = [real("doom", folder, player, range(2), 1, progress=False) for player in players]
+    assert returns.tolist() == [[game["return"] for game in games] for games in alone]
+    assert frames == returns.sum()  # in Doom a frame pays 1
 
 
 def test_a_result_file_holds_the_contract_s_keys(folder, tmp_path):
@@ -49,7 +58,7 @@ def test_the_interval_covers_the_mean_of_known_samples():
 def test_a_controller_of_another_world_is_refused(folder, tmp_path):
     config = ControllerConfig(inputs=7)
     save_controller(tmp_path / "c.safetensors", Controller(config, torch.zeros(7)))
-    with pytest.raises(ValueError, match="is for 7 inputs, this world shows"):
+    with pytest.raises(ValueError, match="is for 7 inputs and 1 actions, this world shows 38"):
         evaluate("doom", str(folder), str(tmp_path / "c.safetensors"), "dream", 1, 0, (1, 1), None)
 
 

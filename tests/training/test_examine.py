@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from dreamgym.training.examine import _calibration, _lived, auc, contrast, kolmogorov
+from dreamgym.training.examine import _calibration, _played, auc, contrast, kolmogorov
 from tests.conftest import tiny_world
 
 
@@ -13,7 +13,7 @@ def test_auc_of_known_rankings():
     assert auc(np.array([0.4, 0.3, 0.2, 0.1]), labels) == 0
     assert auc(np.ones(4), labels) == 0.5
     assert auc(np.array([1.0, 3.0, 2.0, 4.0]), labels) == 0.75
-    assert np.isnan(auc(np.ones(3), np.zeros(3, bool)))
+    assert auc(np.ones(3), np.zeros(3, bool)) is None
 
 
 def test_kolmogorov_of_known_samples():
@@ -44,6 +44,6 @@ def test_an_object_counts_as_rebuilt_if_half_its_contrast_is_there():
 
 def test_lives_in_a_dream_of_known_hits():
     """Every step hits; 4 of 8 faces kill at once, 4 hits in a row kill for certain by 21 · 5."""
-    lengths = _lived(tiny_world(hit=50.0), 2000, 0, torch.zeros(2100, 2000, 1))
+    lengths = _played(tiny_world(hit=50.0), 2000, 0, torch.zeros(2100, 2000, 1), 2100)
     assert lengths.max() <= 5
     assert abs((lengths == 1).mean() - 0.5) < 0.05

@@ -13,7 +13,7 @@ from dreamgym import tasks
 from dreamgym.checkpoint import load_controller, load_world
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import Episode, episode_path, episode_paths
-from dreamgym.training.games import HOLD, Held, Learned, Uniform, turns
+from dreamgym.training.games import HOLD, Idle, Learned, Uniform, turns
 
 SEEDS = (3, 1, 4)
 
@@ -25,7 +25,7 @@ def lengths(player, seeds=SEEDS) -> list[int]:
     return steps.tolist()
 
 
-@pytest.mark.parametrize("kind", [Uniform, Held])
+@pytest.mark.parametrize("kind", [Uniform, Idle])
 def test_a_game_does_not_depend_on_its_neighbours(kind) -> None:
     together = lengths(kind(tasks.DOOM, SEEDS))
     assert len(set(together)) > 1
@@ -36,10 +36,10 @@ def test_a_game_does_not_depend_on_its_neighbours(kind) -> None:
 def test_turns_tell_each_step_once_and_end_each_game_once() -> None:
     ended = []
     health: dict[int, float] = {}
-    for turn in turns("doom", SEEDS, Held(tasks.DOOM, SEEDS)):
+    for turn in turns("doom", SEEDS, Idle(tasks.DOOM, SEEDS)):
         assert turn.frames.shape == (len(turn.games), 64, 64, 3)
         assert turn.frames.reshape(len(turn.games), -1).any(1).all()
-        for game, before, after in zip(turn.games, turn.health, turn.health_after, strict=True):
+        for game, before, after in zip(turn.games, turn.budget, turn.budget_after, strict=True):
             assert health.get(game, 100) == before
             health[game] = after
         ended += turn.games[turn.terminated | turn.truncated].tolist()
@@ -79,6 +79,6 @@ def test_a_controller_s_games_survive_being_stopped(folder: Path, tmp_path: Path
 
 def test_a_controller_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     args = Args("doom", 1, policy=str(folder / "controller.safetensors"), world="doom")
-    with pytest.raises(ValueError, match="is for 38 inputs, this world shows 1088"):
+    with pytest.raises(ValueError, match="is for 38 inputs and 1 actions, this world shows 1088"):
         collect(args, tmp_path / "out", processes=1, progress=False)
     assert not (tmp_path / "out").exists()

@@ -10,6 +10,7 @@ import dreamgym.training.memory as memory_stage
 from dreamgym.checkpoint import load_world
 from dreamgym.cli import main
 from dreamgym.models.memory import MemoryConfig
+from dreamgym.tasks import DOOM
 from dreamgym.training import latents, optimizer, vision
 from dreamgym.training.data import Frames, episode_paths
 
@@ -35,7 +36,7 @@ def test_the_whole_path_runs_by_command(data, tmp_path, capsys):
     assert main(["examine", "doom", "--out", run]) == 0
     assert (tmp_path / "reconstructions.png").exists()
     report = json.loads((tmp_path / "examination.json").read_text())
-    assert {"vision", "memory", "lives"} == report.keys()
+    assert {"vision", "memory", "plays"} == report.keys()
     capsys.readouterr()
     assert main(["evaluate", "doom", "--world", world, "--policy", "random", "--env", "dream",
                  "--episodes", "20", "--temperature", "1.0", "1.3"]) == 0  # fmt: skip
@@ -63,7 +64,7 @@ def test_v_resumes_bit_for_bit(data, tmp_path):
 
 def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
     v = vision.train([data], tmp_path / "v", vision.Args(frames=256), progress=False)
-    seen = latents.encode([data], tmp_path / "v", v, progress=False)
+    seen = latents.encode(DOOM, [data], tmp_path / "v", v, progress=False)
     config = MemoryConfig(hidden=16)
     whole = memory_stage.train(seen, tmp_path / "whole", small(6), config, progress=False)
     unroll, calls = memory_stage.MDNRNN.unroll, []
@@ -85,16 +86,17 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
 
 def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):
     v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode([data], tmp_path, v, progress=False)
+    seen = latents.encode(DOOM, [data], tmp_path, v, progress=False)
     ends = torch.cumsum(seen.lengths, 0) - 1
-    assert seen.death[ends].all() and seen.death.sum() == len(seen.lengths)
-    assert seen.hit[ends].all()
-    assert seen.hit.sum() >= len(seen.lengths)
+    hit, death = seen.outcomes.T
+    assert death[ends].all() and death.sum() == len(seen.lengths)
+    assert hit[ends].all()
+    assert hit.sum() >= len(seen.lengths)
 
 
 def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
     v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode([data], tmp_path, v, progress=False)
+    seen = latents.encode(DOOM, [data], tmp_path, v, progress=False)
     episodes = np.arange(len(seen.lengths))
     batches = memory_stage.Batches(seen, episodes, memory_stage.Args(batch=2, length=16))
     shown: list[int] = []
@@ -113,7 +115,7 @@ def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
 
 def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
     v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
-    seen = latents.encode([data], tmp_path, v, progress=False)
+    seen = latents.encode(DOOM, [data], tmp_path, v, progress=False)
     length = int(seen.lengths[0])
     index = torch.arange(length - 4, length + 3)[None]
     real = index < length
@@ -126,8 +128,8 @@ def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
 def test_latents_of_another_v_are_made_again(data, tmp_path):
     one = vision.train([data], tmp_path / "a", vision.Args(frames=128), progress=False)
     two = vision.train([data], tmp_path / "b", vision.Args(frames=128, seed=1), progress=False)
-    first = latents.encode([data], tmp_path, one, progress=False)
-    second = latents.encode([data], tmp_path, two, progress=False)
+    first = latents.encode(DOOM, [data], tmp_path, one, progress=False)
+    second = latents.encode(DOOM, [data], tmp_path, two, progress=False)
     assert first.vision != second.vision and not torch.equal(first.mean, second.mean)
 
 
@@ -136,8 +138,8 @@ def test_two_folders_make_one_data_set(data, tmp_path):
     words = ["--episodes", "2", "--seed", "7", "--out", str(more), "--processes", "1"]
     assert main(["collect", "doom", *words]) == 0
     v = vision.train([data, more], tmp_path / "v", vision.Args(frames=128), progress=False)
-    alone = latents.encode([data], tmp_path / "v", v, progress=False)
-    both = latents.encode([data, more], tmp_path / "v", v, progress=False)
+    alone = latents.encode(DOOM, [data], tmp_path / "v", v, progress=False)
+    both = latents.encode(DOOM, [data, more], tmp_path / "v", v, progress=False)
     assert both.source.tolist() == [0, 0, 0, 0, 1, 1]
     assert torch.equal(both.lengths[:4], alone.lengths)
     first = int(alone.lengths.sum())

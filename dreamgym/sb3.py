@@ -1,0 +1,179 @@
+"""Dreams and their real twins as batches that Stable-Baselines3 trains on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+
+import dreamgym  # noqa: F401
+from dreamgym import noise
+from dreamgym.envs import actions
+from dreamgym.envs.dream import DreamVectorEnv, check_observation, observation_space, shared_world
+from dreamgym.tasks import FRAME
+from dreamgym.world import State
+
+DREAM = "dreamgym.envs.dream:DreamVectorEnv"
+"""Entry point of every batched dream."""
+
+
+class DreamVecEnv(VecEnv):
+    """N dreams as one batch, with no loop over them.
+
+    `PPO("MlpPolicy", DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=1.15))`
+
+    Args:
+        id: a registered dream.
+        num_envs: N.
+        **kwargs: the dream's own arguments, see `DreamEnv`.
+
+    Raises:
+        ValueError: if `id` is no dream.
+    """
+
+    def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
+        if gym.spec(id).vector_entry_point != DREAM:
+            raise ValueError(f"{id} is no dream: give an id such as 'DreamDoom-v0'")
+        self.dreams: DreamVectorEnv = gym.make_vec(
+            id, num_envs, vectorization_mode="vector_entry_point",
+            autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
+        ).unwrapped  # type: ignore[assignment]  # fmt: skip
+        super().__init__(
+            num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
+        )
+
+    def reset(self) -> np.ndarray:
+        if any(options != self._options[0] for options in self._options):
+            raise ValueError("set_options: dreams of one batch share their options, give a dict")
+        seeds = None if self._seeds[0] is None else list(self._seeds)
+        observations, infos = self.dreams.reset(seed=seeds, options=self._options[0] or None)
+        self.reset_infos = [
+            {key: infos[key][lane] for key in infos if not key.startswith("_")}
+            for lane in range(self.num_envs)
+        ]
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, terminated, truncated, came = self.dreams.step(self._actions)
+        dones = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for lane in np.flatnonzero(dones):
+            infos[lane] = {
+                "terminal_observation": came["final_obs"][lane],
+                "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
+            }
+        return observations, rewards, dones, infos
+
+    def close(self) -> None:
+        self.dreams.close()
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        return self.dreams.render() or [None] * self.num_envs
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        return [getattr(self.dreams, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        if indices is not None:
+            raise ValueError("set_attr: dreams of one batch share their attributes, omit indices")
+        setattr(self.dreams, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
+    ) -> list[Any]:
+        result = getattr(self.dreams, method_name)(*args, **kwargs)
+        return [result] * len(list(self._get_indices(indices)))
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
+    ) -> list[bool]:
+        return [False] * len(list(self._get_indices(indices)))
+
+
+class VecLatentObservation(VecEnvWrapper):
+    """Real games in worker processes, their frames through V and M as one batch.
+
+    Args:
+        venv: pixel environments, such as `make_vec_env("PixelDoom-v0", 8, vec_env_cls=…)`.
+        world: a shipped world's name or a folder.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`; None is the task's.
+        device: where V and M run.
+    """
+
+    def __init__(
+        self, venv: VecEnv, world: str, observation: str | None = None, device: str = "cpu"
+    ):
+        if venv.observation_space.shape != FRAME or venv.observation_space.dtype != np.uint8:
+            raise ValueError(
+                f"the environments show {venv.observation_space}: expected uint8 frames {FRAME}"
+            )
+        self.world = shared_world(world, device)
+        self.kind = check_observation(observation or self.world.task.observation)
+        self.continuous = isinstance(venv.action_space, gym.spaces.Box)
+        super().__init__(venv, observation_space(self.world, self.kind), venv.action_space)
+        self._state: State | None = None
+        self._keys = np.random.default_rng().integers(2**31, size=self.num_envs)
+        self._episodes = np.zeros(self.num_envs, np.int64)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed the games and, each with its own, V's noise, from the next reset on."""
+        seeds = self.venv.seed(seed)
+        self._keys = np.array(seeds, np.int64)
+        self._episodes = np.full(self.num_envs, -1)
+        return seeds
+
+    def reset(self) -> np.ndarray:
+        frames = np.asarray(self.venv.reset())
+        self._episodes += 1
+        self._state = self._begun(frames, np.arange(self.num_envs))
+        return self._observations(self._state)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = actions
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        if self._state is None:
+            raise gym.error.ResetNeeded("step() before reset(): call reset() first")
+        came, rewards, dones, infos = self.venv.step_wait()
+        frames, over = np.asarray(came), np.flatnonzero(dones)
+        told = actions.told(self._actions, self.world.task, self.continuous)
+        seen = frames.copy()
+        for lane in over:
+            seen[lane] = infos[lane]["terminal_observation"]
+        device = self.world.device
+        self._state = self.world.follow(
+            self._state, torch.from_numpy(told).to(device), torch.from_numpy(seen).to(device)
+        )
+        observations = self._observations(self._state)
+        if len(over):
+            for lane in over:
+                infos[lane]["terminal_observation"] = observations[lane].copy()
+            self._episodes[over] += 1
+            begun = self._begun(frames[over], over)
+            self._state.put(torch.from_numpy(over).to(device), begun)
+            observations[over] = self._observations(begun)
+        return observations, rewards, dones, infos
+
+    def _begun(self, frames: np.ndarray, lanes: np.ndarray) -> State:
+        """Return the state of lanes that show their first frames."""
+        device = self.world.device
+        mean, logvar = self.world.vision.encode(torch.from_numpy(np.array(frames)).to(device))
+        keys = noise.key(
+            torch.from_numpy(self._keys[lanes]), torch.from_numpy(self._episodes[lanes])
+        )
+        return self.world.begin(mean, logvar, keys.to(device), mean.new_zeros(len(mean)))
+
+    def _observations(self, state: State) -> np.ndarray:
+        return self.world.observe(state, self.kind).cpu().numpy().copy()

@@ -1,0 +1,157 @@
+"""Stable-Baselines3 trains on batches of dreams, and is scored on batches of real games."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from stable_baselines3 import A2C, DQN, PPO, SAC
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env.base_vec_env import tile_images
+
+import dreamgym  # noqa: F401
+from dreamgym.sb3 import DreamVecEnv, VecLatentObservation
+from dreamgym.wrappers import LatentObservation
+
+
+def doom(folder: Path, n: int = 4, **arguments: object) -> DreamVecEnv:
+    return DreamVecEnv("DreamDoom-v0", n, world=str(folder), **arguments)
+
+
+def test_a_lane_is_the_single_dream_of_its_seed(folder: Path) -> None:
+    envs = doom(folder, temperature=(0.9, 1.3))
+    envs.seed(11)
+    observations = envs.reset()
+    lanes = [gym.make("DreamDoom-v0", world=str(folder), temperature=(0.9, 1.3)) for _ in range(4)]
+    for lane, env in enumerate(lanes):
+        assert np.array_equal(env.reset(seed=11 + lane)[0], observations[lane])
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(100):
+        actions = rng.integers(3, size=4)
+        observations, rewards, dones, infos = envs.step(actions)
+        for lane, env in enumerate(lanes):
+            observation, reward, dead, truncated, _ = env.step(int(actions[lane]))
+            assert (reward, dead or truncated) == (rewards[lane], dones[lane])
+            if dones[lane]:
+                assert np.array_equal(infos[lane]["terminal_observation"], observation)
+                assert infos[lane]["TimeLimit.truncated"] is False
+                observation, _ = env.reset()
+                ended += 1
+            assert np.array_equal(observations[lane], observation)
+    assert ended > 5
+
+
+def test_time_is_told_from_death(safe_folder: Path) -> None:
+    envs = doom(safe_folder, 2, max_episode_steps=3)
+    envs.reset()
+    for _ in range(2):
+        assert not envs.step(np.ones(2, int))[2].any()
+    _, _, dones, infos = envs.step(np.ones(2, int))
+    assert dones.all() and all(info["TimeLimit.truncated"] for info in infos)
+
+
+def test_options_hold_for_one_episode(folder: Path) -> None:
+    envs = doom(folder, 3, temperature=1.15)
+    envs.set_options({"temperature": 0.5})
+    envs.reset()
+    assert [info["temperature"] for info in envs.reset_infos] == [0.5] * 3
+    envs.reset()
+    assert np.allclose([info["temperature"] for info in envs.reset_infos], 1.15)
+    envs.set_options([{"temperature": 0.5}, {}, {}])
+    with pytest.raises(ValueError, match="share their options"):
+        envs.reset()
+
+
+def test_a_monitor_counts_what_dreams_pay(folder: Path) -> None:
+    envs = VecMonitor(doom(folder))
+    envs.reset()
+    episodes = []
+    while len(episodes) < 5:
+        infos = envs.step(np.ones(4, int))[3]
+        episodes += [info["episode"] for info in infos if "episode" in info]
+    assert all(episode["r"] == episode["l"] for episode in episodes)
+
+
+def test_attributes_and_methods_are_the_batch_s(folder: Path) -> None:
+    envs = doom(folder, 3)
+    assert envs.get_attr("limit", [0, 2]) == [2100, 2100]
+    assert envs.env_is_wrapped(gym.Wrapper) == [False] * 3
+    assert len(envs.env_method("close", indices=1)) == 1
+    with pytest.raises(ValueError, match="share their attributes"):
+        envs.set_attr("limit", 5, indices=0)
+    envs.set_attr("limit", 5)
+    assert envs.get_attr("limit") == [5] * 3
+
+
+def test_the_dreams_can_be_seen_one_by_one_and_side_by_side(folder: Path) -> None:
+    envs = doom(folder, render_mode="rgb_array")
+    envs.reset()
+    pictures = np.stack([picture for picture in envs.get_images() if picture is not None])
+    assert pictures.shape == (4, 64, 64, 3) and pictures.dtype == np.uint8
+    assert len(np.unique(pictures.reshape(4, -1), axis=0)) == 4
+    assert np.array_equal(envs.render("rgb_array"), tile_images(pictures))
+    assert doom(folder).get_images() == [None] * 4
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_on_policy_algorithms_learn_in_the_batch(folder, algorithm, continuous, tmp_path) -> None:
+    envs = doom(folder, continuous=continuous)
+    model = algorithm("MlpPolicy", envs, n_steps=16, device="cpu").learn(64)
+    model.save(tmp_path / "model")
+    again = algorithm.load(tmp_path / "model")
+    twin = gym.make("LatentDoom-v0", world=str(folder), continuous=continuous, max_episode_steps=20)
+    mean, _ = evaluate_policy(again, twin, n_eval_episodes=1, warn=False)
+    assert mean == 20
+    twin.close()
+
+
+def test_off_policy_algorithms_learn_in_the_batch(folder: Path, car_folder: Path) -> None:
+    DQN("MlpPolicy", doom(folder), learning_starts=20, buffer_size=200).learn(100)
+    cars = DreamVecEnv("DreamCarRacing-v0", 4, world=str(car_folder))
+    SAC("MlpPolicy", cars, learning_starts=20, buffer_size=200).learn(60)
+
+
+def games(n: int) -> DummyVecEnv:
+    return DummyVecEnv([lambda: gym.make("PixelDoom-v0", max_episode_steps=12)] * n)
+
+
+def test_real_games_side_by_side_are_the_twin_s(folder: Path) -> None:
+    envs = VecLatentObservation(games(2), str(folder))
+    envs.seed(5)
+    observations = envs.reset()
+    twins = [
+        LatentObservation(gym.make("PixelDoom-v0", max_episode_steps=12), world=str(folder))
+        for _ in range(2)
+    ]
+    for lane, twin in enumerate(twins):
+        first, _ = twin.reset(seed=5 + lane)
+        np.testing.assert_allclose(observations[lane], first, atol=1e-4)
+    for step in range(12):
+        observations, rewards, dones, infos = envs.step(np.array([step % 3, 1]))
+        for lane, action in enumerate((step % 3, 1)):
+            seen, reward, _, truncated, _ = twins[lane].step(action)
+            assert (reward, truncated) == (rewards[lane], dones[lane])
+            if truncated:
+                np.testing.assert_allclose(infos[lane]["terminal_observation"], seen, atol=1e-4)
+            else:
+                np.testing.assert_allclose(observations[lane], seen, atol=1e-4)
+    size = envs.world.size("z")
+    assert dones.all() and not observations[:, size:].any()  # M begins anew
+    assert torch.isfinite(torch.from_numpy(observations)).all()
+    envs.close()
+    for twin in twins:
+        twin.close()
+
+
+def test_what_is_no_dream_or_no_game_is_named(folder: Path) -> None:
+    with pytest.raises(ValueError, match="CartPole-v1 is no dream"):
+        DreamVecEnv("CartPole-v1", 2)
+    with pytest.raises(ValueError, match="LatentDoom-v0 is no dream"):
+        DreamVecEnv("LatentDoom-v0", 2)
+    with pytest.raises(ValueError, match="expected uint8 frames"):
+        VecLatentObservation(DummyVecEnv([lambda: gym.make("CartPole-v1")]), str(folder))

@@ -1,0 +1,117 @@
+"""What training makes of CarRacing: random play, outcomes, returns that are foretold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym import tasks
+from dreamgym.checkpoint import load_controller, load_world
+from dreamgym.envs import actions
+from dreamgym.training.collect import Args, collect
+from dreamgym.training.data import Episode, episode_path
+from dreamgym.training.examine import plays, returns
+from dreamgym.training.games import Idle, Learned, random_policy, turns
+from dreamgym.training.latents import Latents, outcomes
+from tests.conftest import tiny_world
+
+CAR = tasks.CAR_RACING
+
+
+def test_random_play_does_what_the_paper_s_did() -> None:
+    """Figures of a simulation of the paper's code (2,000 episodes)."""
+    drives = []
+    for seed in range(600):
+        act = random_policy(CAR, seed)
+        drives.append(actions.meant(np.stack([act() for _ in range(40)]), CAR))
+    steering, gas, brake = np.moveaxis(np.stack(drives), 2, 0)  # (600, 40) each
+    assert np.median(steering.std(1)) == pytest.approx(0.17, abs=0.03)
+    assert steering.mean() == pytest.approx(0, abs=0.03)
+    assert gas.mean() == pytest.approx(0.5, abs=0.02)
+    assert brake.mean() == pytest.approx(0.11, abs=0.03)
+    assert (brake == 0).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_what_c_puts_out_becomes_steering_gas_and_brake() -> None:
+    said = np.array([[-1.0, -1.0, -1.0], [0.5, 0.0, 0.25], [1.0, 1.0, 1.0]], np.float32)
+    meant = [[-1.0, 0.0, 0.0], [0.5, 0.5, 0.25], [1.0, 1.0, 1.0]]
+    assert actions.meant(said, CAR).tolist() == meant
+
+
+def drive(budget: list[float], fallen: bool) -> Episode:
+    steps = len(budget) - 1
+    ended = np.zeros(steps, bool)
+    ended[-1] = True
+    return Episode(
+        np.zeros((steps, 64, 64, 3), np.uint8), np.zeros((steps, 3), np.float32),
+        np.zeros(steps, np.float32), np.array(budget, np.float32),
+        ended & (fallen or budget[-1] == 0), ended & ~(ended & fallen),
+    )  # fmt: skip
+
+
+def test_outcomes_are_one_tile_two_and_a_fall() -> None:
+    fell = outcomes(CAR, drive([10, 9, 7, 7, 7], fallen=True)).astype(int)
+    assert fell.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    lap = outcomes(CAR, drive([2, 1, 0], fallen=False)).astype(int)
+    assert lap.tolist() == [[1, 0, 0], [1, 0, 0]]
+    cut = outcomes(CAR, drive([5, 5], fallen=False)).astype(int)
+    assert cut.tolist() == [[0, 0, 0]]
+
+
+def test_games_are_cut_off_and_repeat_whoever_plays(tmp_path: Path, car_folder: Path) -> None:
+    collect(Args("car_racing", 2, 7, steps=12), tmp_path / "random", 1, progress=False)
+    episode = Episode.load(episode_path(tmp_path / "random", 1))
+    assert len(episode) == 12 and episode.truncated.tolist() == [False] * 11 + [True]
+    assert not episode.terminated.any() and episode.actions.shape == (12, 3)
+    assert episode.budget[0] - episode.budget[1] >= 2  # those that the car stands on at first
+    world, controller = load_world(car_folder), load_controller(car_folder)
+    for player in (Idle(CAR, [8]), Learned(world, controller, [8], explore=0.2)):
+        steps = sum(len(turn.games) for turn in turns("car_racing", [8], player, 5))
+        assert steps == 5
+    alone = next(iter(turns("car_racing", [8], Idle(CAR, [8]), 5)))
+    assert np.array_equal(alone.frames[0], episode.frames[0])
+    assert np.allclose(alone.told[0], episode.actions[0])
+
+
+@pytest.mark.parametrize("steps", [-1])
+def test_a_bad_cut_is_named(tmp_path: Path, steps: int) -> None:
+    with pytest.raises(ValueError, match="steps is -1: give 1 or more, or 0"):
+        collect(Args("car_racing", 1, steps=steps), tmp_path)
+
+
+def seen(lengths: list[int], whole: float, rewards: float) -> Latents:
+    """Latents of drives in which every step touched a tile and paid the same."""
+    count = sum(lengths)
+    torch.manual_seed(0)
+    outcome = torch.zeros(count, 3, dtype=torch.bool)
+    outcome[:, 0] = True
+    return Latents(
+        torch.randn(count, 6).half(), torch.full((count, 6), -1.0).half(), torch.zeros(count, 3),
+        outcome, torch.full((count,), rewards), torch.tensor(lengths),
+        torch.full((len(lengths),), whole), torch.zeros(len(lengths), dtype=torch.int64), "",
+    )  # fmt: skip
+
+
+def test_what_is_certain_is_foretold_to_the_point() -> None:
+    world = tiny_world(hit=(50.0, -50.0, -50.0), task=CAR)
+    latents = seen([120, 130], 200.0, 4.9)
+    report = returns(world, latents, np.array([0, 1]))
+    assert set(report) == {"1", "10", "100"}  # no drive had a thousand steps
+    for span, told in report.items():
+        assert told["predicted"] == pytest.approx(4.9 * int(span), rel=1e-4)
+        assert told["real"] == pytest.approx(4.9 * int(span), rel=1e-4)
+
+
+def test_a_fall_is_paid_once() -> None:
+    world = tiny_world(hit=(-50.0, -50.0, 50.0), task=CAR)
+    report = returns(world, seen([120, 130], 200.0, 0.0), np.array([0, 1]))
+    assert report["100"]["predicted"] == pytest.approx(-100, abs=1e-3)
+
+
+def test_free_dreams_are_as_long_as_the_games_were() -> None:
+    world = tiny_world(hit=(-50.0, -50.0, -50.0), task=CAR)
+    report = plays(world, seen([30, 30], 200.0, 0.0), dreams=16)
+    assert report["dream_mean"] == pytest.approx(-0.1 * 30, abs=1e-3)

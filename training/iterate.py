@@ -1,0 +1,210 @@
+"""Rounds: what learned in the dream plays the game, what it saw is learned, the dream gets better.
+
+World Models, §5, proposes it: random play shows only what random play can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dreamgym import tasks
+from dreamgym.checkpoint import read_json, write_json
+from dreamgym.files import replacing
+from dreamgym.models.memory import MemoryConfig
+
+from . import collect, controller, latents, memory, vision, world
+from .data import FINAL, MANIFEST
+from .evaluate import real
+from .examine import examine
+
+CANDIDATES = 2
+"""Rounds that play for the last choice …"""
+GAMES = 100
+"""… so many fresh games each."""
+FIRST_SEED = 0
+"""Seed of the first episode of the first round; later rounds go on from there."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One time around."""
+
+    episodes: int
+    """Real games, at random in the first round, then by the controller of the round before."""
+    steps: int
+    """Frames after which such a game, and a dream of C's, is cut off; 0: none."""
+    frames: int
+    """Frames that V is trained on, going on from the round before's V; 0 keeps that one."""
+    updates: int
+    """Steps of M on the data of all rounds so far."""
+    generations: int
+    """Generations of C."""
+    anew: bool = False
+    """Whether M and C begin anew instead of going on; if V learns more, they do."""
+    rollouts: int = 16
+    """Dreams a member."""
+    validate: int = 10
+    """Generations between validations."""
+    games: int = 40
+    """Real games a validation."""
+    finalists: int = 0
+    """How many controllers play for the last choice."""
+    low: float = 1.0
+    high: float = 1.2
+    """Ends of the temperature's range in which C learns."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.validate <= self.generations:
+            raise ValueError(
+                f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
+                "a round is chosen by its validation"
+            )
+
+
+RECIPES = {
+    "doom": (
+        Round(10_000, 0, 3_000_000, 3000, 30),
+        Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
+    ),
+    "car_racing": (
+        Round(600, 300, 300_000, 3000, 30, games=20),
+        Round(120, 500, 200_000, 3000, 30, games=20),
+        Round(120, 500, 0, 2000, 30, games=20),
+        Round(80, 500, 0, 1500, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20, finalists=2),
+    ),
+}
+"""How the shipped worlds are made."""
+
+
+def iterate(
+    task: str,
+    rounds: Sequence[Round],
+    data: str | Path,
+    out: str | Path,
+    processes: int = 0,
+) -> Path:
+    """Go through the rounds and return the best one's world, which holds its controller.
+
+    Each stage is resumed by the same call, and a round that is done is left alone.
+
+    Args:
+        data: folder for the rounds' episodes, one folder each.
+        out: folder for their runs, and for the best world, `out`/best.
+
+    Raises:
+        ValueError: if there are no rounds, or one that is done was another.
+    """
+    if not rounds or not rounds[0].frames:
+        raise ValueError("give 1 round or more, the first with frames for V")
+    seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
+    sight, before = Path(), Path()
+    sights: dict[Path, Path] = {}  # run folder of each round → that of its V
+    for number, stage in enumerate(rounds):
+        folder = Path(out) / f"round-{number}"
+        seen.append(Path(data) / f"round-{number}")
+        known = before if number and not (stage.frames or stage.anew) else None
+        done = folder / "round.json"
+        print(f"\nround {number}: {stage}")
+        if not done.exists():
+            policy, through = "random", ""
+            if number:
+                through = str(before / "world")
+                policy = str(before / "controller" / "controller.safetensors")
+            plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
+            collect.collect(plays, seen[-1], processes)
+            _learn(task, stage, seen, folder, sight, known, spent)
+            _evolve(stage, folder, number, policy if known else "", processes)
+            write_json(done, {"round": asdict(stage)})
+        if read_json(done)["round"] != asdict(stage):
+            raise ValueError(f"{folder} was another round: choose another --out")
+        seed += stage.episodes
+        spent += controller.spent(folder / "controller")
+        sight, before = folder if stage.frames else sight, folder
+        sights[folder] = sight
+    frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
+    best = _best(task, list(sights), Path(out) / "best", frames + spent, processes)
+    if not (best / "examination.json").exists():
+        examine(task, best, sights[best])
+    return Path(out) / "best"
+
+
+def _learn(
+    task: str,
+    stage: Round,
+    seen: Sequence[Path],
+    folder: Path,
+    sight: Path,
+    known: Path | None,
+    spent: int,
+) -> None:
+    """Train V and M on what was seen, and make a world of them.
+
+    Args:
+        sight: run folder of the V of the round before.
+        known: run folder of the M to go on from, if there is one.
+        spent: real frames of validation so far.
+    """
+    facts = tasks.get(task)
+    if stage.frames:
+        init = str(sight) if len(seen) > 1 else ""
+        vision.train(seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init))
+        sight = folder
+    v = world.load_vision(sight)
+    z = latents.encode(facts, seen, sight, v)
+    config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
+    m = memory.train(z, folder, memory.Args(stage.updates, init=str(known or "")), config)
+    world.assemble(task, v, m, z, folder / "world", validation=spent)
+
+
+def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) -> None:
+    """Evolve C in a round's world."""
+    args = controller.Args(
+        str(folder / "world"), stage.generations, rollouts=stage.rollouts,
+        low=stage.low, high=stage.high, steps=stage.steps, validate=stage.validate,
+        games=stage.games, finalists=stage.finalists, seed=number, init=init,
+    )  # fmt: skip
+    controller.evolve(args, folder / "controller", processes)
+
+
+def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes: int) -> Path:
+    """Write the best round's world and controller to `out`, and return the round's folder.
+
+    The best two on validation are compared on the same fresh games, unless they have played them:
+    the best of many short validations is a lucky one.
+
+    Args:
+        frames: real frames of all rounds; those of the rounds that were not kept count too.
+    """
+    played: dict[Path, float] = {}
+    ranked = sorted(folders, key=lambda folder: -_facts(folder)["real"])
+    for folder in ranked[:CANDIDATES]:
+        if "final" not in _facts(folder):
+            policy = folder / "controller" / "controller.safetensors"
+            games = real(task, folder / "world", policy, range(FINAL, FINAL + GAMES), processes)
+            final = {
+                "final": float(np.mean([game["return"] for game in games])),
+                "final_frames": sum(game["length"] for game in games),
+            }
+            write_json(policy.with_suffix(".json"), _facts(folder) | final)
+        played[folder] = _facts(folder)["final"]
+        frames += _facts(folder).get("final_frames", 0)
+        print(f"{folder}: {played[folder]:.0f} on {GAMES} fresh games")
+    best = max(played, key=lambda folder: played[folder])
+    weights = best / "controller" / "controller.safetensors"
+    for path in (*(best / "world").iterdir(), weights):
+        with replacing(out / path.name) as file:
+            file.write(path.read_bytes())
+    others = frames - read_json(out / "config.json")["real_frames"]
+    write_json(out / "controller.json", _facts(best) | {"real_frames": others})
+    return best
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "controller" / "controller.json")

@@ -49,27 +49,21 @@ def safe_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny world as a folder, with a controller."""
     path = tmp_path_factory.mktemp("world")
-    save_world(path, tiny_world())
-    config = ControllerConfig(inputs=Z + 2 * HIDDEN)
-    torch.manual_seed(1)
-    save_controller(
-        path / "controller.safetensors",
-        Controller(config, torch.randn(config.parameters)),
-        temperature=[1.15, 1.15],
-    )
-    return path
+    return saved(path, tiny_world(), ControllerConfig(Z + 2 * HIDDEN), [1.15, 1.15])
 
 
 @pytest.fixture(scope="session")
 def car_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny world of CarRacing, with a controller."""
-    path = tmp_path_factory.mktemp("car")
-    save_world(path, tiny_world(hit=(-1.0, -4.0, -9.0), task=tasks.CAR_RACING))
+    world = tiny_world(hit=(-1.0, -4.0, -9.0), task=tasks.CAR_RACING)
     config = ControllerConfig(Z + HIDDEN, 3, True, "zh")
+    return saved(tmp_path_factory.mktemp("car"), world, config, [1.0, 1.2])
+
+
+def saved(path: Path, world: World, config: ControllerConfig, temperature: list[float]) -> Path:
+    """Save a world with a controller of random weights."""
+    save_world(path, world)
     torch.manual_seed(1)
-    save_controller(
-        path / "controller.safetensors",
-        Controller(config, torch.randn(config.parameters)),
-        temperature=[1.0, 1.2],
-    )
+    controller = Controller(config, torch.randn(config.parameters))
+    save_controller(path / "controller.safetensors", controller, temperature=temperature)
     return path

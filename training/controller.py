@@ -117,9 +117,10 @@ def evolve(
     steps = first_steps(world, config, args) if args.scaled else None
     first = np.zeros(config.parameters)
     if args.init:
-        first = fitting(args.init, world).weights.double().numpy()
-    if len(first) != config.parameters:
-        raise ValueError(f"{args.init} has {len(first)} weights, not {config.parameters}")
+        begun = fitting(args.init, world)
+        if begun.config != config:
+            raise ValueError(f"init {args.init} is {begun.config}, the search is for {config}")
+        first = begun.weights.double().numpy()
     es = strategy(args, steps, first)
     curve, losses = _resume(out, args)
     means = []  # of every generation, so that finalists can be called back

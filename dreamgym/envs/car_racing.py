@@ -13,6 +13,7 @@ from PIL import Image
 from pygame import gfxdraw
 
 from dreamgym.envs import actions
+from dreamgym.envs.pixels import PixelGame
 from dreamgym.tasks import CAR_RACING, FRAME
 
 ROWS = 84
@@ -132,7 +133,7 @@ def _covers(square: np.ndarray) -> bool:
     return bool((side > MARGIN).all() or (side < -MARGIN).all())
 
 
-class CarRacing(gym.Env[np.ndarray, Any]):
+class CarRacing(PixelGame):
     """
     ## Description
     A car, seen from above, on a closed track that is random in every episode. This is Gymnasium's
@@ -209,14 +210,6 @@ class CarRacing(gym.Env[np.ndarray, Any]):
         truncated = self._steps >= CAR_RACING.max_steps and not terminated
         self._over = terminated or truncated
         return self._frame.copy(), float(reward), terminated, truncated, info | self._info()
-
-    def render(self) -> np.ndarray | None:
-        if self.render_mode is None:
-            gym.logger.warn("render() without render_mode: pass render_mode='rgb_array' to make()")
-            return None
-        if self._frame is None:
-            raise gym.error.ResetNeeded("render() before reset(): call reset() first")
-        return self._frame.copy()
 
     def close(self) -> None:
         self._game.close()

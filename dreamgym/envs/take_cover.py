@@ -13,6 +13,7 @@ import vizdoom
 from PIL import Image
 
 from dreamgym.envs import actions
+from dreamgym.envs.pixels import PixelGame
 from dreamgym.tasks import DOOM, FRAME, TAKE_COVER
 
 HUD_TOP = 5 / 6
@@ -22,7 +23,7 @@ SKILL = 4  # the paper's engine clamps its 5 to 4; today's honours 5, and then r
 RESOLUTIONS = ("160x120", "320x240", "640x480")
 
 
-class TakeCover(gym.Env[np.ndarray, Any]):
+class TakeCover(PixelGame):
     """
     ## Description
     The player stands at one end of a room, monsters appear at the other and throw fireballs. The
@@ -117,14 +118,6 @@ class TakeCover(gym.Env[np.ndarray, Any]):
         truncated = self._game.is_episode_finished() and not terminated
         self._observe()
         return self._frame.copy(), 1.0, terminated, truncated, self._info()
-
-    def render(self) -> np.ndarray | None:
-        if self.render_mode is None:
-            gym.logger.warn("render() without render_mode: pass render_mode='rgb_array' to make()")
-            return None
-        if self._frame is None:
-            raise gym.error.ResetNeeded("render() before reset(): call reset() first")
-        return self._frame.copy()
 
     def close(self) -> None:
         if self._game is not None:

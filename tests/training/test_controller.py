@@ -168,3 +168,14 @@ def test_it_sees_what_it_is_told_to_see(folder, tmp_path):
     assert best.config.layers == [(z, 4), (4, 1)]
     with pytest.raises(ValueError, match="observation is 'sky': choose one of z, zh, zhc"):
         evolve(args(folder, 1, observation="sky"), tmp_path / "sky", progress=False)
+
+
+def test_a_search_goes_on_only_from_a_controller_of_its_shape(folder, tmp_path):
+    first = evolve(args(folder, 1), tmp_path / "first", progress=False)
+    init = str(tmp_path / "first" / "controller.safetensors")
+    still = controller.strategy(
+        args(folder, 1, init=init), np.full(first.config.parameters, 1e-6), first.weights.numpy()
+    )
+    assert np.allclose(still.ask()[0], first.weights.numpy(), atol=1e-3)
+    with pytest.raises(ValueError, match="the search is for ControllerConfig"):
+        evolve(args(folder, 1, init=init, observation="z"), tmp_path / "z", progress=False)

@@ -10,10 +10,11 @@ import copy
 from dataclasses import dataclass, fields, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dreamgym import noise
-from dreamgym.models.memory import MDNRNN, Prediction, sample
+from dreamgym import kernels, noise
+from dreamgym.models.memory import MDNRNN, sample
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
 from dreamgym.tasks import Survival, Task
@@ -21,8 +22,8 @@ from dreamgym.tasks import Survival, Task
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
 BLOCK = 16
-"""Rows are computed in multiples of this: below it a matrix product may round differently with the
-size of the batch, and a dream would depend on its neighbours."""
+"""Rows are computed in multiples of this where fewer would round differently, and a dream would
+depend on its neighbours; see `fewest`."""
 BOUND = 50.0
 """Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
@@ -61,6 +62,8 @@ class World:
         starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them.
         death: what ends a dream of `Survival`: `"health"` adds up sampled hits of known damage,
             `"head"` samples M's death head, as the paper's does with a threshold.
+        fused: whether a CPU steps by `kernels`, or like a GPU by PyTorch alone, the reference; the
+            two dream the same distribution, not the same bits.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class World:
         memory: MDNRNN,
         starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
+        fused: bool = True,
     ):
         if death not in ("health", "head"):
             raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
@@ -82,17 +86,25 @@ class World:
         self.starts = starts
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
+        self.fused = fused and self.device.type == "cpu"
+        self._gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
+        self._block = max(fewest(weight) for weight in (self._gates, memory.head.weight))
 
     @property
     def device(self) -> torch.device:
         return self.starts[0].device
 
-    def to(self, device: str | torch.device, precision: torch.dtype = torch.float32) -> World:
+    def to(
+        self,
+        device: str | torch.device,
+        precision: torch.dtype = torch.float32,
+        fused: bool = True,
+    ) -> World:
         """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast."""
         mean, logvar, budget = (part.to(device) for part in self.starts)
         vision = copy.deepcopy(self.vision).to(device)
         memory = copy.deepcopy(self.memory).to(device, precision)
-        return World(self.task, vision, memory, (mean, logvar, budget), self.death)
+        return World(self.task, vision, memory, (mean, logvar, budget), self.death, fused)
 
     def size(self, kind: str) -> int:
         """Numbers in an observation of a latent kind.
@@ -149,15 +161,19 @@ class World:
         Returns:
             The next state, rewards (N,) and which dreams terminated (N,).
         """
-        prediction, h, c = self._advance(state, action)
-        size = self.memory.config.z_size
-        mixture = noise.uniform(state.key, state.step, size)
-        normal = noise.normal(state.key, state.step, size, first=size // 2)
-        z = sample(prediction, mixture, normal, temperature).clamp(-BOUND, BOUND)
-        chance = noise.uniform(state.key, state.step, 2, first=size)  # (N, 2)
-        odds = torch.sigmoid(prediction.heads)  # (N, O)
+        if self.fused:
+            z, h, c, heads, chance = self._fused(state, action, temperature)
+        else:
+            size = self.memory.config.z_size
+            h, c = self._remember(state, action)
+            prediction = self.memory.parts(self._read(h))
+            mixture = noise.uniform(state.key, state.step, size)
+            normal = noise.normal(state.key, state.step, size, first=size // 2)
+            z = sample(prediction, mixture, normal, temperature)
+            heads, chance = prediction.heads, noise.uniform(state.key, state.step, 2, first=size)
+        odds = torch.sigmoid(heads)  # (N, O)
         budget, reward, dead = self._settle(state, odds, chance)
-        after = State(z, h, c, state.step + 1, state.key, budget, state.whole)
+        after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, budget, state.whole)
         return after, reward, dead
 
     def _settle(self, state: State, odds: Tensor, chance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,7 +203,7 @@ class World:
         """
         mean, logvar = self.vision.encode(frames)
         normal = noise.normal(state.key, state.step, mean.shape[1])
-        _, h, c = self._advance(state, action)
+        h, c = self._remember(state, action)
         z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
         return replace(state, z=z, h=h, c=c, step=state.step + 1)
 
@@ -205,11 +221,61 @@ class World:
         pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 
-    def _advance(self, state: State, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
-        """M's step over a whole number of blocks; see `BLOCK`."""
-        n = len(state)
-        extra = -n % BLOCK
-        rows = [torch.nn.functional.pad(x, (0, 0, 0, extra)) if extra else x
-                for x in (state.z, action, state.h, state.c)]  # fmt: skip
-        prediction, h, c = self.memory.step(*rows)
-        return Prediction(*(part[:n] for part in prediction)), h[:n], c[:n]
+    def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return M's h and c (N, H) after an action (N, A)."""
+        gates = self._sums(state.z, action, state.h)
+        if not self.fused:
+            return self.memory.cells(gates, state.c)
+        h, c = torch.empty_like(state.h), torch.empty_like(state.c)
+        kernels.cells(gates, state.c, h, c)
+        return h, c
+
+    def _fused(
+        self, state: State, action: Tensor, temperature: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return z, h, c, the heads' logits (N, O) and two numbers ~ U(0, 1) (N, 2)."""
+        n, outcomes = len(state), len(self.memory.config.heads)
+        z, h, c = (torch.empty_like(part) for part in (state.z, state.h, state.c))
+        heads, chance = z.new_empty(n, outcomes), z.new_empty(n, 2)
+        temperature = temperature.expand(n, 1)
+
+        def dream(rows: slice) -> None:
+            gates = self._sums(state.z[rows], action[rows], state.h[rows])
+            kernels.cells(gates, state.c[rows], h[rows], c[rows])
+            out = self._read(h[rows])
+            noises = (state.key[rows], state.step[rows], temperature[rows])
+            kernels.draw(out, self.memory.config.mixtures, *noises, z[rows], chance[rows])
+            heads[rows] = out[:, -outcomes:]
+
+        kernels.shared(dream, n)
+        return z, h, c, heads, chance
+
+    def _sums(self, z: Tensor, action: Tensor, h: Tensor) -> Tensor:
+        """Return what goes into the gates (N, 4H)."""
+        seen = torch.cat((z, action, h), dim=1)
+        return self._product(seen, self._gates, self.memory.bias)
+
+    def _read(self, h: Tensor) -> Tensor:
+        """Return what M's head says of h (N, H): (N, 3KZ + O)."""
+        return self._product(h, self.memory.head.weight, self.memory.head.bias)
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Multiply in the precision of the weights and over a whole number of blocks."""
+        n, extra = len(x), -len(x) % self._block
+        x = x.to(weight.dtype)
+        if extra:
+            x = F.pad(x, (0, 0, 0, extra))
+        return F.linear(x, weight, bias)[:n]
+
+
+def fewest(weight: Tensor) -> int:
+    """Return 1 if few rows (N, I) times a weight (O, I) round as they do among many, or `BLOCK`.
+
+    It is tried, for it depends on the processor: float32 products of single rows often differ in
+    the last bit from those of a batch, bfloat16's here never do.
+    """
+    x = torch.arange(BLOCK**2 * weight.shape[1], device=weight.device).view(BLOCK**2, -1)
+    x = x.float().sin_().to(weight.dtype)
+    many = F.linear(x, weight)
+    same = (torch.equal(F.linear(x[:n], weight), many[:n]) for n in range(1, BLOCK))
+    return 1 if all(same) else BLOCK

@@ -17,6 +17,7 @@ LEAVES = {"tasks", "files"}
 # Lowest first. A room imports leaves and lower floors, never up or across its own floor.
 FLOORS = [
     {"models", "noise"},
+    {"kernels"},
     {"world"},
     {"checkpoint"},
     {"envs"},
@@ -30,7 +31,7 @@ FLOOR |= dict.fromkeys(LEAVES, -1) | {"__init__": -1}
 
 KNOW_NO_GYM = {"models", "noise", "world"}
 KNOW_SB3 = {"sb3", "training"}
-HEAVY = {"torch", "vizdoom", "pygame", "stable_baselines3"}
+HEAVY = {"numba", "torch", "vizdoom", "pygame", "stable_baselines3"}
 
 
 def modules() -> dict[str, Path]:

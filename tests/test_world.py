@@ -100,7 +100,8 @@ def test_a_fall_pays_minus_a_hundred_and_nothing_else():
 def test_two_tiles_come_as_often_as_m_says():
     world = tiny_world((0.0, -1.0, -50.0), task=CAR_RACING)  # P(1 or more) 0.5, P(2) 0.27
     state = world.start(torch.arange(20_000))
-    odds = torch.sigmoid(world._advance(state, torch.zeros(20_000, 3))[0].heads).mean(0)
+    prediction, _, _ = world.memory.step(state.z, torch.zeros(20_000, 3), state.h, state.c)
+    odds = torch.sigmoid(prediction.heads).mean(0)
     after, _, _ = world.step(state, torch.zeros(20_000, 3), torch.ones(20_000, 1))
     taken = state.budget - after.budget
     for count in (1, 2):
@@ -180,13 +181,16 @@ def test_an_observation_has_the_paper_s_parts_in_order(world, kind):
     assert world.size(kind) == {"z": Z, "zh": Z + HIDDEN, "zhc": Z + 2 * HIDDEN}[kind]
 
 
-def test_half_precision_dreams_have_the_same_outcome(world):
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fused", [True, False])
+def test_each_mode_dreams_the_same_outcome(world, precision, fused):
     """20,000 dreams each: a tenth fewer or more hits would be found with a power above 0.99.
 
     About 0.4 are hit; a tenth is 0.03, which is six standard errors.
     """
     n, hit = 20_000, []
-    for seed, model in ((0, world), (n, world.to("cpu", torch.bfloat16))):
+    other = world.to("cpu", precision, fused)
+    for seed, model in ((0, world.to("cpu", fused=False)), (n, other)):
         state = model.start(torch.arange(seed, seed + n))
         for _ in range(10):
             state, _, _ = model.step(state, torch.zeros(n, 1), torch.ones(n, 1))
@@ -195,12 +199,14 @@ def test_half_precision_dreams_have_the_same_outcome(world):
     assert abs(hit[0] - hit[1]) < 3 * np.sqrt(2 * hit[0] * (1 - hit[0]) / n)
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision):
+def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision, fused):
     """Blocks of a matrix product depend on its size, so the tiny world proves nothing here."""
     torch.manual_seed(0)
     starts = (torch.randn(8, 64), torch.zeros(8, 64), torch.full((8,), 100.0))
-    world = World(DOOM, VAE(VisionConfig()), MDNRNN(MemoryConfig()), starts).to("cpu", precision)
+    world = World(DOOM, VAE(VisionConfig()), MDNRNN(MemoryConfig()), starts)
+    world = world.to("cpu", precision, fused)
     alone, some, many = (rollout(world, list(range(5, 5 + n)), steps=12) for n in (1, 17, 1024))
     assert torch.equal(alone[:, 0], many[:, 0])
     assert torch.equal(some, many[:, :17])

@@ -67,11 +67,16 @@ class MDNRNN(nn.Module):
         """
         x = torch.cat((z, action), 1).to(self.bias.dtype)
         gates = torch.addmm(self.bias, x, self.weight_ih.T)
-        gates = torch.addmm(gates, h.to(self.bias.dtype), self.weight_hh.T).float()
-        i, f, g, o = gates.chunk(4, dim=1)  # (N, H) each
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
+        gates = torch.addmm(gates, h.to(self.bias.dtype), self.weight_hh.T)
+        h, c = self.cells(gates, c)
         return self.predict(h), h, c
+
+    @staticmethod
+    def cells(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Return h and c (N, H) from the sums before the gates (N, 4H) and the c before."""
+        i, f, g, o = gates.float().chunk(4, dim=1)  # (N, H) each
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(c), c
 
     def unroll(
         self, z: Tensor, action: Tensor, state: tuple[Tensor, Tensor] | None = None
@@ -91,9 +96,12 @@ class MDNRNN(nn.Module):
 
     def predict(self, h: Tensor) -> Prediction:
         """Read the prediction off h (..., H)."""
+        return self.parts(self.head(h.to(self.head.weight.dtype)))
+
+    def parts(self, out: Tensor) -> Prediction:
+        """Take apart what the head says (..., 3KZ + O)."""
         k, z = self.config.mixtures, self.config.z_size
-        out = self.head(h.to(self.head.weight.dtype)).float()
-        mixture, heads = out.split((3 * k * z, len(self.config.heads)), dim=-1)
+        mixture, heads = out.float().split((3 * k * z, len(self.config.heads)), dim=-1)
         logits, mean, logstd = mixture.unflatten(-1, (3, k, z)).unbind(-3)
         return Prediction(logits, mean, logstd, heads)
 

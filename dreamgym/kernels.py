@@ -1,0 +1,237 @@
+"""M's step on a CPU without its passes over memory: what lies between the products, compiled.
+
+Plain PyTorch reads and writes a batch some forty times between one matrix product and the next.
+Here the gates of the LSTM are one pass and so is the draw of the next z, noise included. Both say
+what `models.memory` and `noise` say, which stay the reference that they are tested against. Every
+function works row by row, so a dream does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+from torch import Tensor
+
+from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
+
+SHARE = 32
+"""Fewest rows that are worth a thread of their own: measured. Each takes a multiple of them."""
+
+i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
+G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
+FLAGS: dict[str, Any] = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp"},  # NaN and infinity keep their meaning
+}
+
+
+def shared(work: Callable[[slice], None], rows: int) -> None:
+    """Do work on slices of rows, one for each of torch's threads.
+
+    A thread carries its rows through the whole step. Were each product shared out instead, torch's
+    helpers would wait for the next one in a busy loop, on the core that the kernel needs.
+    """
+    parts = min(torch.get_num_threads(), rows // SHARE)
+    if parts < 2:
+        return work(slice(0, rows))
+    ends = [rows * part // parts // SHARE * SHARE for part in range(parts)] + [rows]
+    tasks = [_pool(parts).submit(work, slice(*pair)) for pair in pairwise(ends)]
+    for task in tasks:
+        task.result()
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Return so many threads, in each of which torch uses no other."""
+    if threads not in _pools:
+        ours = torch.get_num_threads()
+        pool = ThreadPoolExecutor(threads, "dream", torch.set_num_threads, (1,))
+        for ready in [pool.submit(time.sleep, 0.001) for _ in range(threads)]:
+            ready.result()
+        torch.set_num_threads(ours)  # their word would hold for every thread that is yet to begin
+        _pools[threads] = pool
+    return _pools[threads]
+
+
+os.register_at_fork(after_in_child=_pools.clear)
+
+
+def cells(gates: Tensor, c: Tensor, h: Tensor, after: Tensor) -> None:
+    """Write h and c (N, H) after a step of the LSTM; see `MDNRNN.cells`."""
+    _cells(*(_array(each) for each in (gates, c, h, after)))
+
+
+def draw(
+    out: Tensor, mixtures: int, key: Tensor, step: Tensor, temperature: Tensor, z: Tensor,
+    chance: Tensor,
+) -> None:  # fmt: skip
+    """Write the next z (N, Z) and two numbers ~ U(0, 1) for the rules (N, 2).
+
+    Args:
+        out: (N, 3KZ + O), what M's head says; see `memory.sample` and `World.step`.
+        mixtures: K.
+    """
+    arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
+    _draw(mixtures, *arrays)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's memory; NumPy has no bfloat16, so those are the words they are."""
+    return (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
+
+
+def single(x: Any) -> Any:
+    """Return a float32 or the bits of a bfloat16 as a float32."""
+    raise NotImplementedError("only compiled code calls it")
+
+
+@overload(single, inline="always", strict=False)
+def _single(x: Any) -> Any:
+    if x == types.uint16:
+        return lambda x: u32(u32(x) << u32(16)).view(f32)
+    return lambda x: x
+
+
+@njit(inline="always")
+def exp(x):  # type: ignore[no-untyped-def]
+    """Return eˣ to 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
+    x = min(max(x, f32(-87.0)), f32(88.0))
+    n = np.rint(x * f32(1.44269504))
+    r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)  # ln 2 in two parts
+    p = f32(1.9875691500e-4)
+    p = p * r + f32(1.3981999507e-3)
+    p = p * r + f32(8.3334519073e-3)
+    p = p * r + f32(4.1665795894e-2)
+    p = p * r + f32(1.6666665459e-1)
+    p = p * r + f32(5.0000001201e-1)
+    p = p * r * r + r + f32(1)
+    return p * i32((i32(n) + i32(127)) << i32(23)).view(f32)
+
+
+@njit(inline="always")
+def log(x):  # type: ignore[no-untyped-def]
+    """Return ln x of a normal number: Cephes' polynomial (`logf`) on [√½, √2)."""
+    bits = i32(f32(x).view(i32) - i32(0x3F3504F3))  # √½, so that the exponent rounds to nearest
+    n = i32(bits >> i32(23))
+    m = i32(i32(bits & i32(0x7FFFFF)) + i32(0x3F3504F3)).view(f32) - f32(1)
+    p = f32(7.0376836292e-2)
+    p = p * m + f32(-1.1514610310e-1)
+    p = p * m + f32(1.1676998740e-1)
+    p = p * m + f32(-1.2420140846e-1)
+    p = p * m + f32(1.4249322787e-1)
+    p = p * m + f32(-1.6668057665e-1)
+    p = p * m + f32(2.0000714765e-1)
+    p = p * m + f32(-2.4999993993e-1)
+    p = p * m + f32(3.3333331174e-1)
+    square = m * m
+    return p * m * square - f32(0.5) * square + m + f32(n) * f32(0.69314718)
+
+
+@njit(inline="always")
+def turn(u):  # type: ignore[no-untyped-def]
+    """Return cos 2πu and sin 2πu for u in (0, 1): Cephes' polynomials on an eighth of a turn."""
+    q = np.rint(u * f32(4))
+    x = (u - q * f32(0.25)) * f32(6.28318531)
+    square = x * x
+    s = f32(-1.9515295891e-4) * square + f32(8.3321608736e-3)
+    s = (s * square + f32(-1.6666654611e-1)) * square * x + x
+    c = f32(2.443315711809948e-5) * square + f32(-1.388731625493765e-3)
+    c = (c * square + f32(4.166664568298827e-2)) * square * square - f32(0.5) * square + f32(1)
+    quarter = i32(q) & i32(3)
+    swap = (quarter & i32(1)) == i32(1)
+    cosine, sine = (s, c) if swap else (c, s)
+    cosine = -cosine if (quarter == i32(1)) | (quarter == i32(2)) else cosine
+    sine = -sine if quarter >= i32(2) else sine
+    return cosine, sine
+
+
+@njit(inline="always")
+def sigmoid(x):  # type: ignore[no-untyped-def]
+    return f32(1) / (f32(1) + exp(-x))
+
+
+@njit(inline="always")
+def tanh(x):  # type: ignore[no-untyped-def]
+    return f32(2) * sigmoid(x + x) - f32(1)
+
+
+@njit(**FLAGS)
+def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
+    rows, size = c.shape
+    for row in range(rows):
+        for j in range(size):
+            keep = sigmoid(single(gates[row, size + j])) * c[row, j]
+            new = sigmoid(single(gates[row, j])) * tanh(single(gates[row, 2 * size + j]))
+            after[row, j] = keep + new
+            h[row, j] = sigmoid(single(gates[row, 3 * size + j])) * tanh(keep + new)
+
+
+@njit(inline="always")
+def _mix(x):  # type: ignore[no-untyped-def]
+    """See `noise.mix`."""
+    x = (x ^ (x >> u64(30))) * M0
+    x = (x ^ (x >> u64(27))) * M1
+    return x ^ (x >> u64(31))
+
+
+@njit(inline="always")
+def _unit(bits):  # type: ignore[no-untyped-def]
+    return (f32(i32(bits)) + f32(0.5)) * f32(2.0**-BITS)
+
+
+@njit(**FLAGS)
+def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-def]
+    rows, size = z.shape
+    half, count = size // 2, mixtures * size
+    high, low = np.empty(size + 1, u64), np.empty(size + 1, u64)
+    mixture, normal, best = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
+    chosen, mean, spread = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
+    weight, told = np.empty((mixtures, size), f32), np.empty(3 * count, f32)
+    for row in range(rows):
+        for j in range(3 * count):
+            told[j] = single(out[row, j])
+        start = u64(key[row]) + (u64(step[row]) * u64(LANES) + u64(1)) * G
+        for j in range(size + 1):
+            word = _mix(start + u64(j) * G)
+            high[j] = word >> u64(64 - BITS)
+            low[j] = (word >> u64(8)) & u64((1 << BITS) - 1)
+        for j in range(half):
+            mixture[j], mixture[half + j] = _unit(high[j]), _unit(low[j])
+            radius = np.sqrt(f32(-2) * log(_unit(high[half + j])))
+            cosine, sine = turn(_unit(low[half + j]))
+            normal[j], normal[half + j] = radius * cosine, radius * sine
+        chance[row, 0], chance[row, 1] = _unit(high[size]), _unit(low[size])
+        scale = f32(1) / max(tau[row, 0], f32(1.2e-38))
+        wide = np.sqrt(tau[row, 0])
+        for j in range(size):
+            best[j] = told[j]
+        for k in range(1, mixtures):
+            for j in range(size):
+                best[j] = max(best[j], told[k * size + j])
+        for k in range(mixtures):
+            for j in range(size):
+                below = weight[k - 1, j] if k else f32(0)
+                weight[k, j] = below + exp((told[k * size + j] - best[j]) * scale)
+        for j in range(size):
+            chosen[j] = mixture[j] * weight[mixtures - 1, j]
+            mean[j], spread[j] = told[count + j], told[2 * count + j]
+        for k in range(1, mixtures):  # the first component whose sum reaches the number drawn
+            for j in range(size):
+                beyond = weight[k - 1, j] < chosen[j]
+                mean[j] = told[count + k * size + j] if beyond else mean[j]
+                spread[j] = told[2 * count + k * size + j] if beyond else spread[j]
+        for j in range(size):
+            z[row, j] = mean[j] + wide * exp(spread[j]) * normal[j]

@@ -116,8 +116,26 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0)
     processes(sub)
 
+    sub = command("train", _train, "train an agent of Stable-Baselines3 in the dream")
+    sub.add_argument("--algo", default="ppo", help="ppo, a2c, dqn, sac, td3, ppo_lstm, qrdqn, tqc")
+    sub.add_argument("--timesteps", type=float, default=0, help="0: as many as the zoo says")
+    sub.add_argument("--temperature", type=float, nargs="+", help="τ, or the ends of a range")
+    sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--out", help="folder of the run (runs/TASK-ALGO)")
+    sub.add_argument("--envs", type=int, default=0, help="dreams at once; 0: as the zoo says")
+    sub.add_argument("--observation", default="", help="z, zh or zhc (the task's own)")
+    sub.add_argument("--linear", action="store_true", help="a policy without a hidden layer")
+    sub.add_argument(
+        "--validate", type=float, default=0, help="steps between validations; 0: a tenth of all"
+    )
+    sub.add_argument("--games", type=int, default=20, help="real games a validation")
+    sub.add_argument("--patience", type=int, default=4, help="validations without a better one")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--device", default="cpu", help="where the agent learns")
+    processes(sub)
+
     sub = command("evaluate", _evaluate, "score a policy in the real game or in the dream")
-    sub.add_argument("--policy", default="shipped", help="shipped, random, or a controller's file")
+    sub.add_argument("--policy", default="shipped", help="shipped, random, or the file of a policy")
     sub.add_argument("--env", choices=("twin", "dream"), default="twin")
     sub.add_argument("--episodes", type=int, default=100)
     sub.add_argument("--seed", type=int, default=TEST, help="seed of the first episode")
@@ -215,6 +233,19 @@ def _evolve(args: argparse.Namespace) -> None:
     )  # fmt: skip
     controller.evolve(stage, out, args.processes)
     print(f"the controller is {out}/controller.safetensors")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from dreamgym.training import learner
+
+    low, high = _range(args)
+    stage = learner.Args(
+        args.world or args.task, args.algo, int(args.timesteps), low, high, args.envs,
+        args.observation, args.linear, int(args.validate), args.games, args.patience, args.seed,
+    )  # fmt: skip
+    out = args.out or f"{RUNS}/{args.task}-{args.algo}"
+    best = learner.learn(stage, out, args.processes, device=args.device)
+    print(f"the agent is {best}")
 
 
 def _evaluate(args: argparse.Namespace) -> None:

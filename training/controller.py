@@ -118,7 +118,7 @@ def evolve(
     first = np.zeros(config.parameters)
     if args.init:
         begun = fitting(args.init, world)
-        if begun.config != config:
+        if not isinstance(begun, Controller) or begun.config != config:
             raise ValueError(f"init {args.init} is {begun.config}, the search is for {config}")
         first = begun.weights.double().numpy()
     es = strategy(args, steps, first)

@@ -31,6 +31,7 @@ from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import State, World
 
 from . import workers
+from .agent import Agent, load_agent
 from .games import SIDE_BY_SIDE, Learned, Player, Uniform, turns, uniform
 
 RESAMPLES = 10_000
@@ -39,7 +40,7 @@ RESAMPLES = 10_000
 
 def dream(
     world: World,
-    controller: Controller | None,
+    controller: Controller | Agent | None,
     seeds: torch.Tensor,
     low: float,
     high: float,
@@ -73,7 +74,7 @@ def dream(
     return returns, lengths
 
 
-def choice(controller: Controller | None, world: World, state: State) -> torch.Tensor:
+def choice(controller: Controller | Agent | None, world: World, state: State) -> torch.Tensor:
     """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
         return uniform(state.key, state.step, world.task)
@@ -168,7 +169,7 @@ def _bytes(controller: Controller) -> bytes:
     return controller.weights.float().numpy().tobytes()
 
 
-def _controller(job: _Games) -> Controller | None:
+def _controller(job: _Games) -> Controller | Agent | None:
     if job.policy == "random":
         return None
     if job.weights is None or job.config is None:
@@ -187,12 +188,14 @@ def policy_file(policy: str, folder: Path) -> str:
     return str(folder / "controller.safetensors") if policy == "shipped" else policy
 
 
-def fitting(policy: str | Path, world: World) -> Controller:
-    """Read a controller that is to act in a world.
+def fitting(policy: str | Path, world: World) -> Controller | Agent:
+    """Read a controller, or an agent of Stable-Baselines3, that is to act in a world.
 
     Raises:
         ValueError: if its shape is not the world's; the message names both.
     """
+    if Path(policy).suffix == ".zip":
+        return load_agent(policy, world)
     controller = load_controller(policy)
     shape = controller.config
     wanted = controller_config(world, shape.observation, shape.hidden)

@@ -19,6 +19,8 @@ from dreamgym.models.controller import Controller
 from dreamgym.tasks import Task
 from dreamgym.world import State, World
 
+from .agent import Agent
+
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
 CAUCHY = 0.01
@@ -126,7 +128,11 @@ class Learned:
     """
 
     def __init__(
-        self, world: World, controller: Controller, seeds: Sequence[int], explore: float = 0.0
+        self,
+        world: World,
+        controller: Controller | Agent,
+        seeds: Sequence[int],
+        explore: float = 0.0,
     ):
         self.world, self.controller, self.seeds, self.explore = world, controller, seeds, explore
         self.whims = [np.random.default_rng([seed, 2]) for seed in seeds]
@@ -148,6 +154,7 @@ class Learned:
     def follow(self, going: np.ndarray, frames: Tensor) -> None:
         told = torch.from_numpy(self.told[going])
         self.state = self.world.follow(self.state[torch.from_numpy(going)], told, frames)
+        self.controller = self.controller[torch.from_numpy(going)]
         self.left, self.whim = self.left[going], self.whim[going]
         self.whims = [rng for rng, goes in zip(self.whims, going, strict=True) if goes]
 

@@ -21,6 +21,7 @@ from dreamgym.tasks import FRAME
 from dreamgym.world import BOUND, OBSERVATIONS, State, World
 
 Temperature = float | tuple[float, float]
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 SEED_RANGE = 2**63
 
 
@@ -51,8 +52,9 @@ class _Dreams:
         observation: str | None,
         continuous: bool | None,
         device: str,
+        precision: str,
     ):
-        self.world = shared_world(world, str(device))
+        self.world = shared_world(world, str(device), precision)
         task = self.world.task
         self.range = parse_temperature(task.temperature if temperature is None else temperature)
         self.observation = check_observation(
@@ -136,6 +138,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `continuous`: form of the action space.
     * `world`: a shipped world's name or a folder.
     * `device`: where M runs, such as `"cpu"` or `"cuda"`.
+    * `precision`: of M's products, `"float32"` or `"bfloat16"`: twice as fast where the processor
+      knows it, the same distribution of dreams, other dreams.
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
 
     ## Information
@@ -163,10 +167,11 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         observation: str | None = None,
         continuous: bool | None = None,
         device: str = "cpu",
+        precision: str = "float32",
         render_mode: str | None = None,
     ):
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
@@ -249,13 +254,14 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         observation: str | None = None,
         continuous: bool | None = None,
         device: str = "cpu",
+        precision: str = "float32",
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ):
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device)
+        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
         self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
@@ -378,15 +384,26 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         }
 
 
-def shared_world(world: str, device: str) -> World:
-    """Load a world once a process, however many environments dream it, until its files change."""
+def shared_world(world: str, device: str, precision: str = "float32") -> World:
+    """Load a world once a process, however many environments dream it, until its files change.
+
+    Raises:
+        ValueError: if the device is not there or the precision is none; the message says which are.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a GPU it was built without
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
     folder = world_folder(world).resolve()
-    return _loaded(folder, device, (folder / "config.json").stat().st_mtime_ns)
+    return _loaded(folder, device, precision, (folder / "config.json").stat().st_mtime_ns)
 
 
 @cache
-def _loaded(folder: Path, device: str, _: int) -> World:
-    return load_world(folder, device)
+def _loaded(folder: Path, device: str, precision: str, _: int) -> World:
+    return load_world(folder).to(device, PRECISIONS[precision])
 
 
 def observation_space(world: World, kind: str) -> gym.spaces.Box:

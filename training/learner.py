@@ -1,0 +1,221 @@
+"""Stage 4, the other way: any algorithm of Stable-Baselines3 learns in the batched dream.
+
+Now and then the agent plays the real game; the one that plays it best is kept, and when it no
+longer gets better there, learning stops, however well the dream goes.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from tqdm import tqdm
+
+from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
+from dreamgym.files import replacing
+from dreamgym.sb3 import DreamVecEnv
+from dreamgym.tasks import Task
+
+from .agent import algorithm
+from .data import VALIDATION
+from .evaluate import real
+
+LATEST, BEST, CURVE = "latest.zip", "policy.zip", "learning.json"
+"""In the run folder: where learning goes on, what it is for, and how it went."""
+
+
+@dataclass(frozen=True)
+class Args:
+    """How an agent learns."""
+
+    world: str
+    algo: str = "ppo"
+    timesteps: int = 0
+    """Steps in the dream, all of them together; 0: the algorithm's own, from `dreamgym.zoo`."""
+    low: float = 1.0
+    high: float = 1.2
+    """Ends of the range of which each dream draws its temperature."""
+    envs: int = 0
+    """Dreams at once; 0: the algorithm's own."""
+    observation: str = ""
+    """What the agent sees; the task's own if empty."""
+    linear: bool = False
+    """Whether the policy has no hidden layer."""
+    validate: int = 0
+    """Steps between validations in the real game; 0: a tenth of `timesteps`."""
+    games: int = 20
+    """Real games a validation."""
+    patience: int = 4
+    """Validations without a better one after which learning stops; 0: never."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
+
+
+def learn(
+    args: Args, out: str | Path, processes: int = 0, progress: bool = True, device: str = "cpu"
+) -> Path:
+    """Train an agent, writing and resuming in `out`, and return the best one's file.
+
+    What an off-policy algorithm remembers of its dreams is not kept: resumed, it dreams new ones.
+
+    Raises:
+        ValueError: if `out` was made with other arguments.
+    """
+    out, folder = Path(out), world_folder(args.world)
+    task = load_world(folder).task
+    hyper = hyperparameters(args, task)
+    steps = args.timesteps or int(hyper["n_timesteps"])
+    state = _resume(out, args)
+    envs = dreams(args, task, hyper)
+    normal = VecNormalize(envs, norm_obs=False, gamma=hyper["kwargs"].get("gamma", 0.99))
+    if not hyper["normalize"]:
+        normal.norm_reward = False
+    if returns := state.get("returns"):
+        normal.ret_rms.mean, normal.ret_rms.var, normal.ret_rms.count = returns
+    kind = algorithm(args.algo)
+    normal.seed(args.seed + state["steps"])
+    if (out / LATEST).exists() and state["steps"]:
+        model = kind.load(out / LATEST, env=normal, device=device)
+        model.num_timesteps = state["steps"]
+    else:
+        made: Any = kind
+        model = made(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
+    model.set_logger(configure(str(out / "log"), ["tensorboard"]))
+    validation = _Validation(args, task, state, out, normal, steps, processes, progress)
+    if state["steps"] < steps and not validation.over:
+        model.learn(
+            steps - state["steps"], callback=validation, reset_num_timesteps=not state["steps"]
+        )
+        if not validation.over and validation.last != model.num_timesteps:
+            validation.validate()
+    normal.close()
+    return out / BEST
+
+
+def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
+    """Return `dreamgym.zoo`'s for an algorithm and a task, and in `kwargs` the algorithm's own.
+
+    Raises:
+        ValueError: if it has none for the task.
+    """
+    algorithm(args.algo)
+    zoo = import_module(f"dreamgym.zoo.{args.algo}").hyperparams
+    hyper = dict(zoo[task.dream_id])
+    own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
+    kwargs = {key: value for key, value in hyper.items() if key not in own}
+    if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
+        rollout = kwargs["n_steps"] * (args.envs or hyper["n_envs"])
+        kwargs["batch_size"] = min(kwargs["batch_size"], rollout)
+    if args.linear:
+        net = {"pi": [], "vf": [64]} if "n_steps" in kwargs else []
+        kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
+    hyper = {key: hyper.get(key) for key in own}
+    return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
+
+
+def dreams(args: Args, task: Task, hyper: dict[str, Any]) -> VecEnv:
+    """Return the dreams that an agent learns in."""
+    return VecMonitor(
+        DreamVecEnv(
+            task.dream_id, args.envs or hyper["n_envs"], world=args.world,
+            temperature=(args.low, args.high), observation=args.observation or task.observation,
+            precision="bfloat16", **hyper["env_kwargs"],
+        )
+    )  # fmt: skip
+
+
+class _Validation(BaseCallback):
+    """Plays the real game now and then, keeps the best agent, and says when to stop."""
+
+    def __init__(
+        self, args: Args, task: Task, state: dict[str, Any], out: Path, dreams: VecNormalize,
+        steps: int, processes: int, progress: bool,
+    ):  # fmt: skip
+        super().__init__()
+        self.args, self.task, self.state, self.out, self.dreams = args, task, state, out, dreams
+        self.steps, self.processes = steps, processes
+        self.every = args.validate or max(steps // 10, 1)
+        self.last, self.began = state["steps"], time.monotonic() - state["seconds"]
+        self.bar = tqdm(total=steps, initial=self.last, unit=" steps", unit_scale=True,
+                        desc=args.algo, disable=not progress)  # fmt: skip
+
+    @property
+    def over(self) -> bool:
+        """Whether the real game has stopped getting better."""
+        scores = [point["real"] for point in self.state["curve"]]
+        late = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+        return 0 < self.args.patience <= late
+
+    def _on_step(self) -> bool:
+        self.bar.update(self.num_timesteps - self.bar.n)
+        if self.num_timesteps - self.last >= self.every:
+            self.validate()
+        return not self.over
+
+    def _on_training_end(self) -> None:
+        self.bar.close()
+
+    def validate(self) -> None:
+        """Play the real game, and write down how it went and where to go on."""
+        self.last, seeds = self.num_timesteps, range(VALIDATION, VALIDATION + self.args.games)
+        _save(self.model, self.args.algo, self.out / LATEST)
+        played = real(
+            self.task.name, world_folder(self.args.world), self.out / LATEST, seeds,
+            self.processes, progress=False,
+        )  # fmt: skip
+        recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        spent = sum(game["length"] for game in played)
+        curve = self.state["curve"]
+        point = {
+            "steps": self.last,
+            "dream": float(np.mean(recent)) if recent else None,
+            "real": float(np.mean([game["return"] for game in played])),
+            "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
+            "seconds": time.monotonic() - self.began,
+        }
+        best = point["real"] >= max((p["real"] for p in curve), default=-np.inf)
+        curve.append(point)
+        kept = point if best else max(curve, key=lambda p: p["real"])
+        facts = kept | {"real_frames": point["real_frames"]}
+        if best:
+            _save(self.model, self.args.algo, self.out / BEST, **facts)
+        else:  # those that were not kept have cost frames too
+            write_json(self.out / BEST.replace("zip", "json"), {"algo": self.args.algo, **facts})
+        rms = self.dreams.ret_rms
+        self.state |= {
+            "steps": self.last,
+            "seconds": point["seconds"],
+            "returns": [float(rms.mean), float(rms.var), float(rms.count)],
+        }
+        write_json(self.out / CURVE, {"args": asdict(self.args)} | self.state)
+        self.logger.record("real/return", point["real"])
+        self.bar.set_postfix(dream=f"{point['dream'] or 0:.0f}", real=f"{point['real']:.0f}")
+
+
+def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
+    with replacing(path) as file:
+        model.save(file, exclude=["ep_info_buffer", "ep_success_buffer"])
+    write_json(path.with_suffix(".json"), {"algo": algo, **facts})
+
+
+def _resume(out: Path, args: Args) -> dict[str, Any]:
+    """Return what a run has come to: the steps and seconds so far, and its curve."""
+    path = out / CURVE
+    if not path.exists():
+        return {"steps": 0, "seconds": 0.0, "curve": []}
+    old = read_json(path)
+    check_same(old["args"], args, f"{out} was trained", but="timesteps")
+    return {key: value for key, value in old.items() if key != "args"}

@@ -13,7 +13,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from dreamgym.checkpoint import CheckpointError, read_json
-from dreamgym.models.controller import ControllerConfig
+from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.tasks import Task
 from dreamgym.world import OBSERVATIONS, World
 
@@ -84,6 +84,17 @@ class Agent:
         for part in self.task.halved:
             wanted[:, part] = 2 * wanted[:, part] - 1
         return wanted.to(observation.device)
+
+
+Policy = Controller | Agent
+"""Who plays, in the dream or in the real game."""
+
+
+def begun(policy: Policy) -> Policy:
+    """Return a policy at the start of its games, whatever it remembers of others."""
+    if isinstance(policy, Controller):
+        return policy
+    return Agent(policy.model, policy.task, policy.config.observation)
 
 
 def load_agent(path: str | Path, world: World) -> Agent:

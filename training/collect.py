@@ -16,10 +16,10 @@ from tqdm import tqdm
 from dreamgym import tasks
 from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
 from dreamgym.files import remove_partial
-from dreamgym.models.controller import Controller
 from dreamgym.world import World
 
 from . import workers
+from .agent import Policy
 from .data import MANIFEST, VALIDATION, Episode, episode_path
 from .evaluate import fitting, policy_file
 from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
@@ -132,7 +132,7 @@ def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
 
 
 @cache
-def _learned(world: str, policy: str) -> tuple[World, Controller]:
+def _learned(world: str, policy: str) -> tuple[World, Policy]:
     folder = world_folder(world)
     model = load_world(folder)
     return model, fitting(policy_file(policy, folder), model)

@@ -31,7 +31,7 @@ from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import State, World
 
 from . import workers
-from .agent import Agent, load_agent
+from .agent import Policy, begun, load_agent
 from .games import SIDE_BY_SIDE, Learned, Player, Uniform, turns, uniform
 
 RESAMPLES = 10_000
@@ -40,7 +40,7 @@ RESAMPLES = 10_000
 
 def dream(
     world: World,
-    controller: Controller | Agent | None,
+    controller: Policy | None,
     seeds: torch.Tensor,
     low: float,
     high: float,
@@ -57,6 +57,7 @@ def dream(
     """
     returns, lengths = torch.zeros(len(seeds)), torch.zeros(len(seeds), dtype=torch.int64)
     rows = torch.arange(len(seeds))
+    controller = begun(controller) if controller else None
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
     steps = tqdm(range(limit or world.task.max_steps), "dream", unit=" steps", disable=not progress)
@@ -74,7 +75,7 @@ def dream(
     return returns, lengths
 
 
-def choice(controller: Controller | Agent | None, world: World, state: State) -> torch.Tensor:
+def choice(controller: Policy | None, world: World, state: State) -> torch.Tensor:
     """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
         return uniform(state.key, state.step, world.task)
@@ -169,7 +170,7 @@ def _bytes(controller: Controller) -> bytes:
     return controller.weights.float().numpy().tobytes()
 
 
-def _controller(job: _Games) -> Controller | Agent | None:
+def _controller(job: _Games) -> Policy | None:
     if job.policy == "random":
         return None
     if job.weights is None or job.config is None:
@@ -188,7 +189,7 @@ def policy_file(policy: str, folder: Path) -> str:
     return str(folder / "controller.safetensors") if policy == "shipped" else policy
 
 
-def fitting(policy: str | Path, world: World) -> Controller | Agent:
+def fitting(policy: str | Path, world: World) -> Policy:
     """Read a controller, or an agent of Stable-Baselines3, that is to act in a world.
 
     Raises:

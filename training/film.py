@@ -13,9 +13,9 @@ from PIL import Image
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs import actions
 from dreamgym.files import replacing
-from dreamgym.models.controller import Controller
 from dreamgym.tasks import Task
 
+from .agent import Policy, begun
 from .data import DEMO
 from .evaluate import fitting
 
@@ -65,9 +65,10 @@ def film(
 
 
 def _played(
-    env: gym.Env, controller: Controller, task: Task, steps: int, seed: int
+    env: gym.Env, controller: Policy, task: Task, steps: int, seed: int
 ) -> list[np.ndarray]:
     """Return the pictures of one episode."""
+    controller = begun(controller)
     observation, _ = env.reset(seed=seed)
     frames = [env.render()]
     for _ in range(steps):

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from dreamgym import noise, tasks
 from dreamgym.envs import actions
-from dreamgym.models.controller import Controller
 from dreamgym.tasks import Task
 from dreamgym.world import State, World
 
-from .agent import Agent
+from .agent import Policy, begun
 
 HOLD = 10
 """Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
@@ -130,11 +129,16 @@ class Learned:
     def __init__(
         self,
         world: World,
-        controller: Controller | Agent,
+        controller: Policy,
         seeds: Sequence[int],
         explore: float = 0.0,
     ):
-        self.world, self.controller, self.seeds, self.explore = world, controller, seeds, explore
+        self.world, self.controller, self.seeds, self.explore = (
+            world,
+            begun(controller),
+            seeds,
+            explore,
+        )
         self.whims = [np.random.default_rng([seed, 2]) for seed in seeds]
         self.left = np.zeros(len(seeds), np.int64)  # (N,) steps that a whim still lasts
         self.whim = np.zeros((len(seeds), controller.config.actions), np.float32)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -186,7 +187,7 @@ class _Validation(BaseCallback):
             "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
             "seconds": time.monotonic() - self.began,
         }
-        best = point["real"] >= max((p["real"] for p in curve), default=-np.inf)
+        best = point["real"] > max((p["real"] for p in curve), default=-np.inf)
         curve.append(point)
         kept = point if best else max(curve, key=lambda p: p["real"])
         facts = kept | {"real_frames": point["real_frames"]}
@@ -207,7 +208,7 @@ class _Validation(BaseCallback):
 
 def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
     with replacing(path) as file:
-        model.save(file, exclude=["ep_info_buffer", "ep_success_buffer"])
+        model.save(cast(BufferedIOBase, file), exclude=["ep_info_buffer", "ep_success_buffer"])
     write_json(path.with_suffix(".json"), {"algo": algo, **facts})
 
 

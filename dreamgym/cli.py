@@ -304,10 +304,11 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     from dreamgym.checkpoint import write_json
     from dreamgym.training.bench import bench
+    from dreamgym.training.report import speed
 
     table = bench(args.world or args.task)
     for row in table["rows"]:
-        print(f"{row['what']:50s} {row['rate']:10,.0f}  / s  {row['ratio']:7.1f} ×")
+        print(speed(row))
     if args.out:
         write_json(args.out, table)
 

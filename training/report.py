@@ -54,13 +54,25 @@ def table(results: Path = RESULTS) -> str:
         bench = results / f"{task}-bench.json"
         if bench.exists():
             lines += [
-                f"| {game}: speed, one run on two cores | steps or frames/s | × real, × stock |",
-                "| --- | --- | --- |",
-                *(f"| {row['what']} | {row['rate']:,.0f} | {row['ratio']:.1f} |"
-                  for row in read_json(bench)["rows"]),
+                f"| {game}: speed, one run on two cores | a second | × real, × stock "
+                "| share of M's products | waiting for it |",
+                "| --- | --- | --- | --- | --- |",
+                *(speed(row) for row in read_json(bench)["rows"]),
                 "",
             ]  # fmt: skip
     return "\n".join(lines).strip()
+
+
+def speed(row: dict[str, Any]) -> str:
+    """Return one line of a benchmark."""
+    rate, ratio = row["rate"], row.get("ratio")
+    cells = (
+        row["what"],
+        f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}",
+        "" if ratio is None else f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}",
+        *(f"{row[key]:.0%}" if key in row else "" for key in ("share", "waiting")),
+    )
+    return f"| {' | '.join(cells)} |"
 
 
 def _row(label: str, name: str, results: Path) -> str:

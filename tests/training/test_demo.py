@@ -16,6 +16,7 @@ from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.training.demo import demo
 from dreamgym.training.film import GAP, ZOOM, film
 from dreamgym.training.iterate import RECIPES
+from dreamgym.zoo.ppo import hyperparams
 
 
 def test_the_demonstration_shows_three_scores_and_a_film(
@@ -54,11 +55,19 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, games: list[str]
 ) -> None:
     monkeypatch.setattr(bench, "SECONDS", 0.05)
+    for own in hyperparams.values():
+        for key, value in {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1}.items():
+            monkeypatch.setitem(own, key, value)
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
-    assert [row["what"].split()[0] for row in rows] == [*games] + 4 * ["dream"] + 2 * ["V"]
+    learners = 4 * ["V"] + 2 * ["M"] + ["CMA-ES,"] + 2 * ["PPO,"]
+    assert [row["what"].split()[0] for row in rows] == [*games] + 9 * ["dream"] + learners
     real = next(row for row in rows if row["what"].startswith("Pixel"))
-    assert all(row["ratio"] == row["rate"] / real["rate"] for row in rows[:-2])
+    dreams = [row for row in rows if row["what"].startswith("dream")]
+    assert all(row["ratio"] == row["rate"] / real["rate"] for row in dreams)
+    assert sum("share" in row for row in dreams) == 4
+    assert all(0 < row["waiting"] < 1 for row in rows[-2:])
+    assert all(row["rate"] > 0 for row in rows)
     assert {"command", "commit", "versions", "hardware"} <= table.keys()
 
 

@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the task's own)")
     sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--device", default="cpu", help="where it dreams")
     processes(sub)
 
     sub = command("train", _train, "train an agent of Stable-Baselines3 in the dream")
@@ -131,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--games", type=int, default=20, help="real games a validation")
     sub.add_argument("--patience", type=int, default=4, help="validations without a better one")
     sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--device", default="cpu", help="where the agent learns")
+    sub.add_argument("--device", default="cpu", help="where it dreams and learns")
     processes(sub)
 
     sub = command("evaluate", _evaluate, "score a policy in the real game or in the dream")
@@ -231,7 +232,7 @@ def _evolve(args: argparse.Namespace) -> None:
         validate=args.validate, games=args.games, finalists=args.finalists,
         observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip
-    controller.evolve(stage, out, args.processes)
+    controller.evolve(stage, out, args.processes, device=args.device)
     print(f"the controller is {out}/controller.safetensors")
 
 

@@ -21,13 +21,13 @@ from dreamgym.checkpoint import (
     check_same,
     load_controller,
     load_tensors,
-    load_world,
     read_json,
     save_controller,
     save_tensors,
     world_folder,
     write_json,
 )
+from dreamgym.envs.dream import shared_world
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.tasks import Lap
@@ -99,6 +99,7 @@ def evolve(
     processes: int = 0,
     progress: bool = True,
     seconds: float = float("inf"),
+    device: str = "cpu",
 ) -> Controller:
     """Evolve a controller, writing and resuming in `out`, and return the best on validation.
 
@@ -107,12 +108,13 @@ def evolve(
 
     Args:
         seconds: begin no generation but the first after so long, for a demonstration.
+        device: where it dreams.
 
     Raises:
         ValueError: if `out` was made with other arguments.
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
-    world = load_world(folder).to("cpu", torch.bfloat16)
+    world = shared_world(str(folder), device, "bfloat16")
     config = controller_config(world, args.observation, args.hidden)
     steps = first_steps(world, config, args) if args.scaled else None
     first = np.zeros(config.parameters)
@@ -218,7 +220,7 @@ def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarra
     for _ in range(200):
         seen.append(world.observe(state, config.observation))
         state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
-    spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
+    spread = torch.cat(seen).std(0).clamp_min(1e-3).cpu().numpy()
     steps = []
     for inputs, outputs in config.layers:
         fan_in = inputs + config.bias
@@ -262,7 +264,8 @@ def _population(
     if args.reality:
         players = [Controller(config, torch.from_numpy(each).float()) for each in members]
         return tournament(world.task.name, world_folder(args.world), players, games, processes)
-    weights = torch.from_numpy(np.stack(members)).float().repeat_interleave(args.rollouts, 0)
+    weights = torch.from_numpy(np.stack(members)).float().to(world.device)
+    weights = weights.repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
     paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high, args.steps)
     return paid.view(args.population, args.rollouts).numpy(), 0

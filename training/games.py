@@ -186,7 +186,7 @@ def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
     if task.deadband:  # whole moves, each as likely
         return torch.floor(len(task.moves) * chance) - 1
-    low, high = torch.tensor(task.low), torch.tensor(task.high)
+    low, high = (torch.tensor(end, device=key.device) for end in (task.low, task.high))
     return low + (high - low) * chance
 
 

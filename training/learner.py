@@ -80,7 +80,7 @@ def learn(
     hyper = hyperparameters(args, task)
     steps = args.timesteps or int(hyper["n_timesteps"])
     state = _resume(out, args)
-    envs = dreams(args, task, hyper)
+    envs = dreams(args, task, hyper, device)
     normal = VecNormalize(envs, norm_obs=False, gamma=hyper["kwargs"].get("gamma", 0.99))
     if not hyper["normalize"]:
         normal.norm_reward = False
@@ -127,13 +127,13 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 
 
-def dreams(args: Args, task: Task, hyper: dict[str, Any]) -> VecEnv:
+def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
     """Return the dreams that an agent learns in."""
     return VecMonitor(
         DreamVecEnv(
             task.dream_id, args.envs or hyper["n_envs"], world=args.world,
             temperature=(args.low, args.high), observation=args.observation or task.observation,
-            precision="bfloat16", **hyper["env_kwargs"],
+            precision="bfloat16", device=device, **hyper["env_kwargs"],
         )
     )  # fmt: skip
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
+from torch import Tensor
 
 from dreamgym.tasks import Task
 
@@ -56,6 +58,17 @@ def meant(outputs: np.ndarray, task: Task) -> np.ndarray:
     for part in task.halved:
         wanted[:, part] = (wanted[:, part] + 1) / 2
     return told(wanted, task, continuous=True)
+
+
+def meant_there(outputs: Tensor, task: Task) -> Tensor:
+    """Return the same for outputs on a device, without a look at them, which would wait for it."""
+    if task.deadband:
+        return (outputs > task.deadband).float() - (outputs < -task.deadband).float()
+    halved = torch.zeros(len(task.low), dtype=torch.bool, device=outputs.device)
+    halved[list(task.halved)] = True
+    wanted = torch.where(halved, (outputs + 1) / 2, outputs)
+    low, high = (torch.tensor(end, device=outputs.device) for end in (task.low, task.high))
+    return wanted.clamp(low, high)
 
 
 def _shown(actions: Any) -> str:

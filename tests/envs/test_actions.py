@@ -7,9 +7,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 from dreamgym.envs import actions
-from dreamgym.tasks import DOOM
+from dreamgym.tasks import CAR_RACING, DOOM
 
 
 def test_the_spaces_are_those_of_the_design() -> None:
@@ -62,3 +63,10 @@ def test_a_ragged_action_is_named() -> None:
 def test_one_bad_action_in_a_batch_is_an_error() -> None:
     with pytest.raises(ValueError, match="expected one of 0"):
         actions.told(np.array([0, 1, 5]), DOOM, continuous=False)
+
+
+@pytest.mark.parametrize("task", [DOOM, CAR_RACING])
+def test_actions_mean_the_same_on_a_device(task):
+    outputs = np.random.default_rng(0).uniform(-1, 1, (500, len(task.low))).astype(np.float32)
+    there = actions.meant_there(torch.from_numpy(outputs), task)
+    assert np.array_equal(there.numpy(), actions.meant(outputs, task))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, save_controller
+from dreamgym.checkpoint import load_controller, load_world, save_controller
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.training.evaluate import confidence, evaluate, real, tournament
+from dreamgym.training.evaluate import choice, confidence, dream, evaluate, real, tournament
 
 KEYS = {
     "task", "env", "policy", "temperature", "seed", "episodes", "mean", "sd", "ci95",
@@ -78,3 +78,32 @@ def test_bad_input_is_named(folder, change, message):
     }  # fmt: skip
     with pytest.raises(ValueError, match=message):
         evaluate(**(good | change))
+
+
+@pytest.mark.parametrize("pause", [2, 7, 1000])
+@pytest.mark.parametrize("name", ["folder", "car_folder"])
+def test_dreams_that_are_over_count_no_more_however_late_one_looks(name, pause, request):
+    """A GPU is asked now and then, a CPU every step: what they pay is the same."""
+    world = load_world(request.getfixturevalue(name))
+    controller = load_controller(request.getfixturevalue(name) / "controller.safetensors")
+    asked = (controller, torch.arange(40), 1.0, 1.2, 400)
+    wanted, lengths = dream(world, *asked, pause=1)
+    assert len(set(lengths.tolist())) > 3
+    late, late_lengths = dream(world, *asked, pause=pause)
+    assert torch.equal(late, wanted) and torch.equal(late_lengths, lengths)
+
+
+@pytest.mark.parametrize("name", ["folder", "car_folder"])
+def test_a_step_with_its_controller_never_waits_for_the_device(name, request):
+    """A graph without a break: nothing in it asks what a tensor holds, as CUDA graphs need it."""
+    path = request.getfixturevalue(name)
+    world = load_world(path).to("cpu", fused=False)
+    controller = load_controller(path / "controller.safetensors")
+    state, tau = world.start(torch.arange(32)), torch.ones(32, 1)
+
+    def step(state):
+        return world.step(state, choice(controller, world, state), tau)
+
+    graph = torch.compile(step, backend="eager", fullgraph=True)
+    for got, wanted in zip(graph(state)[1:], step(state)[1:], strict=True):
+        assert torch.equal(got, wanted)

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
@@ -99,6 +100,27 @@ class DreamVecEnv(VecEnv):
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
         return [False] * len(list(self._get_indices(indices)))
+
+
+class Scaled(BaseFeaturesExtractor):
+    """What an agent sees, each number by its own spread, and no further than 10 of them.
+
+    M's cells spread a hundred times as wide as some of V's latents. The scales are part of the
+    policy, so they are saved with it and go with it from the dream to the real game.
+
+    Args:
+        mean, spread: (I,), of each number, in random dreams for example.
+    """
+
+    def __init__(
+        self, observation_space: gym.spaces.Box, mean: Sequence[float], spread: Sequence[float]
+    ):
+        super().__init__(observation_space, len(mean))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        return ((observations - self.mean) / self.spread).clamp(-10, 10)
 
 
 class VecLatentObservation(VecEnvWrapper):

@@ -34,8 +34,7 @@ from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
-from .evaluate import controller_config, dream, fitting, real, tournament
-from .games import uniform
+from .evaluate import controller_config, dream, fitting, random_dreams, real, tournament
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
@@ -214,13 +213,8 @@ def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarra
 
     An input's spread is its standard deviation in random dreams.
     """
-    state = world.start(torch.arange(256))
-    temperature = world.draw_temperature(state, args.low, args.high)
-    seen = []
-    for _ in range(200):
-        seen.append(world.observe(state, config.observation))
-        state, _, _ = world.step(state, uniform(state.key, state.step, world.task), temperature)
-    spread = torch.cat(seen).std(0).clamp_min(1e-3).cpu().numpy()
+    seen = random_dreams(world, config.observation, args.low, args.high)
+    spread = seen.std(0).clamp_min(1e-3).cpu().numpy()
     steps = []
     for inputs, outputs in config.layers:
         fan_in = inputs + config.bias

@@ -21,13 +21,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from tqdm import tqdm
 
 from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
+from dreamgym.envs.dream import shared_world
 from dreamgym.files import replacing
-from dreamgym.sb3 import DreamVecEnv
+from dreamgym.sb3 import DreamVecEnv, Scaled
 from dreamgym.tasks import Task
 
 from .agent import algorithm
 from .data import VALIDATION
-from .evaluate import real
+from .evaluate import random_dreams, real
 
 LATEST, BEST, CURVE = "latest.zip", "policy.zip", "learning.json"
 """In the run folder: where learning goes on, what it is for, and how it went."""
@@ -48,6 +49,8 @@ class Args:
     """Dreams at once; 0: the algorithm's own."""
     observation: str = ""
     """What the agent sees; the task's own if empty."""
+    scaled: bool = True
+    """Whether it sees every number by its own spread, see `sb3.Scaled`."""
     linear: bool = False
     """Whether the policy has no hidden layer."""
     validate: int = 0
@@ -78,6 +81,10 @@ def learn(
     out, folder = Path(out), world_folder(args.world)
     task = load_world(folder).task
     hyper = hyperparameters(args, task)
+    if args.scaled:
+        hyper["kwargs"]["policy_kwargs"] = hyper["kwargs"].get("policy_kwargs", {}) | _scales(
+            args, task
+        )
     steps = args.timesteps or int(hyper["n_timesteps"])
     state = _resume(out, args)
     envs = dreams(args, task, hyper, device)
@@ -136,6 +143,14 @@ def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -
             precision="bfloat16", device=device, **hyper["env_kwargs"],
         )
     )  # fmt: skip
+
+
+def _scales(args: Args, task: Task) -> dict[str, Any]:
+    """Return the words by which a policy begins with `sb3.Scaled`."""
+    world = shared_world(args.world, "cpu", "bfloat16")
+    seen = random_dreams(world, args.observation or task.observation, args.low, args.high)
+    kwargs = {"mean": seen.mean(0).tolist(), "spread": seen.std(0).clamp_min(1e-3).tolist()}
+    return {"features_extractor_class": Scaled, "features_extractor_kwargs": kwargs}
 
 
 class _Validation(BaseCallback):

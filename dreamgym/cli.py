@@ -241,8 +241,9 @@ def _train(args: argparse.Namespace) -> None:
 
     low, high = _range(args)
     stage = learner.Args(
-        args.world or args.task, args.algo, int(args.timesteps), low, high, args.envs,
-        args.observation, args.linear, int(args.validate), args.games, args.patience, args.seed,
+        args.world or args.task, args.algo, int(args.timesteps), low, high, envs=args.envs,
+        observation=args.observation, linear=args.linear, validate=int(args.validate),
+        games=args.games, patience=args.patience, seed=args.seed,
     )  # fmt: skip
     out = args.out or f"{RUNS}/{args.task}-{args.algo}"
     best = learner.learn(stage, out, args.processes, device=args.device)

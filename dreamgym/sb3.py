@@ -112,6 +112,9 @@ class Scaled(BaseFeaturesExtractor):
         mean, spread: (I,), of each number, in random dreams for example.
     """
 
+    mean: torch.Tensor
+    spread: torch.Tensor
+
     def __init__(
         self, observation_space: gym.spaces.Box, mean: Sequence[float], spread: Sequence[float]
     ):

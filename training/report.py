@@ -13,13 +13,22 @@ BEGIN, END = "<!-- results: written by `dreamgym report` -->", "<!-- end of resu
 DOOM = (
     ("doom-random-uniform", "random: a new action every tic"),
     ("doom-controller", "**controller of 1,088 weights, learned only in the dream**"),
+    ("doom-ppo", "Stable-Baselines3's PPO, learned only in the dream"),
+    ("doom-a2c", "Stable-Baselines3's A2C, learned only in the dream"),
+    ("doom-dqn", "Stable-Baselines3's DQN, learned only in the dream"),
+    ("doom-linear-z", "PPO, one linear layer that sees z, learned only in the dream"),
+    ("doom-linear-zh", "PPO, one linear layer that sees z and h"),
+    ("doom-linear-zhc", "PPO, one linear layer that sees z, c and h"),
 )
 CAR_RACING = (
     ("car_racing-random", "random: a new action every frame"),
     ("car_racing-z", "C sees z only, 99 weights, learned only in the dream"),
     ("car_racing-z-hidden", "C sees z only, hidden layer of 40, learned only in the dream"),
     ("car_racing-controller", "**C sees z and h, 867 weights, learned only in the dream**"),
-    ("car_racing-reality", "the same C, learned in the real game for as long as we had"),
+    ("car_racing-anew", "the same, evolved anew in that dream by the words of the two rows above"),
+    ("car_racing-ppo", "Stable-Baselines3's PPO, learned only in the dream"),
+    ("car_racing-sac", "Stable-Baselines3's SAC, learned only in the dream"),
+    ("car_racing-reality", "the same, 24 generations of 32 games in the real game, no dream"),
 )
 PRINTED = {
     "doom": (

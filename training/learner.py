@@ -79,7 +79,9 @@ def learn(
         ValueError: if `out` was made with other arguments.
     """
     out, folder = Path(out), world_folder(args.world)
-    task = load_world(folder).task
+    world = load_world(folder)
+    task = world.task
+    world.size(args.observation or task.observation)  # names those that exist
     hyper = hyperparameters(args, task)
     if args.scaled:
         hyper["kwargs"]["policy_kwargs"] = hyper["kwargs"].get("policy_kwargs", {}) | _scales(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -262,6 +263,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
         self._dreams = _Dreams(world, temperature, observation, continuous, device, precision)
+        check_memory(self._dreams.world, num_envs)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
         self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
@@ -415,6 +417,26 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
     largest = {"z": BOUND, "h": 1.0, "c": float(world.task.max_steps)}  # c moves by ≤ 1 a step
     high = np.concatenate([np.full(sizes[p], largest[p], np.float32) for p in OBSERVATIONS[kind]])
     return gym.spaces.Box(-high, high)
+
+
+def check_memory(world: World, num_envs: int) -> None:
+    """Refuse more dreams than there is memory for, before the machine begins to swap.
+
+    Raises:
+        ValueError: naming how many fit.
+    """
+    config = world.memory.config
+    outputs = 3 * config.mixtures * config.z_size
+    each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # a step's
+    if world.device.type == "cuda":
+        there = torch.cuda.mem_get_info(world.device)[0]
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if num_envs * each > there:
+        raise ValueError(
+            f"num_envs is {num_envs}: they take {num_envs * each / 2**30:,.0f} GiB, {world.device} "
+            f"has {there / 2**30:,.0f}: give {there // each:,} or fewer"
+        )
 
 
 def check_observation(kind: Any) -> str:

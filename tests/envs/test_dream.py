@@ -268,3 +268,30 @@ def test_the_picture_is_v_s(folder):
     envs = make_vec(folder, 3, render_mode="rgb_array")
     envs.reset(seed=0)
     assert len(envs.render()) == 3
+
+
+def test_more_dreams_than_memory_are_refused_before_they_are_made(folder):
+    with pytest.raises(ValueError, match=r"num_envs is 10+: they take [\d,]+ GiB, cpu has"):
+        gym.make_vec("DreamDoom-v0", num_envs=10**10, world=str(folder))
+
+
+def test_a_device_that_is_not_there_is_named_with_those_that_are(folder):
+    for device in ("cuda:99", "abacus"):
+        with pytest.raises(ValueError, match=f"device is '{device}': this machine has cpu"):
+            gym.make("DreamDoom-v0", world=str(folder), device=device)
+
+
+def test_a_precision_that_is_none_is_named(folder):
+    with pytest.raises(ValueError, match="precision is 'int4': choose one of float32, bfloat16"):
+        gym.make("DreamDoom-v0", world=str(folder), precision="int4")
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_single_dream_is_a_lane_of_the_batch_in_each_precision(folder, precision):
+    one = gym.make("DreamDoom-v0", world=str(folder), precision=precision)
+    many = gym.make_vec("DreamDoom-v0", 7, world=str(folder), precision=precision)
+    alone, together = one.reset(seed=13)[0], many.reset(seed=10)[0]
+    assert np.array_equal(alone, together[3])
+    for _ in range(5):
+        alone, together = one.step(2)[0], many.step(np.full(7, 2))[0]
+        assert np.array_equal(alone, together[3])

@@ -1,0 +1,18 @@
+"""PPO learns Doom in the batched dream and plays the real game, in the words people know."""
+
+import gymnasium as gym
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecMonitor
+
+import dreamgym  # noqa: F401  registers the environments
+from dreamgym.sb3 import DreamVecEnv
+
+dreams = VecMonitor(DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=(1.0, 1.2)))
+model = PPO("MlpPolicy", dreams, n_steps=64, batch_size=512, seed=0)
+model.learn(20_000)  # for a start; `dreamgym train doom` goes further
+real = Monitor(gym.make("LatentDoom-v0"))
+mean, deviation = evaluate_policy(model, real, n_eval_episodes=3)
+print(f"the real game: {mean:.0f} ± {deviation:.0f} steps")
+real.close()

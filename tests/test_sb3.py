@@ -10,11 +10,19 @@ import pytest
 import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    VecCheckNan,
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    unwrap_vec_wrapper,
+)
 from stable_baselines3.common.vec_env.base_vec_env import tile_images
 
 import dreamgym  # noqa: F401
-from dreamgym.sb3 import DreamVecEnv, VecLatentObservation
+from dreamgym.sb3 import DreamVecEnv, Scaled, VecLatentObservation
 from dreamgym.wrappers import LatentObservation
 
 
@@ -80,7 +88,7 @@ def test_attributes_and_methods_are_the_batch_s(folder: Path) -> None:
     envs = doom(folder, 3)
     assert envs.get_attr("limit", [0, 2]) == [2100, 2100]
     assert envs.env_is_wrapped(gym.Wrapper) == [False] * 3
-    assert len(envs.env_method("close", indices=1)) == 1
+    assert len(envs.env_method("render", indices=1)) == 1
     with pytest.raises(ValueError, match="share their attributes"):
         envs.set_attr("limit", 5, indices=0)
     envs.set_attr("limit", 5)
@@ -155,3 +163,107 @@ def test_what_is_no_dream_or_no_game_is_named(folder: Path) -> None:
         DreamVecEnv("LatentDoom-v0", 2)
     with pytest.raises(ValueError, match="expected uint8 frames"):
         VecLatentObservation(DummyVecEnv([lambda: gym.make("CartPole-v1")]), str(folder))
+
+
+def batch(kind: str, folder: Path, car_folder: Path) -> VecEnv:
+    """Return two environments of a kind, whose episodes are short."""
+    if kind == "real":
+        return VecLatentObservation(games(2), str(folder))
+    world, continuous = (folder, False) if "Doom" in kind else (car_folder, True)
+    return DreamVecEnv(kind, 2, world=str(world), continuous=continuous, max_episode_steps=6)
+
+
+KINDS = ["DreamDoom-v0", "DreamCarRacing-v0", "real"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_keeps_the_contract_of_a_vec_env(kind, folder, car_folder) -> None:
+    """Shapes, types and the end of an episode, as SB3's algorithms and buffers rely on them."""
+    envs = batch(kind, folder, car_folder)
+    seeds = envs.seed(3)
+    assert list(seeds) == [3, 4]
+    space, cut = envs.observation_space, 0
+    first = envs.reset()
+    assert first.shape == (2, *space.shape) and first.dtype == space.dtype
+    for _ in range(13):
+        actions = np.stack([envs.action_space.sample() for _ in range(2)])
+        observations, rewards, dones, infos = envs.step(actions)
+        assert observations.shape == first.shape and all(map(space.contains, observations))
+        assert rewards.shape == (2,) and rewards.dtype == np.float32
+        assert dones.shape == (2,) and dones.dtype == bool
+        assert isinstance(infos, (list, tuple)) and len(infos) == 2
+        for lane in range(2):
+            assert ("terminal_observation" in infos[lane]) == dones[lane]
+            if dones[lane]:
+                assert space.contains(infos[lane]["terminal_observation"])
+                assert not np.array_equal(infos[lane]["terminal_observation"], observations[lane])
+                cut += infos[lane]["TimeLimit.truncated"]
+        kept = observations.copy()
+    assert cut >= 2
+    envs.step(actions)
+    assert np.array_equal(kept, observations)  # what was returned is not written over
+    envs.seed(3)
+    assert np.array_equal(envs.reset(), first)
+    assert not np.array_equal(envs.reset(), first)  # a seed holds for one reset
+    envs.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wrappers_of_sb3_fit_over_it(kind, folder, car_folder) -> None:
+    envs = batch(kind, folder, car_folder)
+    size = envs.observation_space.shape[0]
+    stack = VecFrameStack(VecCheckNan(VecNormalize(VecMonitor(envs)), raise_exception=True), 3)
+    assert stack.reset().shape == (2, 3 * size)
+    ended = 0
+    for _ in range(13):
+        infos = stack.step(np.stack([stack.action_space.sample() for _ in range(2)]))[3]
+        for info in infos:
+            if "episode" in info:
+                ended += 1
+                assert info["terminal_observation"].shape == (3 * size,)
+    assert ended >= 2
+    assert unwrap_vec_wrapper(stack, VecMonitor) is not None
+    assert stack.get_attr("spec") is not None
+    assert len(stack.get_attr("render_mode")) == 2
+    assert stack.env_is_wrapped(VecMonitor) == [False, False]
+    stack.close()
+
+
+def test_order_is_asked_for(folder, car_folder) -> None:
+    for kind in KINDS:
+        envs = batch(kind, folder, car_folder)
+        with pytest.raises(gym.error.ResetNeeded, match="call reset"):
+            envs.step(np.stack([envs.action_space.sample() for _ in range(2)]))
+        envs.close()
+    envs = doom(folder)
+    envs.reset()
+    envs.close()
+    envs.close()
+    for call in (envs.reset, lambda: envs.step(np.zeros(4, int))):
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="make the dreams anew"):
+            call()
+
+
+@pytest.mark.parametrize("algorithm", [PPO, DQN])
+def test_a_policy_whose_spaces_do_not_fit_is_refused(algorithm, folder, tmp_path) -> None:
+    """Before a step is taken, and by a message that names both."""
+    model = algorithm("MlpPolicy", doom(folder))
+    model.save(tmp_path / "model")
+    for other in ({"observation": "z"}, {"continuous": True}):
+        with pytest.raises(ValueError, match="spaces do not match"):
+            algorithm.load(tmp_path / "model", env=doom(folder, **other))
+
+
+def test_the_scales_travel_with_the_policy(folder, tmp_path) -> None:
+    size = doom(folder).observation_space.shape[0]
+    mean, spread = np.linspace(-3, 3, size).tolist(), np.linspace(0.1, 9, size).tolist()
+    kwargs = {"mean": mean, "spread": spread}
+    words = {"features_extractor_class": Scaled, "features_extractor_kwargs": kwargs}
+    model = PPO("MlpPolicy", doom(folder), policy_kwargs=words, n_steps=16, device="cpu").learn(64)
+    model.save(tmp_path / "model")
+    again = PPO.load(tmp_path / "model", device="cpu")
+    seen = torch.randn(5, size)
+    wanted = ((seen - torch.tensor(mean)) / torch.tensor(spread)).clamp(-10, 10)
+    torch.testing.assert_close(again.policy.features_extractor(seen), wanted)
+    got, _ = again.predict(seen.numpy(), deterministic=True)
+    assert np.array_equal(got, model.predict(seen.numpy(), deterministic=True)[0])

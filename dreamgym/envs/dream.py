@@ -287,6 +287,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         seed: int | list[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError("reset() after close(): make the dreams anew")
         one = None if seed is None or isinstance(seed, (list, tuple)) else int(seed)
         super().reset(seed=one)
         mask = self._mask(options)
@@ -309,6 +311,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     def step(
         self, actions: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        if self.closed:
+            raise gym.error.ClosedEnvironmentError("step() after close(): make the dreams anew")
         if self._state is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         waiting = self._over.copy()

@@ -2,29 +2,16 @@
 
 from typing import Any
 
-REWARD = {"norm_obs": False, "norm_reward": True}
+BOTH: dict[str, Any] = {
+    "policy": "MlpPolicy",
+    "normalize": {"norm_obs": False, "norm_reward": True},
+    "n_envs": 256,
+    "n_timesteps": 2_000_000,
+    "n_steps": 16,
+    "gae_lambda": 0.95,
+}
 
 hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 5_000_000,
-        "n_envs": 256,
-        "n_steps": 16,
-        "gamma": 0.997,
-        "gae_lambda": 0.95,
-        "learning_rate": 0.0007,
-        "ent_coef": 0.01,
-    },
-    "DreamCarRacing-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 5_000_000,
-        "n_envs": 256,
-        "n_steps": 16,
-        "gamma": 0.99,
-        "gae_lambda": 0.95,
-        "learning_rate": 0.0005,
-        "ent_coef": 0.0,
-    },
+    "DreamDoom-v0": BOTH | {"gamma": 0.997, "ent_coef": 0.01, "learning_rate": 7e-4},
+    "DreamCarRacing-v0": BOTH | {"gamma": 0.99, "learning_rate": 5e-4},
 }

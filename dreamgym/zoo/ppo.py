@@ -2,35 +2,19 @@
 
 from typing import Any
 
-REWARD = {"norm_obs": False, "norm_reward": True}
+BOTH: dict[str, Any] = {
+    "policy": "MlpPolicy",
+    "normalize": {"norm_obs": False, "norm_reward": True},
+    "n_envs": 256,
+    "n_timesteps": 3_000_000,
+    "batch_size": 4096,
+    "n_epochs": 4,
+    "gae_lambda": 0.95,
+    "clip_range": 0.2,
+    "learning_rate": 3e-4,
+}
 
 hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 6_000_000,
-        "n_envs": 256,
-        "n_steps": 128,
-        "batch_size": 4096,
-        "n_epochs": 4,
-        "gamma": 0.997,
-        "gae_lambda": 0.95,
-        "learning_rate": 0.0003,
-        "ent_coef": 0.01,
-        "clip_range": 0.2,
-    },
-    "DreamCarRacing-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 6_000_000,
-        "n_envs": 256,
-        "n_steps": 64,
-        "batch_size": 2048,
-        "n_epochs": 4,
-        "gamma": 0.99,
-        "gae_lambda": 0.95,
-        "learning_rate": 0.0003,
-        "ent_coef": 0.0,
-        "clip_range": 0.2,
-    },
+    "DreamDoom-v0": BOTH | {"n_steps": 128, "gamma": 0.997, "ent_coef": 0.01},
+    "DreamCarRacing-v0": BOTH | {"n_steps": 64, "batch_size": 2048, "gamma": 0.99},
 }

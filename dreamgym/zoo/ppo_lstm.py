@@ -2,30 +2,18 @@
 
 from typing import Any
 
-REWARD = {"norm_obs": False, "norm_reward": True}
+BOTH: dict[str, Any] = {
+    "policy": "MlpLstmPolicy",
+    "normalize": {"norm_obs": False, "norm_reward": True},
+    "n_envs": 64,
+    "n_timesteps": 2_000_000,
+    "n_steps": 128,
+    "batch_size": 1024,
+    "n_epochs": 4,
+    "learning_rate": 3e-4,
+}
 
 hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": {
-        "normalize": REWARD,
-        "policy": "MlpLstmPolicy",
-        "n_timesteps": 2000000,
-        "n_envs": 64,
-        "n_steps": 128,
-        "batch_size": 1024,
-        "n_epochs": 4,
-        "gamma": 0.997,
-        "learning_rate": 0.0003,
-        "ent_coef": 0.01,
-    },
-    "DreamCarRacing-v0": {
-        "normalize": REWARD,
-        "policy": "MlpLstmPolicy",
-        "n_timesteps": 2000000,
-        "n_envs": 64,
-        "n_steps": 128,
-        "batch_size": 1024,
-        "n_epochs": 4,
-        "gamma": 0.99,
-        "learning_rate": 0.0003,
-    },
+    "DreamDoom-v0": BOTH | {"gamma": 0.997, "ent_coef": 0.01},
+    "DreamCarRacing-v0": BOTH | {"gamma": 0.99},
 }

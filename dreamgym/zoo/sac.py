@@ -2,34 +2,21 @@
 
 from typing import Any
 
-REWARD = {"norm_obs": False, "norm_reward": True}
+BOTH: dict[str, Any] = {
+    "policy": "MlpPolicy",
+    "normalize": {"norm_obs": False, "norm_reward": True},
+    "n_envs": 32,
+    "buffer_size": 200_000,
+    "learning_starts": 10_000,
+    "batch_size": 256,
+    "train_freq": 1,
+    "gamma": 0.99,
+    "learning_rate": 3e-4,
+    "n_timesteps": 200_000,
+    "gradient_steps": 8,
+}
 
 hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 300_000,
-        "n_envs": 32,
-        "buffer_size": 200_000,
-        "learning_starts": 10_000,
-        "batch_size": 256,
-        "train_freq": 1,
-        "gradient_steps": 8,
-        "gamma": 0.99,
-        "learning_rate": 0.0003,
-        "env_kwargs": {"continuous": True},
-    },
-    "DreamCarRacing-v0": {
-        "normalize": REWARD,
-        "policy": "MlpPolicy",
-        "n_timesteps": 300_000,
-        "n_envs": 32,
-        "buffer_size": 200_000,
-        "learning_starts": 10_000,
-        "batch_size": 256,
-        "train_freq": 1,
-        "gradient_steps": 8,
-        "gamma": 0.99,
-        "learning_rate": 0.0003,
-    },
+    "DreamDoom-v0": BOTH | {"env_kwargs": {"continuous": True}},
+    "DreamCarRacing-v0": BOTH,
 }

@@ -4,7 +4,7 @@ from typing import Any
 
 BOTH: dict[str, Any] = {
     "policy": "MlpLstmPolicy",
-    "normalize": {"norm_obs": False, "norm_reward": True},
+    "normalize": True,
     "n_envs": 64,
     "n_timesteps": 2_000_000,
     "n_steps": 128,

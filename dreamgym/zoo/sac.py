@@ -4,7 +4,7 @@ from typing import Any
 
 BOTH: dict[str, Any] = {
     "policy": "MlpPolicy",
-    "normalize": {"norm_obs": False, "norm_reward": True},
+    "normalize": True,
     "n_envs": 32,
     "buffer_size": 200_000,
     "learning_starts": 10_000,

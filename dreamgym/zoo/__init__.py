@@ -3,8 +3,8 @@
     python -m rl_zoo3.train --algo ppo --env DreamDoom-v0 \\
         --gym-packages dreamgym --conf-file dreamgym.zoo.ppo
 
-Ours, from few trials (`training/LOG.md`). Rewards and observations are scaled by their spread, for a
-game of Take Cover pays up to 2,100 and M's cells spread a hundred times as wide as its h. rl-zoo3
+Ours, from few trials (`training/LOG.md`). Rewards and observations are scaled by their spread: a
+game of Take Cover pays up to 2,100, and M's cells spread a hundred times as wide as its h. rl-zoo3
 keeps those statistics beside the model; `dreamgym train` puts the observations' into the policy
 (`dreamgym.sb3.Scaled`), where they go along to the real game.
 """

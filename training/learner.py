@@ -83,10 +83,6 @@ def learn(
     task = world.task
     world.size(args.observation or task.observation)  # names those that exist
     hyper = hyperparameters(args, task)
-    if args.scaled:
-        hyper["kwargs"]["policy_kwargs"] = hyper["kwargs"].get("policy_kwargs", {}) | _scales(
-            args, task
-        )
     steps = args.timesteps or int(hyper["n_timesteps"])
     state = _resume(out, args)
     envs = dreams(args, task, hyper, device)
@@ -132,6 +128,8 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     if args.linear:
         net = {"pi": [], "vf": [64]} if "n_steps" in kwargs else []
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
+    if args.scaled:
+        kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, task)
     hyper = {key: hyper.get(key) for key in own}
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 

@@ -218,7 +218,9 @@ class World:
 
     def decode(self, z: Tensor) -> Tensor:
         """Return V's picture of latents z (N, Z): uint8 (N, 64, 64, 3)."""
-        pixels = self.vision.decode(z).permute(0, 2, 3, 1)
+        half = self._gates.dtype is torch.bfloat16
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,13 @@ def shared(work: Callable[[slice], None], rows: int) -> None:
     if parts < 2:
         return work(slice(0, rows))
     ends = [rows * part // parts // SHARE * SHARE for part in range(parts)] + [rows]
-    tasks = [_pool(parts).submit(work, slice(*pair)) for pair in pairwise(ends)]
+    pool, inference = _pool(parts), torch.is_inference_mode_enabled()  # a mode is a thread's own
+
+    def carry(first: int, last: int) -> None:
+        with torch.inference_mode(inference):
+            work(slice(first, last))
+
+    tasks = [pool.submit(carry, *pair) for pair in pairwise(ends)]
     for task in tasks:
         task.result()
 

@@ -22,6 +22,10 @@ from dreamgym.world import State
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
 """Entry point of every batched dream."""
+SAMPLE = (256, 200)
+"""Dreams and steps in which `scaled` measures."""
+LEAST = 1e-3
+"""Least spread of a number."""
 
 
 class DreamVecEnv(VecEnv):
@@ -48,6 +52,7 @@ class DreamVecEnv(VecEnv):
         super().__init__(
             num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
         )
+        self.metadata = self.dreams.metadata
 
     def reset(self) -> np.ndarray:
         if any(options != self._options[0] for options in self._options):
@@ -109,7 +114,10 @@ class Scaled(BaseFeaturesExtractor):
     policy, so they are saved with it and go with it from the dream to the real game.
 
     Args:
-        mean, spread: (I,), of each number, in random dreams for example.
+        mean, spread: (I,), as `scaled` measures them.
+
+    Raises:
+        ValueError: if they are not as many as what is seen.
     """
 
     mean: torch.Tensor
@@ -118,12 +126,38 @@ class Scaled(BaseFeaturesExtractor):
     def __init__(
         self, observation_space: gym.spaces.Box, mean: Sequence[float], spread: Sequence[float]
     ):
+        if not (len(mean),) == (len(spread),) == observation_space.shape:
+            raise ValueError(
+                f"{len(mean)} means and {len(spread)} spreads for what has the shape "
+                f"{observation_space.shape}: measure them for this observation"
+            )
         super().__init__(observation_space, len(mean))
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return ((observations - self.mean) / self.spread).clamp(-10, 10)
+
+
+def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
+    """Return the `policy_kwargs` of a policy that sees by `Scaled`, measured in random dreams.
+
+    `PPO("MlpPolicy", DreamVecEnv(id, 64), policy_kwargs=scaled(id))`
+
+    Args:
+        id: a registered dream.
+        **kwargs: the dream's own arguments, as `DreamVecEnv` takes them.
+    """
+    dreams = DreamVecEnv(id, SAMPLE[0], **kwargs)
+    dreams.seed(0)
+    dreams.dreams.action_space.seed(0)
+    seen = [dreams.reset()]
+    for _ in range(SAMPLE[1]):
+        seen.append(np.asarray(dreams.step(dreams.dreams.action_space.sample())[0]))
+    numbers = np.concatenate(seen)
+    mean, spread = numbers.mean(0), np.maximum(numbers.std(0), LEAST)
+    extractor = {"mean": mean.tolist(), "spread": spread.tolist()}
+    return {"features_extractor_class": Scaled, "features_extractor_kwargs": extractor}
 
 
 class VecLatentObservation(VecEnvWrapper):

@@ -239,7 +239,7 @@ class World:
         n, outcomes = len(state), len(self.memory.config.heads)
         z, h, c = (torch.empty_like(part) for part in (state.z, state.h, state.c))
         heads, chance = z.new_empty(n, outcomes), z.new_empty(n, 2)
-        temperature = temperature.expand(n, 1)
+        action, temperature = action.detach(), temperature.detach().expand(n, 1)
 
         def dream(rows: slice) -> None:
             gates = self._sums(state.z[rows], action[rows], state.h[rows])
@@ -263,7 +263,8 @@ class World:
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Multiply in the precision of the weights and over a whole number of blocks."""
-        n, extra = len(x), -len(x) % self._block
+        n = len(x)
+        extra = -n % (self._block if n < BLOCK else BLOCK)
         x = x.to(weight.dtype)
         if extra:
             x = F.pad(x, (0, 0, 0, extra))

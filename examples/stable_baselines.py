@@ -7,10 +7,11 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecMonitor
 
 import dreamgym  # noqa: F401  registers the environments
-from dreamgym.sb3 import DreamVecEnv
+from dreamgym.sb3 import DreamVecEnv, scaled
 
 dreams = VecMonitor(DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=(1.0, 1.2)))
-model = PPO("MlpPolicy", dreams, n_steps=64, batch_size=512, seed=0)
+sight = scaled("DreamDoom-v0")  # each number by its own spread
+model = PPO("MlpPolicy", dreams, n_steps=64, batch_size=512, policy_kwargs=sight, seed=0)
 model.learn(20_000)  # for a start; `dreamgym train doom` goes further
 real = Monitor(gym.make("LatentDoom-v0"))
 mean, deviation = evaluate_policy(model, real, n_eval_episodes=3)

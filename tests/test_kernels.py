@@ -111,3 +111,17 @@ def test_a_forked_child_dreams_after_its_parent_has():
     finally:
         torch.set_num_threads(before)
     assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_every_mode_of_autograd_may_dream(world, mode):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with mode():
+            state, told = world.start(torch.arange(99)), torch.zeros(99, 1)
+            told.requires_grad_(mode is torch.enable_grad)
+            after, _, _ = world.step(state, told, torch.ones(99, 1))
+            assert torch.isfinite(after.z).all()
+    finally:
+        torch.set_num_threads(before)

@@ -22,7 +22,7 @@ from stable_baselines3.common.vec_env import (
 from stable_baselines3.common.vec_env.base_vec_env import tile_images
 
 import dreamgym  # noqa: F401
-from dreamgym.sb3 import DreamVecEnv, Scaled, VecLatentObservation
+from dreamgym.sb3 import DreamVecEnv, Scaled, VecLatentObservation, scaled
 from dreamgym.wrappers import LatentObservation
 
 
@@ -223,9 +223,7 @@ def test_wrappers_of_sb3_fit_over_it(kind, folder, car_folder) -> None:
                 assert info["terminal_observation"].shape == (3 * size,)
     assert ended >= 2
     assert unwrap_vec_wrapper(stack, VecMonitor) is not None
-    assert stack.get_attr("spec") is not None
     assert len(stack.get_attr("render_mode")) == 2
-    assert stack.env_is_wrapped(VecMonitor) == [False, False]
     stack.close()
 
 
@@ -252,6 +250,28 @@ def test_a_policy_whose_spaces_do_not_fit_is_refused(algorithm, folder, tmp_path
     for other in ({"observation": "z"}, {"continuous": True}):
         with pytest.raises(ValueError, match="spaces do not match"):
             algorithm.load(tmp_path / "model", env=doom(folder, **other))
+
+
+def test_scaled_measures_what_random_dreams_show(folder) -> None:
+    words = scaled("DreamDoom-v0", world=str(folder), temperature=1.0)
+    numbers = words["features_extractor_kwargs"]
+    envs = doom(folder, 300, temperature=1.0)
+    envs.seed(999)
+    seen, rng = [envs.reset()], np.random.default_rng(0)
+    for _ in range(60):
+        seen.append(envs.step(rng.integers(3, size=300))[0])
+    spread = np.concatenate(seen).std(0)
+    np.testing.assert_allclose(numbers["spread"], np.maximum(spread, 1e-3), rtol=0.15)
+    assert scaled("DreamDoom-v0", world=str(folder), temperature=1.0) == words
+    with pytest.raises(ValueError, match="measure them for this observation"):
+        PPO("MlpPolicy", doom(folder, observation="z"), policy_kwargs=words)
+
+
+def test_a_batch_plays_at_the_game_s_own_speed(folder, car_folder) -> None:
+    """What a film of it is written with."""
+    assert doom(folder).metadata["render_fps"] == 35
+    cars = DreamVecEnv("DreamCarRacing-v0", 2, world=str(car_folder))
+    assert cars.metadata["render_fps"] == 50
 
 
 def test_the_scales_travel_with_the_policy(folder, tmp_path) -> None:

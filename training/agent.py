@@ -100,7 +100,8 @@ def begun(policy: Policy) -> Policy:
 def load_agent(path: str | Path, world: World) -> Agent:
     """Read an agent: a `.zip` that Stable-Baselines3 saved, and JSON beside it with its `algo`.
 
-    Such a file holds pickled code: load only those that you trust.
+    Such a file holds pickled code: load only those that you trust. An agent of rl-zoo3 sees by
+    statistics that lie elsewhere (`vecnormalize.pkl`): score it with rl-zoo3.
 
     Raises:
         ValueError: if it does not fit the world.
@@ -116,8 +117,10 @@ def load_agent(path: str | Path, world: World) -> Agent:
     kind = algorithm(str(read_json(facts).get("algo")))
     try:
         model = kind.load(path, device="cpu")
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise CheckpointError(f"{path} is no saved {kind.__name__} ({error})") from error
+    except Exception as error:  # it unpickles, so a wrong file may raise anything
+        raise CheckpointError(
+            f"{path} is no saved {kind.__name__}, which {facts.name} says it is ({error})"
+        ) from error
     kinds = {world.size(each): each for each in OBSERVATIONS}
     seen = model.observation_space.shape or (0,)
     if len(seen) != 1 or seen[0] not in kinds:

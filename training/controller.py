@@ -34,7 +34,7 @@ from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from .data import FINAL, VALIDATION
-from .evaluate import controller_config, dream, fitting, random_dreams, real, tournament
+from .evaluate import choice, controller_config, dream, fitting, real, tournament
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
@@ -213,8 +213,13 @@ def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarra
 
     An input's spread is its standard deviation in random dreams.
     """
-    seen = random_dreams(world, config.observation, args.low, args.high)
-    spread = seen.std(0).clamp_min(1e-3).cpu().numpy()
+    state = world.start(torch.arange(256))
+    temperature = world.draw_temperature(state, args.low, args.high)
+    seen = []
+    for _ in range(200):
+        seen.append(world.observe(state, config.observation))
+        state, _, _ = world.step(state, choice(None, world, state), temperature)
+    spread = torch.cat(seen).std(0).clamp_min(1e-3).cpu().numpy()
     steps = []
     for inputs, outputs in config.layers:
         fan_in = inputs + config.bias

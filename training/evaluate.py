@@ -82,16 +82,6 @@ def dream(
     return returns.cpu(), lengths.cpu()
 
 
-def random_dreams(world: World, observation: str, low: float, high: float) -> torch.Tensor:
-    """Return what is seen in 256 random dreams of 200 steps, (51,200, I)."""
-    state = world.start(torch.arange(256))
-    temperature, seen = world.draw_temperature(state, low, high), []
-    for _ in range(200):
-        seen.append(world.observe(state, observation))
-        state, _, _ = world.step(state, choice(None, world, state), temperature)
-    return torch.cat(seen)
-
-
 def choice(controller: Policy | None, world: World, state: State) -> torch.Tensor:
     """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
@@ -254,7 +244,7 @@ def result(
 
 def origin() -> dict[str, Any]:
     """Return what made a result: the command, the code and the machine."""
-    names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy")
+    names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy", "numba", "stable-baselines3")
     return {
         "command": shlex.join(["dreamgym", *sys.argv[1:]]),
         "commit": commit(),

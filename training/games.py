@@ -186,8 +186,8 @@ def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
     if task.deadband:  # whole moves, each as likely
         return torch.floor(len(task.moves) * chance) - 1
-    low, high = (torch.tensor(end, device=key.device) for end in (task.low, task.high))
-    return low + (high - low) * chance
+    ends = zip(chance.unbind(1), task.low, task.high, strict=True)
+    return torch.stack([low + (high - low) * part for part, low, high in ends], dim=1)
 
 
 def random_policy(task: Task, seed: int) -> Callable[[], np.ndarray]:

@@ -21,14 +21,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from tqdm import tqdm
 
 from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
-from dreamgym.envs.dream import shared_world
 from dreamgym.files import replacing
-from dreamgym.sb3 import DreamVecEnv, Scaled
+from dreamgym.sb3 import DreamVecEnv, scaled
 from dreamgym.tasks import Task
 
 from .agent import algorithm
 from .data import VALIDATION
-from .evaluate import random_dreams, real
+from .evaluate import real
 
 LATEST, BEST, CURVE = "latest.zip", "policy.zip", "learning.json"
 """In the run folder: where learning goes on, what it is for, and how it went."""
@@ -91,24 +90,35 @@ def learn(
         normal.norm_reward = False
     if returns := state.get("returns"):
         normal.ret_rms.mean, normal.ret_rms.var, normal.ret_rms.count = returns
-    kind = algorithm(args.algo)
-    normal.seed(args.seed + state["steps"])
+    kind: Any = algorithm(args.algo)
     if (out / LATEST).exists() and state["steps"]:
         model = kind.load(out / LATEST, env=normal, device=device)
-        model.num_timesteps = state["steps"]
+        fresh = np.random.SeedSequence((args.seed, model.num_timesteps)).generate_state(1)
+        model.set_random_seed(int(fresh[0] >> 1))  # not the dreams that it began with
     else:
-        made: Any = kind
-        model = made(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
+        model = kind(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
+    if state["steps"] and hasattr(model, "replay_buffer"):
+        _refill(model)
     validation = _Validation(args, task, state, out, normal, steps, processes, progress)
-    if state["steps"] < steps and not validation.over:
-        model.learn(
-            steps - state["steps"], callback=validation, reset_num_timesteps=not state["steps"]
-        )
+    left = steps - model.num_timesteps
+    if left > 0 and not validation.over:
+        model.learn(left, callback=validation, reset_num_timesteps=not state["steps"])
         if not validation.over and validation.last != model.num_timesteps:
             validation.validate()
+    validation.bar.close()
     normal.close()
+    if validation.over and progress:
+        print(f"{args.algo}: no better in the real game for {args.patience} validations")
     return out / BEST
+
+
+def _refill(model: Any) -> None:
+    """Let a resumed off-policy algorithm dream, by its policy, before it learns from its dreams."""
+    steps, learns = model.num_timesteps, model.gradient_steps
+    model.gradient_steps = 0
+    model.learn(model.learning_starts, reset_num_timesteps=False)
+    model.num_timesteps, model.gradient_steps = steps, learns
 
 
 def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
@@ -125,6 +135,8 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
         rollout = kwargs["n_steps"] * (args.envs or hyper["n_envs"])
         kwargs["batch_size"] = min(kwargs["batch_size"], rollout)
+    if args.linear and "lstm" in args.algo:
+        raise ValueError(f"linear: {args.algo} has a memory of its own, choose another algorithm")
     if args.linear:
         net = {"pi": [], "vf": [64]} if "n_steps" in kwargs else []
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
@@ -147,10 +159,10 @@ def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -
 
 def _scales(args: Args, task: Task) -> dict[str, Any]:
     """Return the words by which a policy begins with `sb3.Scaled`."""
-    world = shared_world(args.world, "cpu", "bfloat16")
-    seen = random_dreams(world, args.observation or task.observation, args.low, args.high)
-    kwargs = {"mean": seen.mean(0).tolist(), "spread": seen.std(0).clamp_min(1e-3).tolist()}
-    return {"features_extractor_class": Scaled, "features_extractor_kwargs": kwargs}
+    return scaled(
+        task.dream_id, world=args.world, temperature=(args.low, args.high),
+        observation=args.observation or task.observation, precision="bfloat16",
+    )  # fmt: skip
 
 
 class _Validation(BaseCallback):
@@ -181,15 +193,13 @@ class _Validation(BaseCallback):
             self.validate()
         return not self.over
 
-    def _on_training_end(self) -> None:
-        self.bar.close()
-
     def validate(self) -> None:
         """Play the real game, and write down how it went and where to go on."""
         self.last, seeds = self.num_timesteps, range(VALIDATION, VALIDATION + self.args.games)
-        _save(self.model, self.args.algo, self.out / LATEST)
+        candidate = self.out / "candidate.zip"
+        _save(self.model, self.args.algo, candidate)
         played = real(
-            self.task.name, world_folder(self.args.world), self.out / LATEST, seeds,
+            self.task.name, world_folder(self.args.world), candidate, seeds,
             self.processes, progress=False,
         )  # fmt: skip
         recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
@@ -202,14 +212,18 @@ class _Validation(BaseCallback):
             "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
             "seconds": time.monotonic() - self.began,
         }
-        best = point["real"] > max((p["real"] for p in curve), default=-np.inf)
+        known = self.out / BEST.replace("zip", "json")  # the curve may have been cut short
+        before = read_json(known)["real"] if known.exists() else -np.inf
+        best = point["real"] > before
         curve.append(point)
         kept = point if best else max(curve, key=lambda p: p["real"])
         facts = kept | {"real_frames": point["real_frames"]}
         if best:
             _save(self.model, self.args.algo, self.out / BEST, **facts)
         else:  # those that were not kept have cost frames too
-            write_json(self.out / BEST.replace("zip", "json"), {"algo": self.args.algo, **facts})
+            write_json(known, {"algo": self.args.algo, **facts})
+        for path in (candidate, candidate.with_suffix(".json")):
+            path.replace(self.out / path.name.replace("candidate", "latest"))
         rms = self.dreams.ret_rms
         self.state |= {
             "steps": self.last,
@@ -218,6 +232,7 @@ class _Validation(BaseCallback):
         }
         write_json(self.out / CURVE, {"args": asdict(self.args)} | self.state)
         self.logger.record("real/return", point["real"])
+        self.logger.dump(self.last)
         self.bar.set_postfix(dream=f"{point['dream'] or 0:.0f}", real=f"{point['real']:.0f}")
 
 

@@ -64,11 +64,11 @@ def meant_there(outputs: Tensor, task: Task) -> Tensor:
     """Return the same for outputs on a device, without a look at them, which would wait for it."""
     if task.deadband:
         return (outputs > task.deadband).float() - (outputs < -task.deadband).float()
-    halved = torch.zeros(len(task.low), dtype=torch.bool, device=outputs.device)
-    halved[list(task.halved)] = True
-    wanted = torch.where(halved, (outputs + 1) / 2, outputs)
-    low, high = (torch.tensor(end, device=outputs.device) for end in (task.low, task.high))
-    return wanted.clamp(low, high)
+    parts = list(outputs.unbind(1))
+    for part in task.halved:
+        parts[part] = (parts[part] + 1) / 2
+    ends = zip(parts, task.low, task.high, strict=True)  # plain numbers: a tensor would be copied
+    return torch.stack([part.clamp(low, high) for part, low, high in ends], dim=1)
 
 
 def _shown(actions: Any) -> str:

@@ -269,7 +269,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
         self.render_mode = render_mode
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
+        self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self._dreams.observation_space
         self.single_action_space = self._dreams.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -424,7 +424,7 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
 
 
 def check_memory(world: World, num_envs: int) -> None:
-    """Refuse more dreams than there is memory for, before the machine begins to swap.
+    """Refuse more dreams than this machine has memory for, however much of it is free.
 
     Raises:
         ValueError: naming how many fit.

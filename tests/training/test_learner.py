@@ -196,3 +196,60 @@ def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, small
     path.write_bytes(b"no zip")
     with pytest.raises(CheckpointError, match="no saved PPO"):
         load_agent(path, load_world(folder))
+
+
+def test_a_resumed_run_dreams_on(folder, tmp_path, small, unreal, monkeypatch):
+    """Not the dreams that it began with: they would count twice."""
+    begun: list[list[int]] = []
+    plain = learner.DreamVecEnv.reset
+
+    def reset(envs):
+        begun.append([int(seed) for seed in envs._seeds if seed is not None])
+        return plain(envs)
+
+    monkeypatch.setattr(learner.DreamVecEnv, "reset", reset)
+    for steps in (128, 256):
+        learner.learn(args(folder, timesteps=steps, scaled=False), tmp_path, progress=False)
+    first, second = begun[0], begun[-1]
+    assert len(first) == len(second) == 4
+    assert not set(first) & set(second)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
+    algo, folder, tmp_path, small, unreal, monkeypatch
+):
+    asked = args(folder, algo, timesteps=256, validate=64)
+    plain, calls = learner.real, []
+
+    def interrupted(*words, **more):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return plain(*words, **more)
+
+    monkeypatch.setattr(learner, "real", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learner.learn(asked, tmp_path, progress=False)
+    before = json.loads((tmp_path / "learning.json").read_text())
+    assert len(before["curve"]) == 2
+    saved = load_agent(tmp_path / "latest.zip", load_world(folder)).model
+    assert saved.num_timesteps == before["steps"] == before["curve"][-1]["steps"]
+    learner.learn(asked, tmp_path, progress=False)
+    after = json.loads((tmp_path / "learning.json").read_text())
+    assert after["curve"][:2] == before["curve"]
+    assert after["curve"][-1]["real_frames"] == 20 * len(after["curve"])
+    assert 256 <= after["steps"] < 256 + 64
+    assert not list(tmp_path.glob("candidate*"))
+
+
+def test_an_agent_under_another_name_is_named(folder, tmp_path, small, unreal):
+    path = learner.learn(args(folder), tmp_path, progress=False)
+    (tmp_path / "policy.json").write_text('{"algo": "dqn"}')
+    with pytest.raises(CheckpointError, match=r"no saved DQN, which policy.json says it is"):
+        load_agent(path, load_world(folder))
+
+
+def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path, small):
+    with pytest.raises(ValueError, match="ppo_lstm has a memory of its own"):
+        learner.learn(args(folder, "ppo_lstm", linear=True), tmp_path, progress=False)

@@ -10,20 +10,17 @@ import copy
 from dataclasses import dataclass, fields, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dreamgym import kernels, noise
 from dreamgym.models.memory import MDNRNN, sample
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
+from dreamgym.product import Product
 from dreamgym.tasks import Survival, Task
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
-BLOCK = 16
-"""Rows are computed in multiples of this where fewer would round differently, and a dream would
-depend on its neighbours; see `fewest`."""
 BOUND = 50.0
 """Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
@@ -87,8 +84,9 @@ class World:
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
         self.fused = fused and self.device.type == "cpu"
-        self._gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
-        self._block = max(fewest(weight) for weight in (self._gates, memory.head.weight))
+        gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
+        self._gates = Product(gates, memory.bias, packed=self.fused)
+        self._head = Product(memory.head.weight, memory.head.bias, packed=self.fused)
 
     @property
     def device(self) -> torch.device:
@@ -166,7 +164,7 @@ class World:
         else:
             size = self.memory.config.z_size
             h, c = self._remember(state, action)
-            prediction = self.memory.parts(self._read(h))
+            prediction = self.memory.parts(self._head(h))
             mixture = noise.uniform(state.key, state.step, size)
             normal = noise.normal(state.key, state.step, size, first=size // 2)
             z = sample(prediction, mixture, normal, temperature)
@@ -218,7 +216,7 @@ class World:
 
     def decode(self, z: Tensor) -> Tensor:
         """Return V's picture of latents z (N, Z): uint8 (N, 64, 64, 3)."""
-        half = self._gates.dtype is torch.bfloat16
+        half = self._gates.weight.dtype is torch.bfloat16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
@@ -244,7 +242,7 @@ class World:
         def dream(rows: slice) -> None:
             gates = self._sums(state.z[rows], action[rows], state.h[rows])
             kernels.cells(gates, state.c[rows], h[rows], c[rows])
-            out = self._read(h[rows])
+            out = self._head(h[rows])
             noises = (state.key[rows], state.step[rows], temperature[rows])
             kernels.draw(out, self.memory.config.mixtures, *noises, z[rows], chance[rows])
             heads[rows] = out[:, -outcomes:]
@@ -254,31 +252,4 @@ class World:
 
     def _sums(self, z: Tensor, action: Tensor, h: Tensor) -> Tensor:
         """Return what goes into the gates (N, 4H)."""
-        seen = torch.cat((z, action, h), dim=1)
-        return self._product(seen, self._gates, self.memory.bias)
-
-    def _read(self, h: Tensor) -> Tensor:
-        """Return what M's head says of h (N, H): (N, 3KZ + O)."""
-        return self._product(h, self.memory.head.weight, self.memory.head.bias)
-
-    def _product(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Multiply in the precision of the weights and over a whole number of blocks."""
-        n = len(x)
-        extra = -n % (self._block if n < BLOCK else BLOCK)
-        x = x.to(weight.dtype)
-        if extra:
-            x = F.pad(x, (0, 0, 0, extra))
-        return F.linear(x, weight, bias)[:n]
-
-
-def fewest(weight: Tensor) -> int:
-    """Return 1 if few rows (N, I) times a weight (O, I) round as they do among many, or `BLOCK`.
-
-    It is tried, for it depends on the processor: float32 products of single rows often differ in
-    the last bit from those of a batch, bfloat16's here never do.
-    """
-    x = torch.arange(BLOCK**2 * weight.shape[1], device=weight.device).view(BLOCK**2, -1)
-    x = x.float().sin_().to(weight.dtype)
-    many = F.linear(x, weight)
-    same = (torch.equal(F.linear(x[:n], weight), many[:n]) for n in range(1, BLOCK))
-    return 1 if all(same) else BLOCK
+        return self._gates(torch.cat((z, action, h), dim=1))

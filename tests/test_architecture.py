@@ -17,7 +17,7 @@ LEAVES = {"tasks", "files"}
 # Lowest first. A room imports leaves and lower floors, never up or across its own floor.
 FLOORS = [
     {"models", "noise"},
-    {"kernels"},
+    {"kernels", "product"},
     {"world"},
     {"checkpoint"},
     {"envs"},
@@ -30,7 +30,7 @@ FLOORS = [
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FLOOR |= dict.fromkeys(LEAVES, -1) | {"__init__": -1}
 
-KNOW_NO_GYM = {"models", "noise", "world"}
+KNOW_NO_GYM = {"models", "noise", "product", "world"}
 KNOW_SB3 = {"sb3", "training"}
 HEAVY = {"numba", "torch", "vizdoom", "pygame", "stable_baselines3"}
 

@@ -1,0 +1,48 @@
+"""M's matrix products: right, and row by row the same in any company."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from dreamgym.product import BLOCK, Product
+
+SIZES = (*range(1, 2 * BLOCK + 2), 63, 100, 255)
+
+
+def layer(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """An odd number of inputs, as M's is, and outputs that fill no tile."""
+    random = torch.Generator().manual_seed(0)
+    shapes = ((37, 577), (37,))
+    return tuple(torch.randn(s, generator=random).to(dtype) for s in shapes)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_the_product(dtype: torch.dtype, packed: bool) -> None:
+    weight, bias = layer(dtype)
+    x = torch.randn(19, 577).to(dtype)
+    exact = x.double() @ weight.double().T + bias.double()
+    y = Product(weight, bias, packed)(x)
+    assert y.dtype is dtype and y.shape == (19, 37)
+    # float32 adds 577 products, to sums up to 100, and one rounding to the dtype follows
+    error = 577 * torch.finfo(torch.float32).eps + exact.abs() * torch.finfo(dtype).eps
+    assert bool(((y.double() - exact).abs() <= error).all())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_is_the_same_in_any_company(dtype: torch.dtype, packed: bool) -> None:
+    product, x = Product(*layer(dtype), packed), torch.randn(256, 577)
+    many = product(x)
+    assert all(torch.equal(product(x[:n]), many[:n]) for n in SIZES)
+    assert torch.equal(product(x[100:107]), many[100:107])
+
+
+def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moody(self: Product, x: Tensor) -> Tensor:  # as some libraries multiply
+        return (x @ self.weight.T + self.bias) * (1 if len(x) % BLOCK == 0 else 1 + 1e-6)
+
+    monkeypatch.setattr(Product, "_multiply", moody)
+    product, x = Product(*layer(torch.float32)), torch.randn(64, 577)
+    assert product.block == BLOCK
+    assert all(torch.equal(product(x[:n]), product(x)[:n]) for n in (1, 5, 16, 17))

@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--device", default="cpu", help="where it dreams")
+    sub.add_argument("--form", default="auto", help="auto, torch or compiled (for a GPU)")
     processes(sub)
 
     sub = command("train", _train, "train an agent of Stable-Baselines3 in the dream")
@@ -232,7 +233,7 @@ def _evolve(args: argparse.Namespace) -> None:
         validate=args.validate, games=args.games, finalists=args.finalists,
         observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip
-    controller.evolve(stage, out, args.processes, device=args.device)
+    controller.evolve(stage, out, args.processes, device=args.device, form=args.form)
     print(f"the controller is {out}/controller.safetensors")
 
 

@@ -21,6 +21,10 @@ from dreamgym.tasks import Survival, Task
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
+FORMS = ("auto", "torch", "compiled")
+"""How a world steps: `auto` by `kernels` on a CPU and by PyTorch elsewhere; `torch` by PyTorch
+alone, the reference; `compiled` by that through PyTorch's compiler, which on a GPU makes one CUDA
+graph of it and on a CPU needs a C++ compiler."""
 BOUND = 50.0
 """Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
@@ -43,6 +47,10 @@ class State:
     def __getitem__(self, rows: Tensor | slice) -> State:
         return State(*(getattr(self, field.name)[rows] for field in fields(self)))
 
+    def clone(self) -> State:
+        """Return a state in memory of its own."""
+        return State(*(getattr(self, field.name).clone() for field in fields(self)))
+
     def put(self, rows: Tensor, other: State) -> None:
         """Overwrite some rows."""
         for field in fields(self):
@@ -59,8 +67,11 @@ class World:
         starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them.
         death: what ends a dream of `Survival`: `"health"` adds up sampled hits of known damage,
             `"head"` samples M's death head, as the paper's does with a threshold.
-        fused: whether a CPU steps by `kernels`, or like a GPU by PyTorch alone, the reference; the
-            two dream the same distribution, not the same bits.
+        form: how it steps, one of `FORMS`. All dream the same distribution, not the same bits.
+
+    Raises:
+        ValueError: if there is no such `death` or `form`, or M does not foretell what the rules
+            need.
     """
 
     def __init__(
@@ -70,8 +81,10 @@ class World:
         memory: MDNRNN,
         starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
-        fused: bool = True,
+        form: str = "auto",
     ):
+        if form not in FORMS:
+            raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
         if death not in ("health", "head"):
             raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
         if memory.config.heads != task.rules.heads:
@@ -83,10 +96,14 @@ class World:
         self.starts = starts
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
-        self.fused = fused and self.device.type == "cpu"
+        self.form = form
+        self.fused = form == "auto" and self.device.type == "cpu"
         gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
         self._gates = Product(gates, memory.bias, packed=self.fused)
         self._head = Product(memory.head.weight, memory.head.bias, packed=self.fused)
+        if form == "compiled":
+            graphs = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self._graph = torch.compile(self._advance, fullgraph=True, dynamic=True, mode=graphs)
 
     @property
     def device(self) -> torch.device:
@@ -96,13 +113,19 @@ class World:
         self,
         device: str | torch.device,
         precision: torch.dtype = torch.float32,
-        fused: bool = True,
+        form: str = "",
     ) -> World:
-        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast."""
+        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast.
+
+        Args:
+            form: how it steps, one of `FORMS`; as before if empty.
+        """
         mean, logvar, budget = (part.to(device) for part in self.starts)
         vision = copy.deepcopy(self.vision).to(device)
         memory = copy.deepcopy(self.memory).to(device, precision)
-        return World(self.task, vision, memory, (mean, logvar, budget), self.death, fused)
+        return World(
+            self.task, vision, memory, (mean, logvar, budget), self.death, form or self.form
+        )
 
     def size(self, kind: str) -> int:
         """Numbers in an observation of a latent kind.
@@ -159,6 +182,18 @@ class World:
         Returns:
             The next state, rewards (N,) and which dreams terminated (N,).
         """
+        if self.form != "compiled":
+            return self._advance(state, action, temperature)
+        torch.compiler.cudagraph_mark_step_begin()
+        after, reward, dead = self._graph(state, action, temperature)
+        if self.device.type == "cuda":  # a graph writes into the same memory every time
+            after, reward, dead = after.clone(), reward.clone(), dead.clone()
+        return after, reward, dead
+
+    def _advance(
+        self, state: State, action: Tensor, temperature: Tensor
+    ) -> tuple[State, Tensor, Tensor]:
+        """Dream one step; see `step`."""
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:

@@ -1,5 +1,7 @@
 """The simulator: a dream is a function of (world, seed, actions)."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,9 @@ from dreamgym.world import BOUND, OBSERVATIONS, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
 ONE = torch.ones(1, 1)
+COMPILED = pytest.param(
+    "compiled", marks=pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+)
 
 
 def rollout(world, seeds, steps=40, temperature=1.0):
@@ -182,15 +187,15 @@ def test_an_observation_has_the_paper_s_parts_in_order(world, kind):
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("fused", [True, False])
-def test_each_mode_dreams_the_same_outcome(world, precision, fused):
+@pytest.mark.parametrize("form", ["auto", "torch", COMPILED])
+def test_each_mode_dreams_the_same_outcome(world, precision, form):
     """20,000 dreams each: a tenth fewer or more hits would be found with a power above 0.99.
 
     About 0.4 are hit; a tenth is 0.03, which is six standard errors.
     """
     n, hit = 20_000, []
-    other = world.to("cpu", precision, fused)
-    for seed, model in ((0, world.to("cpu", fused=False)), (n, other)):
+    other = world.to("cpu", precision, form)
+    for seed, model in ((0, world.to("cpu", form="torch")), (n, other)):
         state = model.start(torch.arange(seed, seed + n))
         for _ in range(10):
             state, _, _ = model.step(state, torch.zeros(n, 1), torch.ones(n, 1))
@@ -199,14 +204,14 @@ def test_each_mode_dreams_the_same_outcome(world, precision, fused):
     assert abs(hit[0] - hit[1]) < 3 * np.sqrt(2 * hit[0] * (1 - hit[0]) / n)
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("form", ["auto", "torch", COMPILED])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision, fused):
+def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision, form):
     """Blocks of a matrix product depend on its size, so the tiny world proves nothing here."""
     torch.manual_seed(0)
     starts = (torch.randn(8, 64), torch.zeros(8, 64), torch.full((8,), 100.0))
     world = World(DOOM, VAE(VisionConfig()), MDNRNN(MemoryConfig()), starts)
-    world = world.to("cpu", precision, fused)
+    world = world.to("cpu", precision, form)
     alone, some, many = (rollout(world, list(range(5, 5 + n)), steps=12) for n in (1, 17, 1024))
     assert torch.equal(alone[:, 0], many[:, 0])
     assert torch.equal(some, many[:, :17])

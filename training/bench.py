@@ -70,7 +70,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
         size = min(1024, sizes[-1])
         driven = rate_of(dream(dreaming, size, driven=True), size)
         add(f"dream × {size:,}, each with a C of its own, {word}", driven, reality)
-    plain = rate_of(dream(model.to("cpu", torch.bfloat16, fused=False), size), size)
+    plain = rate_of(dream(model.to("cpu", torch.bfloat16, form="torch"), size), size)
     add(f"dream × {size:,}, PyTorch alone, bfloat16", plain, reality)
     for size in sizes:
         seen = rate_of(dream(dreaming, size, decoded=True), size, seconds=SECONDS / 2)

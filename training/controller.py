@@ -99,6 +99,7 @@ def evolve(
     progress: bool = True,
     seconds: float = float("inf"),
     device: str = "cpu",
+    form: str = "auto",
 ) -> Controller:
     """Evolve a controller, writing and resuming in `out`, and return the best on validation.
 
@@ -108,12 +109,13 @@ def evolve(
     Args:
         seconds: begin no generation but the first after so long, for a demonstration.
         device: where it dreams.
+        form: how it dreams there, see `world.FORMS`.
 
     Raises:
         ValueError: if `out` was made with other arguments.
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
-    world = shared_world(str(folder), device, "bfloat16")
+    world = shared_world(str(folder), device, "bfloat16", form)
     config = controller_config(world, args.observation, args.hidden)
     steps = first_steps(world, config, args) if args.scaled else None
     first = np.zeros(config.parameters)

@@ -54,8 +54,9 @@ class _Dreams:
         continuous: bool | None,
         device: str,
         precision: str,
+        form: str,
     ):
-        self.world = shared_world(world, str(device), precision)
+        self.world = shared_world(world, str(device), precision, form)
         task = self.world.task
         self.range = parse_temperature(task.temperature if temperature is None else temperature)
         self.observation = check_observation(
@@ -141,6 +142,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `device`: where M runs, such as `"cpu"` or `"cuda"`.
     * `precision`: of M's products, `"float32"` or `"bfloat16"`: twice as fast where the processor
       knows it, the same distribution of dreams, other dreams.
+    * `form`: `"auto"`, or `"compiled"` by PyTorch's compiler, for large batches on a GPU; see
+      `dreamgym.world.FORMS`.
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
 
     ## Information
@@ -169,10 +172,11 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         continuous: bool | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        form: str = "auto",
         render_mode: str | None = None,
     ):
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision)
+        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision, form)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
@@ -256,13 +260,14 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         continuous: bool | None = None,
         device: str = "cpu",
         precision: str = "float32",
+        form: str = "auto",
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     ):
         if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
             raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision)
+        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision, form)
         check_memory(self._dreams.world, num_envs)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
@@ -390,11 +395,12 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         }
 
 
-def shared_world(world: str, device: str, precision: str = "float32") -> World:
+def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
     """Load a world once a process, however many environments dream it, until its files change.
 
     Raises:
-        ValueError: if the device is not there or the precision is none; the message says which are.
+        ValueError: if the device is not there, or precision or form is none; the message says
+            which are.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
@@ -404,12 +410,12 @@ def shared_world(world: str, device: str, precision: str = "float32") -> World:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
     folder = world_folder(world).resolve()
-    return _loaded(folder, device, precision, (folder / "config.json").stat().st_mtime_ns)
+    return _loaded(folder, device, precision, form, (folder / "config.json").stat().st_mtime_ns)
 
 
 @cache
-def _loaded(folder: Path, device: str, precision: str, _: int) -> World:
-    return load_world(folder).to(device, PRECISIONS[precision])
+def _loaded(folder: Path, device: str, precision: str, form: str, _: int) -> World:
+    return load_world(folder).to(device, PRECISIONS[precision], form)
 
 
 def observation_space(world: World, kind: str) -> gym.spaces.Box:

@@ -97,7 +97,7 @@ def test_dreams_that_are_over_count_no_more_however_late_one_looks(name, pause, 
 def test_a_step_with_its_controller_never_waits_for_the_device(name, request):
     """A graph without a break: nothing in it asks what a tensor holds, as CUDA graphs need it."""
     path = request.getfixturevalue(name)
-    world = load_world(path).to("cpu", fused=False)
+    world = load_world(path).to("cpu", form="torch")
     controller = load_controller(path / "controller.safetensors")
     state, tau = world.start(torch.arange(32)), torch.ones(32, 1)
 

@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("bench", _bench, "measure steps per second, dream and reality in one run")
     sub.add_argument("--world", help="shipped name or folder (TASK)")
+    sub.add_argument("--device", default="cpu", help="where it dreams")
     sub.add_argument("--out", help="JSON file for the table")
 
     sub = command("film", _film, "write an animation of the dream beside the real game")
@@ -309,7 +310,7 @@ def _bench(args: argparse.Namespace) -> None:
     from dreamgym.training.bench import bench
     from dreamgym.training.report import speed
 
-    table = bench(args.world or args.task)
+    table = bench(args.world or args.task, device=args.device)
     for row in table["rows"]:
         print(speed(row))
     if args.out:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,9 +19,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from dreamgym.checkpoint import load_world, world_folder
+from dreamgym.envs.dream import PRECISIONS, shared_world
 from dreamgym.models.controller import Controller
 from dreamgym.models.memory import MDNRNN
 from dreamgym.models.vision import VAE
+from dreamgym.product import Product
 from dreamgym.sb3 import VecLatentObservation
 from dreamgym.tasks import Task
 from dreamgym.world import State, World
@@ -31,47 +35,61 @@ STOCK = {"car_racing": ("CarRacing-v3",)}
 """The same game as others ship it, to be compared with."""
 SECONDS = 3.0
 """How long each row is measured."""
+TURNS = 3
+"""Parts in which it is, in turn with what it is compared with: others use the machine too."""
 SIZES = (1, 16, 64, 256, 1024, 4096)
 TRAINING = (16, 64)
 """Episodes and steps of M's batch, smaller than in training so that a step is soon over."""
 
 
-def bench(world: str, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
+def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> dict[str, Any]:
     """Measure the real game, the dream, and whatever learns, row by row.
 
     A row has `what`, `rate` a second, perhaps its `ratio` to the real game or to the stock form of
     the same, for dreams `share`, of the rate at which this machine does M's matrix products alone,
     and for a learner `waiting`, the share of its time that the environments take.
+
+    Args:
+        device: where it dreams; the games, and what learns, stay on the CPU.
     """
     folder = world_folder(world)
+    shared_world(str(folder), device)  # names the devices that there are
     model, cores = load_world(folder), torch.get_num_threads()
     task, rows = model.task, []
 
-    def add(what: str, rate: float, against: float = 0.0, **more: float) -> float:
+    def add(what: str, rate: float, against: float = 0.0, **more: float) -> None:
         ratio = {"ratio": rate / against} if against else {}
         rows.append({"what": what, "rate": rate} | ratio | more)
-        return rate
 
-    def games(name: str) -> float:
-        rates = workers.run(real_rate, [(name, seed) for seed in range(cores)], cores)
-        return sum(rate for _, rate in rates)
+    def games(name: str, processes: int) -> float:
+        jobs = [(name, seed) for seed in range(processes)]
+        return sum(rate for _, rate in workers.run(real_rate, jobs, processes))
 
-    reality = games(task.pixel_id)
+    reality, alone = games(task.pixel_id, cores), games(task.pixel_id, 1)
     for name in STOCK.get(task.name, ()):
-        add(f"{name}, {cores} processes", games(name), reality)
+        add(f"{name}, {cores} processes", games(name, cores), reality)
     add(f"{task.pixel_id}, {cores} processes", reality, reality)
-    for precision in (torch.float32, torch.bfloat16):
-        word = str(precision).removeprefix("torch.")
-        dreaming = model.to("cpu", precision)
-        for size in sizes:
-            bound = rate_of(products(dreaming, size), size)
-            alone = rate_of(dream(dreaming, size), size)
-            add(f"dream × {size:,}, {word}", alone, reality, share=alone / bound)
-        size = min(1024, sizes[-1])
-        driven = rate_of(dream(dreaming, size, driven=True), size)
-        add(f"dream × {size:,}, each with a C of its own, {word}", driven, reality)
-    plain = rate_of(dream(model.to("cpu", torch.bfloat16, form="torch"), size), size)
-    add(f"dream × {size:,}, PyTorch alone, bfloat16", plain, reality)
+    add(f"{task.pixel_id}, one game alone", alone, alone)
+    for word in PRECISIONS:
+        env = gym.make(task.dream_id, world=str(folder), precision=word)
+        what = f"{task.dream_id}, one dream alone, {word}; × one game alone"
+        add(what, rate_of(play(env)), alone)
+    for word, precision in PRECISIONS.items():
+        where = word if device == "cpu" else f"{word}, {device}"
+        for form in ("auto",) if device == "cpu" else ("torch", "compiled"):
+            dreaming = model.to(device, precision, form)
+            how = where if form == "auto" else f"{where}, {form}"
+            for size in sizes:
+                bound, rate = rates(size, products(dreaming, size), dream(dreaming, size))
+                add(f"dream × {size:,}, {how}", rate, reality, share=rate / bound)
+            size = min(1024, sizes[-1])
+            driven = rate_of(dream(dreaming, size, driven=True), size)
+            add(f"dream × {size:,}, each with a C of its own, {how}", driven, reality)
+    if device == "cpu":
+        for form in ("torch", "compiled") if shutil.which("g++") else ("torch",):
+            slow = dream(model.to(device, torch.bfloat16, form), size)
+            how = "PyTorch alone" if form == "torch" else "PyTorch's compiler"
+            add(f"dream × {size:,}, {how}, bfloat16", rate_of(slow, size), reality)
     for size in sizes:
         seen = rate_of(dream(dreaming, size, decoded=True), size, seconds=SECONDS / 2)
         add(f"dream × {size:,}, decoded to frames, bfloat16", seen, reality)
@@ -80,20 +98,23 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES) -> dict[str, Any]:
     return {**origin(), "rows": rows}
 
 
-def _learning(model: World, add: Callable[..., float]) -> None:
+def _learning(model: World, add: Callable[..., None]) -> None:
     """Add the rows of V's and M's training, each against PyTorch's own layers in float32."""
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
-    config, mixed = model.vision.config, torch.bfloat16
-    stock = add("V training, stock layers, float32", rate_of(fit(StockVAE(config), frames), 128))
-    add("V training, ours, bfloat16", rate_of(fit(fast(VAE(config)), frames, mixed), 128), stock)
-    stock = add("V encoding, stock layers, float32", rate_of(see(StockVAE(config), frames), 128))
-    add("V encoding, ours, bfloat16", rate_of(see(fast(VAE(config)), frames, mixed), 128), stock)
-    m = model.memory.config
-    stock = add("M training, float32", rate_of(remember(MDNRNN(m)), math.prod(TRAINING)))
-    add("M training, bfloat16", rate_of(remember(MDNRNN(m), mixed), math.prod(TRAINING)), stock)
+    config, m, half = model.vision.config, model.memory.config, torch.bfloat16
+    ours, stock = fast(VAE(config)), StockVAE(config)
+    steps = math.prod(TRAINING)
+    for what, size, slow, quick in (
+        ("V training", 128, fit(stock, frames), fit(ours, frames, half)),
+        ("V encoding", 128, see(stock, frames), see(ours, frames, half)),
+        ("M training", steps, remember(MDNRNN(m)), remember(MDNRNN(m), half)),
+    ):
+        before, now = rates(size, slow, quick)
+        add(f"{what}, {'ours' if what[0] == 'M' else 'stock layers'}, float32", before)
+        add(f"{what}, ours, bfloat16", now, before)
 
 
-def _agents(folder: Path, task: Task, cores: int, add: Callable[..., float]) -> None:
+def _agents(folder: Path, task: Task, cores: int, add: Callable[..., None]) -> None:
     """Add the rows of CMA-ES and of Stable-Baselines3's PPO, in the dream and in the real game."""
     steps, generations = 100, 3
     args = controller.Args(str(folder), generations, steps=steps, validate=0)
@@ -121,34 +142,62 @@ def _agents(folder: Path, task: Task, cores: int, add: Callable[..., float]) -> 
         envs.close()
 
 
-def rate_of(work: Callable[[], object], size: float, seconds: float | None = None) -> float:
+def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> list[float]:
+    """Return how many of `size` a second each work does, the median of its turns."""
+    for work in works * 2:  # to warm up
+        work()
+    turns = [[_turn(work, (seconds or SECONDS) / TURNS) for work in works] for _ in range(TURNS)]
+    return [float(size * rate) for rate in np.median(turns, axis=0)]
+
+
+def rate_of(work: Callable[[], object], size: float = 1, seconds: float = 0.0) -> float:
     """Return how many of `size` a second some work does."""
-    seconds, done, began = seconds or SECONDS, 0, 0.0
-    while done < 3 or time.perf_counter() - began < seconds:
-        if done == 2:  # two to warm up
-            began = time.perf_counter()
+    return rates(size, work, seconds=seconds)[0]
+
+
+def _turn(work: Callable[[], object], seconds: float) -> float:
+    """Return how often a second some work is done."""
+    done, began = 0, time.perf_counter()
+    while not done or time.perf_counter() - began < seconds:
         work()
         done += 1
-    return float((done - 2) * size / (time.perf_counter() - began))
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return done / (time.perf_counter() - began)
 
 
 def products(world: World, size: int) -> Callable[[], object]:
     """Return M's two matrix products, of a step of so many dreams, and nothing else."""
-    m = world.memory
-    weight = torch.cat((m.weight_ih, m.weight_hh), dim=1)
-    seen = torch.randn(size, weight.shape[1]).to(weight.dtype)
-    h = torch.randn(size, m.config.hidden).to(weight.dtype)
-    return lambda: (F.linear(seen, weight, m.bias), m.head(h))
+    m, packed = world.memory, world.device.type == "cpu"
+    gates = Product(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
+    head = Product(m.head.weight, m.head.bias, packed)
+    seen = torch.randn(size, gates.weight.shape[1]).to(gates.weight)
+    h = torch.randn(size, m.config.hidden).to(gates.weight)
+    return lambda: (gates(seen), head(h))
+
+
+def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
+    """Return a step of one environment, begun anew whenever it is over."""
+    env.reset(seed=0)
+    action = env.action_space.sample()
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+
+    return step
 
 
 def dream(
     world: World, size: int, driven: bool = False, decoded: bool = False
 ) -> Callable[[], object]:
     """Return a step of so many dreams, none of which ends."""
-    state = world.start(torch.arange(size))
+    state, device = world.start(torch.arange(size)), world.device
     config = controller_config(world)
-    c = Controller(config, 0.01 * torch.randn(size, config.parameters))
-    still, temperature = torch.zeros(size, config.actions), torch.ones(size, 1)
+    c = Controller(config, 0.01 * torch.randn(size, config.parameters, device=device))
+    still = torch.zeros(size, config.actions, device=device)
+    temperature = torch.ones(size, 1, device=device)
     now: list[State] = [state]
 
     def step() -> None:
@@ -249,10 +298,6 @@ class StockVAE(VAE):
 
 def real_rate(job: tuple[str, int]) -> float:
     """Steps a second of one real game under random play, frames included."""
-    import gymnasium as gym
-
-    import dreamgym  # noqa: F401  registers the environments
-
     name, seed = job
     env: Any = gym.make(name, continuous=False, disable_env_checker=True).unwrapped
     rng = np.random.default_rng(seed)

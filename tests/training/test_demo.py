@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dreamgym import cli
@@ -49,19 +50,24 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
 
 @pytest.mark.parametrize(
     ("name", "games"),
-    [("folder", ["PixelDoom-v0,"]), ("car_folder", ["CarRacing-v3,", "PixelCarRacing-v0,"])],
+    [
+        ("folder", 2 * ["PixelDoom-v0,"] + 2 * ["DreamDoom-v0,"]),
+        ("car_folder", ["CarRacing-v3,", *2 * ["PixelCarRacing-v0,"], *2 * ["DreamCarRacing-v0,"]]),
+    ],
 )
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, games: list[str]
 ) -> None:
     monkeypatch.setattr(bench, "SECONDS", 0.05)
+    monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
+    monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute
     for own in hyperparams.values():
         for key, value in {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1}.items():
             monkeypatch.setitem(own, key, value)
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
     learners = 4 * ["V"] + 2 * ["M"] + ["CMA-ES,"] + 2 * ["PPO,"]
-    assert [row["what"].split()[0] for row in rows] == [*games] + 9 * ["dream"] + learners
+    assert [row["what"].split()[0] for row in rows] == [*games] + 10 * ["dream"] + learners
     real = next(row for row in rows if row["what"].startswith("Pixel"))
     dreams = [row for row in rows if row["what"].startswith("dream")]
     assert all(row["ratio"] == row["rate"] / real["rate"] for row in dreams)

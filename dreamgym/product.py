@@ -6,6 +6,8 @@ single row in another order than a batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,3 +57,13 @@ class Product:
         many = self._multiply(x)
         same = (torch.equal(self._multiply(x[:n]), many[:n]) for n in range(1, BLOCK))
         return 1 if all(same) else BLOCK
+
+
+def halves(device: str | torch.device) -> bool:
+    """Return whether a device multiplies in bfloat16 by itself; others take longer than float32."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known: Mapping[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # an older PyTorch does not tell
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))

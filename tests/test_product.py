@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamgym.product import BLOCK, Product
+from dreamgym.product import BLOCK, Product, halves
 
 SIZES = (*range(1, 2 * BLOCK + 2), 63, 100, 255)
 
@@ -46,3 +46,14 @@ def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch)
     product, x = Product(*layer(torch.float32)), torch.randn(64, 577)
     assert product.block == BLOCK
     assert all(torch.equal(product(x[:n]), product(x)[:n]) for n in (1, 5, 16, 17))
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx2": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True), ({}, False)],
+)
+def test_bfloat16_is_for_processors_that_know_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert halves("cpu") is expected

@@ -115,7 +115,7 @@ def evolve(
         ValueError: if `out` was made with other arguments.
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
-    world = shared_world(str(folder), device, "bfloat16", form)
+    world = shared_world(str(folder), device, "fastest", form)
     config = controller_config(world, args.observation, args.hidden)
     steps = first_steps(world, config, args) if args.scaled else None
     first = np.zeros(config.parameters)

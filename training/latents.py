@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dreamgym.files import replacing
 from dreamgym.models.vision import VAE
+from dreamgym.product import halves
 from dreamgym.tasks import Survival, Task
 
 from .data import Episode, episode_paths, read_ahead
@@ -120,7 +121,7 @@ def outcomes(task: Task, episode: Episode) -> np.ndarray:
 @torch.inference_mode()
 def _encoded(task: Task, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
     mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))
     return {

@@ -152,7 +152,7 @@ def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -
         DreamVecEnv(
             task.dream_id, args.envs or hyper["n_envs"], world=args.world,
             temperature=(args.low, args.high), observation=args.observation or task.observation,
-            precision="bfloat16", device=device, **hyper["env_kwargs"],
+            precision="fastest", device=device, **hyper["env_kwargs"],
         )
     )  # fmt: skip
 
@@ -161,7 +161,7 @@ def _scales(args: Args, task: Task) -> dict[str, Any]:
     """Return the words by which a policy begins with `sb3.Scaled`."""
     return scaled(
         task.dream_id, world=args.world, temperature=(args.low, args.high),
-        observation=args.observation or task.observation, precision="bfloat16",
+        observation=args.observation or task.observation, precision="fastest",
     )  # fmt: skip
 
 

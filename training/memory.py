@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import sample
+from dreamgym.product import halves
 
 from . import optimizer
 from .latents import Latents
@@ -74,7 +75,7 @@ def train(
             torch.manual_seed(args.seed + 1_000_003 * step)
             batch, fresh = batches.next()
             keep = (~fresh)[:, None]
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
                 out_h, (h, c) = m.unroll(batch.z[:, :-1], batch.action, (h * keep, c * keep))
                 prediction = m.predict(out_h)
             h, c = h.detach().float(), c.detach().float()

@@ -13,6 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.product import halves
 
 from . import optimizer
 from .data import Frames, episode_paths
@@ -61,7 +62,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
             batch = torch.from_numpy(coming.result())
             coming = reader.submit(frames.read, step + 1)
             torch.manual_seed(args.seed + 1_000_003 * step)  # resumed or not, the same noise
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
                 loss, parts = v.loss(batch)
             optimizer.check(loss, "V", step)
             adam.zero_grad()

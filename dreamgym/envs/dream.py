@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs import actions
+from dreamgym.product import halves
 from dreamgym.tasks import FRAME
 from dreamgym.world import BOUND, OBSERVATIONS, State, World
 
@@ -141,7 +142,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `world`: a shipped world's name or a folder.
     * `device`: where M runs, such as `"cpu"` or `"cuda"`.
     * `precision`: of M's products, `"float32"` or `"bfloat16"`: twice as fast where the processor
-      knows it, the same distribution of dreams, other dreams.
+      knows it, the same distribution of dreams, other dreams. `"fastest"`: whichever that is here.
     * `form`: `"auto"`, or `"compiled"` by PyTorch's compiler, for large batches on a GPU; see
       `dreamgym.world.FORMS`.
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
@@ -402,13 +403,16 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         ValueError: if the device is not there, or precision or form is none; the message says
             which are.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if precision not in (*PRECISIONS, "fastest"):
+        known = ", ".join((*PRECISIONS, "fastest"))
+        raise ValueError(f"precision is {precision!r}: choose one of {known}")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch's words for a GPU it was built without
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
+    if precision == "fastest":
+        precision = "bfloat16" if halves(device) else "float32"
     folder = world_folder(world).resolve()
     return _loaded(folder, device, precision, form, (folder / "config.json").stat().st_mtime_ns)
 

@@ -151,7 +151,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     `temperature`: the episode's τ. `health`, or `tiles_left`: what the dream counts as left.
 
     A dream is a function of (world, seed, actions): the k-th episode after `reset(seed=s)` is the
-    k-th of lane i of a batch that was reset with seed s - i, bit for bit.
+    k-th of lane i of a batch that was reset with seed s - i, bit for bit on a CPU; a GPU's products
+    may round otherwise in a batch of another size.
 
     ## Version History
     * v0: first release.

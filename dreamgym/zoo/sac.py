@@ -11,9 +11,10 @@ BOTH: dict[str, Any] = {
     "batch_size": 256,
     "train_freq": 1,
     "gamma": 0.99,
-    "learning_rate": 3e-4,
-    "n_timesteps": 200_000,
-    "gradient_steps": 8,
+    "learning_rate": 7e-4,
+    "n_timesteps": 400_000,
+    "gradient_steps": 4,
+    "policy_kwargs": {"net_arch": [128, 128]},
 }
 
 hyperparams: dict[str, dict[str, Any]] = {

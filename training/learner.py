@@ -17,7 +17,6 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from tqdm import tqdm
 
@@ -133,9 +132,6 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     hyper = dict(zoo[task.dream_id])
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
-    for key, value in kwargs.items():
-        if isinstance(value, str) and value.startswith("lin_"):  # rl-zoo3's word: falls to 0
-            kwargs[key] = LinearSchedule(float(value.removeprefix("lin_")), 0.0, 1.0)
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
         rollout = kwargs["n_steps"] * (args.envs or hyper["n_envs"])
         kwargs["batch_size"] = min(kwargs["batch_size"], rollout)

@@ -186,6 +186,14 @@ def test_an_observation_has_the_paper_s_parts_in_order(world, kind):
     assert world.size(kind) == {"z": Z, "zh": Z + HIDDEN, "zhc": Z + 2 * HIDDEN}[kind]
 
 
+def test_a_copy_steps_as_its_original_unless_told_otherwise(world):
+    plain = world.to("cpu", form="torch")
+    assert world.fused and not plain.fused and not plain.to("cpu", torch.bfloat16).fused
+    assert plain.to("cpu", form="auto").fused
+    with pytest.raises(ValueError, match="form is 'numba': choose one of auto, torch, compiled"):
+        world.to("cpu", form="numba")
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("form", ["auto", "torch", COMPILED])
 def test_each_mode_dreams_the_same_outcome(world, precision, form):

@@ -6,6 +6,7 @@ single row in another order than a batch.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import torch
@@ -25,16 +26,18 @@ class Product:
     Args:
         weight: (O, I).
         bias: (O,).
-        packed: whether a CPU lays the weight out once, as its tiles want it, instead of in every
-            call, as PyTorch's compiler does with constant weights and by the same operators of
-            oneDNN's. A float32 product is then a fifth to a third faster and the first to round a
-            single row as it does a batch; a bfloat16 one is faster by a tenth, twice for one row.
+        packed: whether a CPU that can lays the weight out once, as its tiles want it, instead of in
+            every call, as PyTorch's compiler does with constant weights and by the same operators
+            of oneDNN's. A float32 product is then a fifth to a third faster and rounds a single row
+            as it does a batch; a bfloat16 one is faster by a tenth, for one row twice as fast.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, packed: bool = False):
-        self.weight, self.bias, self.tiles = weight, bias, None
-        if packed and hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
-            self.tiles = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)  # a CUDA graph copies others
+        self.bias, self.tiles = bias, None
+        if packed:
+            with contextlib.suppress(AttributeError, RuntimeError):  # not built in, or not for this
+                self.tiles = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
         self.block = self._fewest()
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -61,9 +64,12 @@ class Product:
 
 def halves(device: str | torch.device) -> bool:
     """Return whether a device multiplies in bfloat16 by itself; others take longer than float32."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    known: Mapping[str, bool] = getattr(
-        torch.cpu, "get_capabilities", dict
-    )()  # an older PyTorch does not tell
-    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    device = torch.device(device)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch
+        return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    known: Mapping[str, bool] = torch.cpu.get_capabilities()
+    names = ("avx512_bf16", "amx_bf16", "bf16")
+    return device.type == "cpu" and any(known.get(name) for name in names)

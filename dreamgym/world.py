@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ FORMS = ("auto", "torch", "compiled")
 """How a world steps: `auto` by `kernels` on a CPU and by PyTorch elsewhere; `torch` by PyTorch
 alone, the reference; `compiled` by that through PyTorch's compiler, which on a GPU makes one CUDA
 graph of it and on a CPU needs a C++ compiler."""
+GRAPHS = 64
+"""Most graphs a process may hold, of all its worlds, batches and modes together; 8 by PyTorch."""
 BOUND = 50.0
 """Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
 
@@ -103,7 +106,12 @@ class World:
         self._head = Product(memory.head.weight, memory.head.bias, packed=self.fused)
         if form == "compiled":
             graphs = "reduce-overhead" if self.device.type == "cuda" else "default"
-            self._graph = torch.compile(self._advance, fullgraph=True, dynamic=True, mode=graphs)
+            self._graph = torch.compile(self._advance, fullgraph=True, mode=graphs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are made anew: laid out weights and graphs are their owner's alone."""
+        parts = (self.task, self.vision, self.memory, self.starts, self.death, self.form)
+        return World, parts
 
     @property
     def device(self) -> torch.device:
@@ -115,7 +123,8 @@ class World:
         precision: torch.dtype = torch.float32,
         form: str = "",
     ) -> World:
-        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast.
+        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast
+        where the processor knows it.
 
         Args:
             form: how it steps, one of `FORMS`; as before if empty.
@@ -184,8 +193,12 @@ class World:
         """
         if self.form != "compiled":
             return self._advance(state, action, temperature)
+        given = (*(getattr(state, field.name) for field in fields(state)), action, temperature)
+        for part in given:  # one graph for all numbers of dreams but 1
+            torch._dynamo.maybe_mark_dynamic(part, 0)
         torch.compiler.cudagraph_mark_step_begin()
-        after, reward, dead = self._graph(state, action, temperature)
+        with torch._dynamo.config.patch(recompile_limit=GRAPHS), torch.no_grad():
+            after, reward, dead = self._graph(state, action, temperature)
         if self.device.type == "cuda":  # a graph writes into the same memory every time
             after, reward, dead = after.clone(), reward.clone(), dead.clone()
         return after, reward, dead

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dreamgym.product import BLOCK, Product, halves
@@ -57,3 +58,16 @@ def test_bfloat16_is_for_processors_that_know_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert halves("cpu") is expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_what_cannot_be_packed_is_multiplied_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    def refuse(*_: object) -> None:  # as oneDNN does on a processor without AVX-512
+        raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    product, x = Product(*layer(dtype), packed=True), torch.randn(32, 577)
+    assert product.tiles is None
+    assert torch.equal(product(x), F.linear(x.to(dtype), product.weight, product.bias))

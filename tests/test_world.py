@@ -1,5 +1,7 @@
 """The simulator: a dream is a function of (world, seed, actions)."""
 
+import copy
+import pickle
 import shutil
 
 import numpy as np
@@ -192,6 +194,11 @@ def test_a_copy_steps_as_its_original_unless_told_otherwise(world):
     assert plain.to("cpu", form="auto").fused
     with pytest.raises(ValueError, match="form is 'numba': choose one of auto, torch, compiled"):
         world.to("cpu", form="numba")
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda world: pickle.loads(pickle.dumps(world))])
+def test_a_copy_dreams_the_same_to_the_bit(world, copied):
+    assert torch.equal(rollout(copied(world), [1, 2, 3]), rollout(world, [1, 2, 3]))
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])

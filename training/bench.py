@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,6 +19,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from dreamgym import kernels
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs.dream import PRECISIONS, shared_world
 from dreamgym.models.controller import Controller
@@ -31,6 +33,8 @@ from dreamgym.world import State, World
 from . import controller, learner, workers
 from .evaluate import choice, controller_config, origin
 
+WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
+"""What a row says of how a world steps."""
 STOCK = {"car_racing": ("CarRacing-v3",)}
 """The same game as others ship it, to be compared with."""
 SECONDS = 3.0
@@ -47,7 +51,8 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
 
     A row has `what`, `rate` a second, perhaps its `ratio` to the real game or to the stock form of
     the same, for dreams `share`, of the rate at which this machine does M's matrix products alone,
-    and for a learner `waiting`, the share of its time that the environments take.
+    and for a learner `waiting`, the share of its time that the environments take. The games play
+    before everything else and after it; their rates are the means.
 
     Args:
         device: where it dreams; the games, and what learns, stay on the CPU.
@@ -55,51 +60,56 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     folder = world_folder(world)
     shared_world(str(folder), device)  # names the devices that there are
     model, cores = load_world(folder), torch.get_num_threads()
-    task, rows = model.task, []
+    task = model.task
+    rows: list[dict[str, Any]] = []
+    real, alone = f"{task.pixel_id}, {cores} processes", f"{task.pixel_id}, one game alone"
+    stock = {f"{name}, {cores} processes": name for name in STOCK.get(task.name, ())}
+    games = {what: (name, cores) for what, name in stock.items()}
+    games |= {real: (task.pixel_id, cores), alone: (task.pixel_id, 1)}
+    before = {what: real_rate(*game) for what, game in games.items()}
 
-    def add(what: str, rate: float, against: float = 0.0, **more: float) -> None:
-        ratio = {"ratio": rate / against} if against else {}
-        rows.append({"what": what, "rate": rate} | ratio | more)
+    def add(what: str, rate: float, against: float | str = 0.0, **more: float) -> None:
+        rows.append({"what": what, "rate": rate, "against": against} | more)
 
-    def games(name: str, processes: int) -> float:
-        jobs = [(name, seed) for seed in range(processes)]
-        return sum(rate for _, rate in workers.run(real_rate, jobs, processes))
+    def dreams(form: str, precision: str) -> None:
+        dreaming = model.to(device, PRECISIONS[precision], form)
+        how = [precision, *[device] * (device != "cpu"), *WORDS[form]]
+        for size in sizes if form == "auto" or device != "cpu" else (most,):
+            *bounds, rate = rates(size, *products(dreaming, size), dream(dreaming, size))
+            share = rate / max(bounds)
+            add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=share)
+        if form != "torch":
+            driven = rate_of(dream(dreaming, most, driven=True), most)
+            add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
 
-    reality, alone = games(task.pixel_id, cores), games(task.pixel_id, 1)
-    for name in STOCK.get(task.name, ()):
-        add(f"{name}, {cores} processes", games(name, cores), reality)
-    add(f"{task.pixel_id}, {cores} processes", reality, reality)
-    add(f"{task.pixel_id}, one game alone", alone, alone)
-    for word in PRECISIONS:
-        env = gym.make(task.dream_id, world=str(folder), precision=word)
-        what = f"{task.dream_id}, one dream alone, {word}; × one game alone"
-        add(what, rate_of(play(env)), alone)
-    for word, precision in PRECISIONS.items():
-        where = word if device == "cpu" else f"{word}, {device}"
-        for form in ("auto",) if device == "cpu" else ("torch", "compiled"):
-            dreaming = model.to(device, precision, form)
-            how = where if form == "auto" else f"{where}, {form}"
-            for size in sizes:
-                bound, rate = rates(size, products(dreaming, size), dream(dreaming, size))
-                add(f"dream × {size:,}, {how}", rate, reality, share=rate / bound)
-            size = min(1024, sizes[-1])
-            driven = rate_of(dream(dreaming, size, driven=True), size)
-            add(f"dream × {size:,}, each with a C of its own, {how}", driven, reality)
-    if device == "cpu":
-        for form in ("torch", "compiled") if shutil.which("g++") else ("torch",):
-            slow = dream(model.to(device, torch.bfloat16, form), size)
-            how = "PyTorch alone" if form == "torch" else "PyTorch's compiler"
-            add(f"dream × {size:,}, {how}, bfloat16", rate_of(slow, size), reality)
+    most = min(1024, sizes[-1])
+    for precision in PRECISIONS:
+        env = gym.make(task.dream_id, world=str(folder), precision=precision)
+        what = f"{task.dream_id}, one dream alone, one thread, {precision}; × one game alone"
+        with one_thread():
+            add(what, rate_of(play(env)), alone)
+    for precision in PRECISIONS:
+        dreams("auto", precision)
+    dreams("torch", "bfloat16")
+    if device != "cpu" or shutil.which("g++"):
+        dreams("compiled", "bfloat16")
+    half = model.to(device, torch.bfloat16)
     for size in sizes:
-        seen = rate_of(dream(dreaming, size, decoded=True), size, seconds=SECONDS / 2)
-        add(f"dream × {size:,}, decoded to frames, bfloat16", seen, reality)
+        seen = rate_of(dream(half, size, decoded=True), size, seconds=SECONDS / 2)
+        add(f"dream × {size:,}, decoded to frames, bfloat16", seen, real)
     _learning(model, add)
     _agents(folder, task, cores, add)
+    after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
+    rows = [{"what": what, "rate": rate, "against": real} for what, rate in after.items()] + rows
+    for row in rows:
+        against = row.pop("against")
+        if against:
+            row["ratio"] = row["rate"] / after.get(against, against)
     return {**origin(), "rows": rows}
 
 
 def _learning(model: World, add: Callable[..., None]) -> None:
-    """Add the rows of V's and M's training, each against PyTorch's own layers in float32."""
+    """Add the rows of V, against PyTorch's own layers in float32, and of M, against float32."""
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
     config, m, half = model.vision.config, model.memory.config, torch.bfloat16
     ours, stock = fast(VAE(config)), StockVAE(config)
@@ -157,28 +167,53 @@ def rate_of(work: Callable[[], object], size: float = 1, seconds: float = 0.0) -
 
 def _turn(work: Callable[[], object], seconds: float) -> float:
     """Return how often a second some work is done."""
+    _wait()
     done, began = 0, time.perf_counter()
     while not done or time.perf_counter() - began < seconds:
         work()
         done += 1
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    _wait()
     return done / (time.perf_counter() - began)
 
 
-def products(world: World, size: int) -> Callable[[], object]:
-    """Return M's two matrix products, of a step of so many dreams, and nothing else."""
+def _wait() -> None:
+    """Let every GPU finish what it was asked for."""
+    for index in range(torch.cuda.device_count()):
+        torch.cuda.synchronize(index)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread, as a game does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def products(world: World, size: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    """Return M's two matrix products of a step of so many dreams, and nothing else.
+
+    Once with each product shared out between the threads, once with the rows, as dreams do; which
+    is faster depends on the size.
+    """
     m, packed = world.memory, world.device.type == "cpu"
     gates = Product(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
     head = Product(m.head.weight, m.head.bias, packed)
     seen = torch.randn(size, gates.weight.shape[1]).to(gates.weight)
     h = torch.randn(size, m.config.hidden).to(gates.weight)
-    return lambda: (gates(seen), head(h))
+
+    def multiply(rows: slice) -> None:
+        gates(seen[rows])
+        head(h[rows])
+
+    return lambda: multiply(slice(size)), lambda: kernels.shared(multiply, size)
 
 
 def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
     """Return a step of one environment, begun anew whenever it is over."""
     env.reset(seed=0)
+    env.action_space.seed(0)
     action = env.action_space.sample()
 
     def step() -> None:
@@ -296,7 +331,13 @@ class StockVAE(VAE):
         return torch.sigmoid(x.float())
 
 
-def real_rate(job: tuple[str, int]) -> float:
+def real_rate(name: str, processes: int) -> float:
+    """Return the steps a second of real games under random play, frames included, all together."""
+    jobs = [(name, seed) for seed in range(processes)]
+    return float(sum(rate for _, rate in workers.run(_game_rate, jobs, processes)))
+
+
+def _game_rate(job: tuple[str, int]) -> float:
     """Steps a second of one real game under random play, frames included."""
     name, seed = job
     env: Any = gym.make(name, continuous=False, disable_env_checker=True).unwrapped

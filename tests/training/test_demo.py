@@ -67,11 +67,11 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
     learners = 4 * ["V"] + 2 * ["M"] + ["CMA-ES,"] + 2 * ["PPO,"]
-    assert [row["what"].split()[0] for row in rows] == [*games] + 10 * ["dream"] + learners
+    assert [row["what"].split()[0] for row in rows] == [*games] + 11 * ["dream"] + learners
     real = next(row for row in rows if row["what"].startswith("Pixel"))
     dreams = [row for row in rows if row["what"].startswith("dream")]
     assert all(row["ratio"] == row["rate"] / real["rate"] for row in dreams)
-    assert sum("share" in row for row in dreams) == 4
+    assert sum("share" in row for row in dreams) == 6
     assert all(0 < row["waiting"] < 1 for row in rows[-2:])
     assert all(row["rate"] > 0 for row in rows)
     assert {"command", "commit", "versions", "hardware"} <= table.keys()

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+VECTOR = 16
+"""Channels that fill a processor's vector; convolutions of fewer waste it."""
+
 
 @dataclass(frozen=True)
 class VisionConfig:
@@ -95,13 +98,16 @@ class _Deconvolution(torch.autograd.Function):
     """A transposed convolution of stride 2, spelled as what it is: the gradient of a convolution.
 
     Forward, the library's convolution gradient is faster than its transposed convolution (up to
-    3.5 times in bf16 on CPU); backward, the input's gradient is a plain convolution.
+    3.5 times in bf16 on CPU), and for the few channels of a picture sub-pixels are faster still (3
+    times); backward, the input's gradient is a plain convolution.
     """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
+        if weight.shape[1] < VECTOR and weight.shape[-1] % 2 == 0:
+            return _shuffled(x, weight)
         size = 2 * (x.shape[-1] - 1) + weight.shape[-1]
         wide = x.new_empty((len(x), weight.shape[1], size, size))
         return _convolution_gradient(x, wide, weight, of_input=True)
@@ -113,6 +119,16 @@ class _Deconvolution(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_x = F.conv2d(gradient, weight, stride=2)
         return to_x, _convolution_gradient(x, gradient, weight, of_input=False)
+
+
+def _shuffled(x: Tensor, weight: Tensor) -> Tensor:
+    """Apply a transposed convolution of stride 2: its four phases are channels of a plain one."""
+    inputs, outputs, size, _ = weight.shape
+    half = size // 2
+    phases = weight.reshape(inputs, outputs, half, 2, half, 2).flip(2, 4)
+    phases = phases.permute(1, 3, 5, 0, 2, 4).reshape(4 * outputs, inputs, half, half)
+    phases = phases.contiguous(memory_format=torch.channels_last)
+    return F.pixel_shuffle(F.conv2d(x, phases, padding=half - 1), 2)
 
 
 def _convolution_gradient(x: Tensor, wide: Tensor, weight: Tensor, of_input: bool) -> Tensor:

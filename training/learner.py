@@ -6,6 +6,7 @@ longer gets better there, learning stops, however well the dream goes.
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -129,7 +130,7 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     """
     algorithm(args.algo)
     zoo = import_module(f"dreamgym.zoo.{args.algo}").hyperparams
-    hyper = dict(zoo[task.dream_id])
+    hyper = copy.deepcopy(zoo[task.dream_id])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch

@@ -31,6 +31,7 @@ AGENTS = (
     ("doom-linear-zhc", "Take Cover, PPO, a linear policy that sees z, c and h"),
     ("car_racing-ppo", "CarRacing, PPO"),
     ("car_racing-sac", "CarRacing, SAC"),
+    ("car_racing-sac-hot", "CarRacing, SAC, temperatures from 1.5 to 2.5"),
 )
 """What `dreamgym train` made; beside the scores lies how it learned."""
 PRINTED = {

@@ -1,5 +1,7 @@
 """Truncated quantile critics (Kuznetsov et al., 2020), with SAC's numbers."""
 
-from dreamgym.zoo.sac import hyperparams
+from copy import deepcopy
 
-__all__ = ["hyperparams"]
+from dreamgym.zoo import sac
+
+hyperparams = deepcopy(sac.hyperparams)  # Stable-Baselines3 writes into `policy_kwargs`

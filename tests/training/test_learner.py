@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from importlib import import_module
 from pathlib import Path
@@ -83,7 +84,7 @@ def test_every_algorithm_learns_by_gym_make_and_plays_the_twin(
     form = {"world": str(folder if title == "Doom" else car_folder), "continuous": continuous}
     zoo = import_module(f"dreamgym.zoo.{algo}").hyperparams[f"Dream{title}-v0"]
     own = ("n_envs", "n_timesteps", "normalize", "env_kwargs")
-    kwargs = {key: value for key, value in zoo.items() if key not in own}
+    kwargs = {key: copy.deepcopy(value) for key, value in zoo.items() if key not in own}
     env = gym.make(f"Dream{title}-v0", max_episode_steps=30, **form)
     model = algorithm(algo)(env=env, seed=0, **kwargs).learn(40)
     model.save(tmp_path / "model.zip")

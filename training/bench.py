@@ -73,7 +73,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
 
     def dreams(form: str, precision: str) -> None:
         dreaming = model.to(device, PRECISIONS[precision], form)
-        how = [precision, *[device] * (device != "cpu"), *WORDS[form]]
+        how = [precision, *there, *WORDS[form]]
         for size in sizes if form == "auto" or device != "cpu" else (most,):
             *bounds, rate = rates(size, *products(dreaming, size), dream(dreaming, size))
             share = rate / max(bounds)
@@ -82,7 +82,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
             driven = rate_of(dream(dreaming, most, driven=True), most)
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
 
-    most = min(1024, sizes[-1])
+    most, there = min(1024, sizes[-1]), [device] * (device != "cpu")
     for precision in PRECISIONS:
         env = gym.make(task.dream_id, world=str(folder), precision=precision)
         what = f"{task.dream_id}, one dream alone, one thread, {precision}; × one game alone"
@@ -96,7 +96,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     half = model.to(device, torch.bfloat16)
     for size in sizes:
         seen = rate_of(dream(half, size, decoded=True), size, seconds=SECONDS / 2)
-        add(f"dream × {size:,}, decoded to frames, bfloat16", seen, real)
+        add(f"dream × {size:,}, {', '.join(('decoded to frames', 'bfloat16', *there))}", seen, real)
     _learning(model, add)
     _agents(folder, task, cores, add)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
@@ -187,8 +187,10 @@ def one_thread() -> Iterator[None]:
     """Let torch use one thread, as a game does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def products(world: World, size: int) -> tuple[Callable[[], object], Callable[[], object]]:

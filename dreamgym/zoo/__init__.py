@@ -8,3 +8,19 @@ game of Take Cover pays up to 2,100, and M's cells spread a hundred times as wid
 keeps those statistics beside the model; `dreamgym train` puts the observations' into the policy
 (`dreamgym.sb3.Scaled`), where they go along to the real game.
 """
+
+from typing import Any
+
+REPLAY: dict[str, Any] = {
+    "policy": "MlpPolicy",
+    "normalize": True,
+    "n_envs": 32,
+    "n_timesteps": 400_000,
+    "buffer_size": 200_000,
+    "learning_starts": 10_000,
+    "batch_size": 256,
+    "train_freq": 1,
+    "gradient_steps": 4,
+    "gamma": 0.99,
+}
+"""What every algorithm that learns from a memory of its dreams begins with."""

@@ -21,6 +21,7 @@ import gymnasium as gym
 import llvmlite.binding as llvm
 import numpy as np
 import torch
+from numba.core.config import CPU_NAME
 
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import load_controller, world_folder
@@ -50,7 +51,8 @@ PRECISIONS = tuple(DTYPES)
 def machine() -> str:
     """Return what the bits of a dream depend on: the processor's kind and the libraries."""
     libraries = (f"{name} {version(name)}" for name in ("torch", "numba", "numpy"))
-    parts = (platform.machine(), llvm.get_host_cpu_name(),
+    disguise = f" as {CPU_NAME}" if CPU_NAME else ""  # see `make test-small`
+    parts = (platform.machine(), llvm.get_host_cpu_name() + disguise,
              torch.backends.cpu.get_cpu_capability(), *libraries)  # fmt: skip
     return ", ".join(parts)
 

@@ -125,7 +125,13 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
-    right = {key: tuple(each) if type(each) is list else each for key, each in values.items()}
+    meant: dict[Any, Any] = {(list, tuple): tuple, (int, float): float}  # JSON's words for ours
+    right = {}
+    for name, value in values.items():
+        usual = type(getattr(kind(), name))
+        right[name] = (
+            value if (type(value), usual) not in meant else meant[type(value), usual](value)
+        )
     return check_config(kind(**right), str(path))
 
 
@@ -147,11 +153,12 @@ def check_config(config: C, where: str) -> C:
             or (wanted in (int, float) and not least <= value <= LARGEST)
             or (wanted is tuple and not all(type(each) is str for each in cast(tuple[Any], value)))
         ):
+            shown = list(value) if isinstance(value, tuple) else value
             expected = {int: f"a whole number, {least} to {LARGEST}",
                         float: f"a number, {least} to {LARGEST}",
                         tuple: "a list of words"}.get(wanted, f"a {wanted.__name__}")  # fmt: skip
             raise CheckpointError(
-                f"{where}: {type(config).__name__}.{field.name} is {value!r}, expected {expected}"
+                f"{where}: {type(config).__name__}.{field.name} is {shown!r}, expected {expected}"
             )
     return config
 

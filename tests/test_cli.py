@@ -1,8 +1,21 @@
-"""The command: good words run, bad ones are named, nothing is a traceback."""
+"""The command: good words run, bad ones are named before any work, nothing is a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
+from dreamgym import cli
+from dreamgym.checkpoint import read_json, write_json
 from dreamgym.cli import main
+from tests.conftest import data_set
 
 
 def test_help_names_every_stage(capsys):
@@ -17,20 +30,190 @@ def test_help_names_every_stage(capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["evaluate", "doom", "--world", "nowhere"], "no world 'nowhere'"),
-        (["evaluate", "doom", "--temperature", "-1"], "temperature is -1.0"),
-        (["evolve", "doom", "--temperature", "1", "2", "3"], "temperature is (1.0, 2.0, 3.0)"),
-        (["collect", "doom", "--episodes", "0", "--out", "unused"], "episodes is 0"),
+        ("evaluate doom --world nowhere", "no world 'nowhere'"),
+        ("evaluate doom --env dream --temperature -1", "temperature is -1.0"),
+        ("evaluate doom --temperature 1", "the real game has none, leave it out"),
+        ("evaluate doom --seed -1", "seed is -1: keep seeds from 0 to"),
+        ("evaluate doom --processes -1", "processes is -1: give 1 or more"),
+        ("evaluate doom --episodes 0", "episodes is 0: give 1 or more"),
+        ("evaluate doom --out .", ". is a folder: give the name of a file"),
+        ("evolve doom --temperature 1 2 3", "temperature is (1.0, 2.0, 3.0)"),
+        ("evolve doom --processes -1 --out unused", "processes is -1: give 1 or more"),
+        ("evolve doom --rollouts 1000000", "rollouts is 1000000: give 1 to 999,999"),
+        ("evolve doom --population 100000000", "population is 100000000, rollouts 16: too many"),
+        ("evolve doom --population 1000000 --rollouts 1", "too many for this machine"),
+        ("evolve doom --games 200000", "games is 200000: give 1 to 100,000"),
+        ("evolve doom --seed -1", "seed is -1: give 0 to"),
+        ("evolve doom --hidden 5000", "hidden is 5000, expected a whole number, 0 to 4096"),
+        ("evolve doom --reality --temperature 1", "--temperature is for dreams"),
+        ("evolve doom --reality --form torch", "--form is for dreams"),
+        ("evolve doom --init nowhere.safetensors", "nowhere.safetensors does not exist"),
+        ("train doom --processes -1", "processes is -1: give 1 or more"),
+        ("train doom --temperature nan", "temperature is nan"),
+        ("train doom --envs 1000000000", "num_envs is 1000000000: they take"),
+        ("train doom --observation rgb", "observation is 'rgb': choose one of z, zh, zhc"),
+        ("collect doom --episodes 0 --out unused", "episodes is 0"),
+        ("collect doom --processes -1 --out unused", "processes is -1: give 1 or more"),
+        ("collect doom --policy random --world doom", "world is doom: random play looks through"),
+        ("collect doom --policy shipped --world nowhere", "no world 'nowhere'"),
+        ("vision doom --reconstruction -1", "VisionConfig.reconstruction is -1.0, expected a"),
+        ("vision doom --reconstruction nan", "VisionConfig.reconstruction is nan, expected a"),
+        ("vision doom --frames 5", "frames is 5: give 128 or more"),
+        ("memory doom --steps 0", "steps is 0: give 1 or more"),
+        ("demo --seconds nan", "seconds nan: give 2 games, 1 second or more"),
+        ("demo --seconds inf", "seconds inf: give 2 games, 1 second or more"),
+        ("demo --processes -1", "processes is -1: give 1 or more"),
+        ("iterate doom --processes -1", "processes is -1: give 1 or more"),
+        ("iterate doom --rounds 0", "rounds is 0: give 1 or more"),
+        ("film doom --out .", ". is a folder: give the name of a file"),
+        ("film doom --seed -1", "seed is -1: give 0 or more"),
+        ("bench doom --out .", ". is a folder: give the name of a file"),
+        ("report --readme nowhere.md", "nowhere.md"),
     ],
 )
-def test_bad_input_ends_with_a_sentence(words, message, capsys, tmp_path, monkeypatch):
+def test_bad_input_ends_with_a_sentence_and_leaves_nothing(
+    words, message, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    assert main(words) == 2
+    assert main(words.split()) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("steps", ["nan", "inf", "-5", "2.5", "many"])
+@pytest.mark.parametrize("option", ["--timesteps", "--validate"])
+def test_a_number_of_steps_that_is_none_is_named(option, steps, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "doom", f"{option}={steps}"])
+    assert stop.value.code == 2
+    assert f"{steps!r} is no whole number, 0 or more, such as 2e6" in capsys.readouterr().err
 
 
 def test_an_unknown_task_lists_those_there_are(capsys):
     with pytest.raises(SystemExit):
         main(["collect", "chess"])
     assert "doom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evolve", "train", "evaluate", "film", "bench"])
+def test_another_game_s_world_is_refused(command, car_folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "doom", "--world", str(car_folder)]) == 2
+    assert "is a world of car_racing, not of doom: leave the game out" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_game_is_the_world_s_and_so_is_its_temperature(car_folder, tmp_path, capsys):
+    words = ["--generations", "1", "--population", "4", "--rollouts", "1", "--validate", "0"]
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["evolve", "--world", str(car_folder), *words, *out]) == 0
+    record = read_json(tmp_path / "run" / "evolution.json")
+    assert (record["args"]["low"], record["args"]["high"]) == (1.0, 1.0)  # Doom's is 1.15
+    score = ["--env", "dream", "--episodes", "2", "--out", str(tmp_path / "score.json")]
+    assert main(["evaluate", "--world", str(car_folder), *score]) == 0
+    assert read_json(tmp_path / "score.json")["env"] == "DreamCarRacing-v0"
+
+
+def test_data_of_another_game_are_refused(tmp_path, capsys):
+    cars = data_set(tmp_path / "cars", [40] * 3, task="car_racing")
+    games = data_set(tmp_path / "games", [40] * 3)
+    out = ["--out", str(tmp_path / "run")]
+    assert main(["vision", "doom", "--data", str(cars), *out]) == 2
+    assert "cars holds games of car_racing, not of doom" in capsys.readouterr().err
+    assert main(["vision", "--data", str(cars), str(games), *out]) == 2
+    assert "games holds games of doom, not of car_racing" in capsys.readouterr().err
+    assert main(["vision", "--data", str(cars), *out, "--frames", "128"]) == 0
+    assert read_json(tmp_path / "run" / "vision.json")["config"]["z_size"] == 32  # CarRacing's
+    assert main(["memory", "doom", "--data", str(cars), *out]) == 2
+    assert "cars holds games of car_racing, not of doom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", {"task": ["doom"]}, "config.json: unknown task ['doom']"),
+        ("config.json", {"task": None}, "config.json: unknown task None"),
+        ("config.json", {"real_frames": None}, "'real_frames' is None, expected a whole number"),
+        ("controller.json", {"real_frames": "many"}, "'real_frames' is 'many', expected a whole"),
+        ("controller.json", {"config": None}, "ControllerConfig needs the keys"),
+    ],
+)
+def test_a_damaged_world_or_policy_is_named(file, change, message, folder, tmp_path, capsys):
+    world = shutil.copytree(folder, tmp_path / "world")
+    write_json(world / file, read_json(world / file) | change)
+    words = ["--policy", str(world), "--env", "dream", "--episodes", "2"]
+    assert main(["evaluate", "--world", str(world), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_terminal_that_lacks_a_letter_shows_another(encoding, folder, tmp_path):
+    out = tmp_path / "score.json"
+    for words in (["evolve", "--help"],
+                  ["evaluate", "--world", str(folder), "--env", "dream", "--episodes", "2",
+                   "--out", str(out)]):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-m", "dreamgym", *words], capture_output=True,
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode(encoding)
+        assert b"Traceback" not in done.stderr
+    shown = done.stdout.decode(encoding)
+    assert ("±" in shown) == (encoding != "ascii")
+    assert json.loads(out.read_text())["episodes"]
+
+
+def test_whoever_stops_reading_gets_no_traceback(folder):
+    words = ["evaluate", "--env", "dream", "--episodes", "2", "--world"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dreamgym", *words, str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE
+    assert b"Traceback" not in said and b"Exception ignored" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_demonstration_that_is_stopped_leaves_nothing_behind(number, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dreamgym", "demo", "--out", str(tmp_path / "demo")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    run = tmp_path / "demo" / "run" / "evolution.json"
+    until = time.monotonic() + 120
+    while not run.exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    process.send_signal(number)
+    said = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() == (130 if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in said
+    assert [path.name for path in (tmp_path / "demo").iterdir() if path.name != ".lock"] == []
+
+
+def test_signals_that_are_the_caller_s_stay_the_caller_s():
+    def mine(*_: object) -> None: ...
+
+    for handler in (mine, signal.SIG_IGN, signal.SIG_DFL):
+        before = signal.signal(signal.SIGHUP, handler)  # SIG_IGN is what nohup sets
+        try:
+            with cli._ending_on(signal.SIGHUP, signal.SIGTERM):
+                same = signal.getsignal(signal.SIGHUP) == handler
+                assert same == (handler is not signal.SIG_DFL)
+            assert signal.getsignal(signal.SIGHUP) == handler
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_shows_where_an_error_came_from(place, capsys):
+    words = ["evaluate", "--world", "nowhere"]
+    assert main(["--debug", *words] if place == "before" else [*words, "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert main(words) == 2
+    assert "Traceback" not in capsys.readouterr().err

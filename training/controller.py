@@ -256,7 +256,7 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
     try:
         check_memory(world, args.population * (1 if args.reality else args.rollouts))
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        each = 8 * 2 + 4 * args.rollouts  # bytes: drawn, in a row of doubles, and for each dream
+        each = 8 * 4 + 4 * args.rollouts  # bytes: pycma keeps three, a row of doubles, each dream
         if (need := each * args.population * config.parameters) > there:
             raise ValueError(f"their weights take {need / 2**30:,.0f} GiB of {there / 2**30:,.0f}")
     except ValueError as error:

@@ -96,9 +96,10 @@ def learn(
     world = load_world(folder)
     task = world.task
     world.size(args.observation or task.observation)  # names those that exist
+    if args.envs:
+        check_memory(world, args.envs)
     hyper = hyperparameters(args, task)
     args = replace(args, timesteps=args.timesteps or int(hyper["n_timesteps"]))
-    check_memory(world, args.envs or hyper["n_envs"])
     with Run(out, "learning", args, {"world": world_fingerprint(folder)}, "timesteps") as run:
         return _learn(run, args, task, hyper, processes, progress, device)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, load_world, save_world
+from dreamgym.checkpoint import load_controller, load_world, save_controller, save_world
 from dreamgym.models.controller import Controller
 from dreamgym.tasks import CAR_RACING
 from dreamgym.training import controller
@@ -179,3 +179,86 @@ def test_a_search_goes_on_only_from_a_controller_of_its_shape(folder, tmp_path):
     assert np.allclose(still.ask()[0], first.weights.numpy(), atol=1e-3)
     with pytest.raises(ValueError, match="the search is for ControllerConfig"):
         evolve(args(folder, 1, init=init, observation="z"), tmp_path / "z", progress=False)
+
+
+def known_scores(monkeypatch, *scores):
+    """Let the mean's validations, one after another, pay this."""
+    left = list(scores)
+
+    def play(*_, **__):
+        return [{"return": left.pop(0), "length": 1}]
+
+    monkeypatch.setattr(controller, "real", play)
+    return left
+
+
+def means(folder, tmp_path, monkeypatch, generations):
+    """Return CMA-ES's mean after each generation of the search that `validated` does."""
+    known_scores(monkeypatch, *range(generations))
+    told, kept = controller.strategy, []
+
+    def strategy(*given):
+        es = told(*given)
+        tell = es.tell
+        es.tell = lambda *losses: (tell(*losses), kept.append(torch.tensor(es.mean).float()))
+        return es
+
+    with monkeypatch.context() as patch:
+        patch.setattr(controller, "strategy", strategy)
+        evolve(validated(folder, generations), tmp_path / "means", progress=False)
+    return kept
+
+
+def validated(folder, generations, finalists=0):
+    return Args(
+        str(folder), generations, population=6, rollouts=2, validate=1, games=1,
+        finalists=finalists,
+    )  # fmt: skip
+
+
+def test_of_two_equal_validations_the_first_is_kept_with_its_own_facts(
+    folder, tmp_path, monkeypatch
+):
+    each = means(folder, tmp_path, monkeypatch, 3)
+    known_scores(monkeypatch, 700.0, 900.0, 900.0)
+    best = evolve(validated(folder, 3), tmp_path / "run", progress=False)
+    facts = json.loads((tmp_path / "run" / "controller.json").read_text())
+    curve = json.loads((tmp_path / "run" / "evolution.json").read_text())["curve"]
+    assert facts["generation"] == 2 and torch.equal(best.weights, each[1])
+    assert facts["dream"] == curve[1]["dream"] and facts["real_frames"] == 3
+
+
+def test_a_rerun_with_fewer_generations_relabels_nothing(folder, tmp_path, monkeypatch):
+    known_scores(monkeypatch, 500.0, 900.0, 100.0, 400.0, 600.0)
+    evolve(validated(folder, 3, finalists=2), tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    with pytest.raises(ValueError, match="begun with generations 3, more than 2: ask for 3 or"):
+        evolve(validated(folder, 2, finalists=2), tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
+
+
+def test_a_finalist_s_weights_go_by_no_other_generation_s_facts(folder, tmp_path, monkeypatch):
+    """The last choice falls on generation 1; then the search goes on, and is stopped."""
+    each = means(folder, tmp_path, monkeypatch, 4)
+    known_scores(monkeypatch, 500.0, 900.0, 100.0, 400.0, 600.0)
+    run = tmp_path / "run"
+    first = evolve(validated(folder, 3, finalists=2), run, progress=False)
+    assert torch.equal(first.weights, each[0])
+    known_scores(monkeypatch, 200.0)
+    best = evolve(validated(folder, 9, finalists=2), run, progress=False, seconds=0)
+    facts = json.loads((run / "controller.json").read_text())
+    assert torch.equal(best.weights, each[facts["generation"] - 1])
+
+
+def test_a_demonstration_s_bar_tells_the_seconds_that_are_left(folder, tmp_path, capsys):
+    evolve(args(folder, generations=1000), tmp_path, seconds=2)
+    shown = capsys.readouterr().err
+    assert "of 2 s" in shown and "1000" not in shown
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    config = controller_config(tiny_world())
+    large = replace(config, inputs=5000)
+    with pytest.raises(ValueError, match=r"ControllerConfig\.inputs is 5000, expected a whole"):
+        save_controller(tmp_path / "c.safetensors", Controller(large, torch.zeros(5000)))
+    assert not list(tmp_path.iterdir())

@@ -1,25 +1,37 @@
 """Scores: the same whatever the number of processes, with all that is needed to repeat them."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, load_world, save_controller
+from dreamgym.checkpoint import (
+    load_controller,
+    load_world,
+    read_json,
+    save_controller,
+    save_world,
+    write_json,
+)
 from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.training import evaluate as evaluation
 from dreamgym.training.evaluate import choice, confidence, dream, evaluate, real, tournament
+from tests.conftest import tiny_world
 
 KEYS = {
     "task", "env", "policy", "temperature", "seed", "episodes", "mean", "sd", "ci95",
-    "real_frames", "command", "commit", "versions", "hardware",
+    "real_frames", "fingerprints", "command", "commit", "versions", "hardware",
 }  # fmt: skip
 
 
 def test_a_score_does_not_depend_on_the_processes(folder, tmp_path):
     policy = str(folder / "controller.safetensors")
     scores = [
-        evaluate("doom", str(folder), policy, "twin", 12, 2_000_000, (1, 1), None, processes)
+        evaluate("doom", str(folder), policy, "twin", 12, 2_000_000, None, None, processes)
         for processes in (1, 2)
     ]
     assert scores[0]["episodes"] == scores[1]["episodes"]
@@ -65,6 +77,10 @@ def test_a_controller_of_another_world_is_refused(folder, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"env": "twin"}, r"temperature is \(1.0, 1.0\): the real game has none, leave it out"),
+        ({"temperature": (1.0, float("nan"))}, r"temperature is \(1.0, nan\)"),
+        ({"seed": -1}, "seed is -1: keep seeds from 0 to 2,147,483,647"),
+        ({"processes": -1}, "processes is -1: give 1 or more"),
         ({"env": "moon"}, "env is 'moon': choose 'twin' or 'dream'"),
         ({"episodes": 0}, "episodes is 0: give 1 or more"),
         ({"world": "nowhere"}, "no world 'nowhere'"),
@@ -107,3 +123,73 @@ def test_a_step_with_its_controller_never_waits_for_the_device(name, request):
     graph = torch.compile(step, backend="eager", fullgraph=True)
     for got, wanted in zip(graph(state)[1:], step(state)[1:], strict=True):
         assert torch.equal(got, wanted)
+
+
+def test_a_result_that_could_not_be_written_is_refused_before_the_games(
+    folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(evaluation, "dream", lambda *_, **__: pytest.fail("it dreams"))
+    (tmp_path / "file").touch()
+    for out, message in ((tmp_path, "is a folder"), (tmp_path / "file" / "score.json", "file")):
+        with pytest.raises((ValueError, OSError), match=message):
+            evaluate("doom", str(folder), "random", "dream", 2, 0, (1.0, 1.0), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_result_names_the_content_of_its_world_and_policy(folder, tmp_path):
+    world = shutil.copytree(folder, tmp_path / "world")
+
+    def prints() -> dict[str, str]:
+        return evaluate("doom", str(world), "shipped", "dream", 2, 0, None, None)["fingerprints"]
+
+    before = prints()
+    moved = shutil.copytree(world, tmp_path / "moved")
+    there = evaluate("doom", str(moved), str(moved), "dream", 2, 0, None, None)
+    assert there["fingerprints"] == before
+    facts = read_json(world / "controller.json")
+    write_json(world / "controller.json", facts | {"final": 900.0})  # what is said of it
+    assert prints() == before
+    controller = load_controller(world)
+    save_controller(world / "controller.safetensors",
+                    Controller(controller.config, controller.weights + 1), **facts)  # fmt: skip
+    other = prints()
+    assert other["world"] == before["world"] and other["policy"] != before["policy"]
+    save_world(world, tiny_world(seed=1))
+    assert prints()["world"] != before["world"]
+
+
+def git(folder, *words):
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    done = subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("tracked", [False, True])
+def test_a_commit_is_the_package_s_own(tmp_path, monkeypatch, tracked):
+    """An installed dreamgym lies in a folder of somebody's project, whose commits are not ours."""
+    root = tmp_path / "project" / ("" if tracked else "env/site-packages/dreamgym")
+    file = root / "training" / "evaluate.py"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    project = tmp_path / "project"
+    (project / "theirs.py").touch()
+    git(project, "init", "-q")
+    git(project, "add", "theirs.py", *(["training"] if tracked else []))
+    git(project, "commit", "-qm", "Begin")
+    monkeypatch.setattr(evaluation, "__file__", str(file))
+    assert evaluation.commit() == (git(project, "rev-parse", "--short", "HEAD") if tracked else "")
+    monkeypatch.setenv("GIT_DIR", str(project / ".git"))  # as it is inside somebody's hook
+    assert evaluation.commit() == (git(project, "rev-parse", "--short", "HEAD") if tracked else "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["/usr/bin/dreamgym", "evaluate", "a b"], "dreamgym evaluate 'a b'"),
+        (["/x/dreamgym/__main__.py", "bench"], "dreamgym bench"),
+        (["study.py", "--fast"], "python study.py --fast"),
+    ],
+)
+def test_a_command_is_the_one_that_was_typed(argv, said, monkeypatch):
+    monkeypatch.setattr(sys, "argv", argv)
+    assert evaluation.command() == said

@@ -296,7 +296,7 @@ def _memory(args: argparse.Namespace) -> None:
     stage = memory.Args(steps=args.steps)
     out = args.out or f"{RUNS}/{args.task}"
     sight, task = args.vision or out, tasks.get(args.task)
-    v = world.load_vision(sight)
+    v = world.load_vision(sight, args.task)
     seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
     config = MemoryConfig(task.z_size, len(task.low), task.hidden, heads=task.rules.heads)
     m = memory.train(seen, out, stage, config)

@@ -150,23 +150,26 @@ def _origin(args: Args) -> dict[str, str]:
     folder = world_folder(args.world)
     file = policy_file(args.policy, folder)
     check_input(file)
-    world, _ = _learned(args.world, args.policy)
-    if world.task.name != args.task:
-        raise ValueError(f"{folder} is a world of {world.task.name}, not of {args.task}")
-    return {"policy": policy_fingerprint(file), "world": world_fingerprint(folder)}
+    prints = policy_fingerprint(file), world_fingerprint(folder)
+    if (game := _learned(folder, file, *prints)[0].task.name) != args.task:
+        raise ValueError(f"{folder} is a world of {game}, not of {args.task}")
+    return dict(zip(("policy", "world"), prints, strict=True))
 
 
 @cache
-def _learned(world: str, policy: str) -> tuple[World, Policy]:
-    folder = world_folder(world)
+def _learned(folder: Path, file: str, *_: str) -> tuple[World, Policy]:
+    """Load a world and a policy once, until their content changes: the rest are fingerprints."""
     model = load_world(folder)
-    return model, fitting(policy_file(policy, folder), model)
+    return model, fitting(file, model)
 
 
 def _player(args: Args, seeds: list[int]) -> Player:
     if args.policy == "random":
         return Idle(tasks.get(args.task), seeds)
-    return Learned(*_learned(args.world, args.policy), seeds, EXPLORE)
+    folder = world_folder(args.world)
+    file = policy_file(args.policy, folder)
+    prints = policy_fingerprint(file), world_fingerprint(folder)
+    return Learned(*_learned(folder, file, *prints), seeds, EXPLORE)
 
 
 def _facts(args: Args) -> dict[str, Any]:

@@ -10,9 +10,10 @@ import numpy as np
 
 from dreamgym import tasks
 from dreamgym.checkpoint import read_json, world_folder
+from dreamgym.envs.dream import parse_temperature
 
 from . import controller, workers
-from .data import DEMO
+from .data import DEMO, TEST
 from .evaluate import confidence, real
 from .film import film
 from .runs import held
@@ -31,7 +32,7 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
         seconds: how long to evolve.
         games: real games for each policy.
     """
-    if games < 2 or not 0 < seconds < math.inf:
+    if not 2 <= games <= TEST - DEMO or not 0 < seconds < math.inf:
         raise ValueError(f"games is {games}, seconds {seconds}: give 2 games, 1 second or more")
     workers.count(processes)
     with held(out):
@@ -72,5 +73,5 @@ def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> N
 
 def shipped_temperature(folder: Path) -> tuple[float, float]:
     """Return the temperatures that the world's own controller was evolved at."""
-    low, high = read_json(folder / "controller.json")["temperature"]
-    return low, high
+    facts = read_json(folder / "controller.json")
+    return parse_temperature(facts.get("temperature"))

@@ -31,7 +31,7 @@ from dreamgym.checkpoint import (
     write_json,
 )
 from dreamgym.envs import actions
-from dreamgym.envs.dream import parse_temperature
+from dreamgym.envs.dream import check_memory, parse_temperature
 from dreamgym.files import check_writable
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import State, World
@@ -44,6 +44,8 @@ PAUSE = 50
 """Steps that a GPU dreams between looks at who is over; those that are dream on unheard."""
 SEEDS = 2**31
 """Seeds of real games and of dreams lie below, as Gymnasium's and ViZDoom's do."""
+MOST = 1_000_000
+"""Episodes of one score: as many as there are seeds for testing."""
 RESAMPLES = 10_000
 """Bootstrap resamples for a confidence interval."""
 
@@ -163,7 +165,7 @@ def play(job: _Games) -> list[dict[str, Any]]:
     if controller is None:
         player: Player = Uniform(tasks.get(job.task), seeds)
     else:
-        player = Learned(_world(job.world), controller, seeds)
+        player = Learned(_world(job.world, world_fingerprint(job.world)), controller, seeds)
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     for turn in turns(job.task, seeds, player):
         returns[turn.games] += turn.rewards
@@ -175,8 +177,8 @@ def play(job: _Games) -> list[dict[str, Any]]:
 
 
 @cache
-def _world(name: str) -> World:
-    torch.set_num_threads(1)
+def _world(name: str, _: str) -> World:
+    """Load a world once a process, until its content, of which there is a fingerprint, changes."""
     return load_world(name)
 
 
@@ -188,7 +190,7 @@ def _controller(job: _Games) -> Policy | None:
     if job.policy == "random":
         return None
     if job.weights is None or job.config is None:
-        return fitting(job.policy, _world(job.world))
+        return fitting(job.policy, _world(job.world, world_fingerprint(job.world)))
     return Controller(job.config, torch.frombuffer(bytearray(job.weights), dtype=torch.float32))
 
 
@@ -330,8 +332,8 @@ def evaluate(
     """
     if env not in ("twin", "dream"):
         raise ValueError(f"env is {env!r}: choose 'twin' or 'dream'")
-    if episodes < 1:
-        raise ValueError(f"episodes is {episodes}: give 1 or more")
+    if not 1 <= episodes <= MOST:
+        raise ValueError(f"episodes is {episodes}: give 1 or more, up to {MOST:,}")
     if seed < 0 or seed + episodes > SEEDS:
         raise ValueError(f"seed is {seed}: keep seeds from 0 to {SEEDS - 1:,}")
     if env == "twin" and temperature is not None:
@@ -349,6 +351,8 @@ def evaluate(
         prints["policy"] = policy_fingerprint(policy)
         counted = folder / "config.json", Path(policy).with_suffix(".json")
         frames = sum(map(real_frames, counted))  # of the world's data, and of its validations
+    if env == "dream":
+        check_memory(model, episodes)
     if out:
         check_writable(out)
     seeds = range(seed, seed + episodes)

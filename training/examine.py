@@ -390,7 +390,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
         ValueError: if the world, the latents and their V are not of one game and one V.
     """
     folder, sight = Path(folder), latents or folder
-    world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight)
+    world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight, task)
     for name, game in {"world": world.task.name, "latents": seen.task}.items():
         if game != task:
             raise ValueError(f"the {name} of {folder} are of {game}, not of {task}")

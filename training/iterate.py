@@ -172,7 +172,7 @@ def _learn(
             seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init, task=task)
         )
         sight = folder
-    v = world.load_vision(sight)
+    v = world.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
     config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
     m = memory.train(z, folder, memory.Args(stage.updates, init=str(known or "")), config)

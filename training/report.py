@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dreamgym.checkpoint import read_json
+from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
@@ -100,13 +100,25 @@ def speed(row: dict[str, Any]) -> str:
 
 def _row(label: str, name: str, results: Path) -> str:
     """Return one line: a real score and, if it was measured, the dream's."""
-    score, dreamt = read_json(results / f"{name}.json"), results / f"{name}-dream.json"
-    dream = _score(read_json(dreamt)) if dreamt.exists() else ""
+    score, dreamt = _read(results / f"{name}.json"), results / f"{name}-dream.json"
+    dream = _score(_read(dreamt)) if dreamt.exists() else ""
     low, high = score["ci95"]
     return (
         f"| {label} | {dream} | {_score(score)} | {low:.0f} to {high:.0f} "
         f"| {len(score['episodes']):,} |"
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a score.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    score = read_json(path)
+    if lacking := {"mean", "sd", "ci95", "episodes"} - score.keys():
+        raise CheckpointError(f"{path} lacks {sorted(lacking)}: measure it again")
+    return score
 
 
 def _score(score: dict[str, Any]) -> str:

@@ -19,14 +19,20 @@ STARTS = 1000
 """First frames that a world keeps (the paper's initial_z.json for Doom)."""
 
 
-def load_vision(folder: str | Path) -> VAE:
+def load_vision(folder: str | Path, task: str = "") -> VAE:
     """Read the V that a run has trained.
+
+    Args:
+        task: the game that it must be of; any if empty.
 
     Raises:
         CheckpointError: if it is missing, damaged or not finished.
+        ValueError: if it is of another game.
     """
     path = Path(folder) / "vision.json"
     record = finished(path, f"vision --out {folder}")
+    if (game := record["args"].get("task")) and task and game != task:
+        raise ValueError(f"{folder} holds a V of {game}, not of {task}: give one of {task}")
     vision = VAE(config_from(VisionConfig, record.get("config"), path))
     load_module(vision, Path(folder) / "vision.safetensors")
     return vision.eval()

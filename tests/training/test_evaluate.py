@@ -83,6 +83,7 @@ def test_a_controller_of_another_world_is_refused(folder, tmp_path):
         ({"processes": -1}, "processes is -1: give 1 or more"),
         ({"env": "moon"}, "env is 'moon': choose 'twin' or 'dream'"),
         ({"episodes": 0}, "episodes is 0: give 1 or more"),
+        ({"episodes": 10**9}, "episodes is 1000000000: give 1 or more, up to 1,000,000"),
         ({"world": "nowhere"}, "no world 'nowhere'"),
         ({"policy": "missing.safetensors"}, "missing.safetensors does not exist"),
     ],

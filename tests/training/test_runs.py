@@ -214,7 +214,6 @@ def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path) -> None:
     assert collect.collect(there, tmp_path / "data", 1, progress=False) == 3
     old = load_controller(policy)
     save_controller(policy, Controller(old.config, old.weights + 1))
-    collect._learned.cache_clear()
     with pytest.raises(ValueError, match=r"content of its policy \(.*\) was .*, is "):
         collect.collect(replace(args, episodes=2), tmp_path / "data", 1, progress=False)
     save_controller(policy, old)

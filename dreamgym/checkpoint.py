@@ -9,6 +9,7 @@ A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors`
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.modes import ours
 from dreamgym.world import World
 
 C = TypeVar("C")
@@ -97,7 +99,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: check the folder, or train it")
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text("utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): get or train it again") from error
     if not isinstance(value, dict):
@@ -195,6 +197,7 @@ def save_world(
     write_json(folder / "config.json", config)
 
 
+@ours()
 def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     """Read a world.
 
@@ -257,6 +260,8 @@ def world_folder(world: str | Path) -> Path:
     Raises:
         CheckpointError: if there is none; the message lists the shipped ones.
     """
+    if not isinstance(world, (str, os.PathLike)):
+        raise CheckpointError(f"world is {world!r}: give a shipped world's name or a folder")
     shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
     if str(world) in shipped:
         return SHIPPED / str(world)

@@ -10,7 +10,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check clean
+.PHONY: help demo test test-small test-slow check clean
+
+# A processor with AVX2 and no more, as PyTorch, oneDNN, MKL, numba and, by them, dreamgym see it.
+SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
+         NUMBA_CPU_NAME=haswell
+# What depends on it: the products, the kernels, M, V, the shipped dreams, the benchmark.
+TESTS ?= tests
+quick := tests/models tests/test_product.py tests/test_kernels.py tests/test_golden.py \
+         tests/training/test_demo.py
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +28,9 @@ demo: .venv/installed ## evolve a controller in the dream, then play the real ga
 
 test: check ## check, then every quick test
 	@$(PYTEST) -m "not slow"
+
+test-small: .venv/installed ## the quick tests as a processor with AVX2 alone runs them; TESTS=…
+	@$(SMALL) $(PYTEST) -m "not slow" $(if $(filter quick,$(TESTS)),$(quick),$(TESTS))
 
 test-slow: .venv/installed ## the tests that take minutes
 	@$(PYTEST) -m slow

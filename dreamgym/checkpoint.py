@@ -8,11 +8,12 @@ A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors`
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import safetensors
 import torch
@@ -20,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from dreamgym import tasks
-from dreamgym.files import replacing
+from dreamgym.files import fingerprint, replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
@@ -32,6 +33,8 @@ FORMAT = 2
 """Version of the folder; a reader refuses those it does not know."""
 LARGEST = 1 << 12
 """No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
+FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
+"""What a world is made of."""
 SHIPPED = Path(__file__).parent / "worlds"
 
 
@@ -124,48 +127,35 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
-    default, right = kind(), {}
-    for name, value in values.items():
-        wanted = type(getattr(default, name))
-        # A size is 1 or more, unless it has 0 for its default.
-        least = min(1, getattr(default, name)) if wanted is int else 0
-        words: dict[Any, Any] = {
-            tuple: (list, tuple),
-            float: (int, float),
-        }  # what JSON makes of a type
-        if (
-            not isinstance(value, words.get(wanted, wanted))
-            or isinstance(value, bool) != (wanted is bool)
-            or (wanted in (int, float) and not least <= value <= LARGEST)
-            or (wanted is tuple and not all(type(each) is str for each in value))
-        ):
-            raise CheckpointError(
-                f"{path}: {kind.__name__}.{name} is {value!r}, expected {wanted.__name__} "
-                f"up to {LARGEST}: get or train it again"
-            )
-        right[name] = wanted(value)
-    return kind(**right)
+    right = {key: tuple(each) if type(each) is list else each for key, each in values.items()}
+    return check_config(kind(**right), str(path))
 
 
-def check_same(old: dict[str, Any], args: Any, what: str, but: str = "") -> None:
-    """Hold a run that is to go on to the arguments that it was begun with.
-
-    Args:
-        old: what was written down; a field that is not there had its default.
-        args: a dataclass of arguments.
-        what: how the message begins, such as `"runs/doom was trained"`.
-        but: a field that may differ.
+def check_config(config: C, where: str) -> C:
+    """Return a config whose fields are such as a file may hold: asked before one is written, too.
 
     Raises:
-        ValueError: naming the first argument that differs and both values.
+        CheckpointError: naming the field, its value, and what is expected.
     """
-    for field in fields(args):
-        new, before = getattr(args, field.name), old.get(field.name, field.default)
-        if field.name != but and new != before:
-            raise ValueError(
-                f"{what} with {field.name} {before!r}, not {new!r}: choose another --out, or "
-                "delete the folder"
+    default: Any = type(config)()
+    for field in fields(config):  # type: ignore[arg-type]
+        value, usual = getattr(config, field.name), getattr(default, field.name)
+        wanted = type(usual)
+        # A size is 1 or more, unless it has 0 for its default.
+        least = min(1, usual) if wanted is int else 0
+        if (
+            not isinstance(value, (int, float) if wanted is float else wanted)
+            or isinstance(value, bool) != (wanted is bool)
+            or (wanted in (int, float) and not least <= value <= LARGEST)
+            or (wanted is tuple and not all(type(each) is str for each in cast(tuple[Any], value)))
+        ):
+            expected = {int: f"a whole number, {least} to {LARGEST}",
+                        float: f"a number, {least} to {LARGEST}",
+                        tuple: "a list of words"}.get(wanted, f"a {wanted.__name__}")  # fmt: skip
+            raise CheckpointError(
+                f"{where}: {type(config).__name__}.{field.name} is {value!r}, expected {expected}"
             )
+    return config
 
 
 def save_world(
@@ -178,15 +168,18 @@ def save_world(
         real_frames: frames of the real game that it was learned from.
     """
     folder, (mean, logvar, budget) = Path(folder), world.starts
+    for config in (world.vision.config, world.memory.config):
+        check_config(config, str(folder))
     parts = {
         "vision": world.vision.state_dict(),
         "memory": world.memory.state_dict(),
         "starts": {"mean": mean, "logvar": logvar, "budget": budget},
     }
+    (folder / "config.json").unlink(missing_ok=True)  # no world until all of it is the new one
     for name, tensors in parts.items():
         small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
         save_tensors(folder / f"{name}.safetensors", small)
-    config = {
+    facts = {
         "format": FORMAT,
         "task": world.task.name,
         "death": world.death,
@@ -194,7 +187,7 @@ def save_world(
         "memory": asdict(world.memory.config),
         "real_frames": real_frames,
     }
-    write_json(folder / "config.json", config)
+    write_json(folder / "config.json", facts)
 
 
 @ours()
@@ -222,6 +215,7 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
         task = tasks.get(config["task"])
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    real_frames(path)
     vision = VAE(config_from(VisionConfig, config["vision"], path))
     memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
     load_module(vision, folder / "vision.safetensors")
@@ -273,8 +267,69 @@ def world_folder(world: str | Path) -> Path:
     )
 
 
+def world_game(world: str | Path) -> str:
+    """Return the name of the game that a world is of.
+
+    Raises:
+        CheckpointError: if there is no such world, or its config is damaged.
+    """
+    path = world_folder(world) / "config.json"
+    try:
+        return tasks.get(read_json(path).get("task", "")).name
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def world_fingerprint(world: str | Path) -> str:
+    """Return a short hash of all that a world's dreams are a function of.
+
+    Raises:
+        CheckpointError: if there is no such world, or a file of it is missing.
+    """
+    folder = world_folder(world)
+    try:
+        return fingerprint(*(folder / name for name in FILES))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"{error.filename} does not exist: get or train the world again"
+        ) from error
+
+
+def policy_fingerprint(path: str | Path) -> str:
+    """Return a short hash of all that a policy's choices are a function of.
+
+    Raises:
+        CheckpointError: if a file of it is missing.
+    """
+    path = Path(path)
+    facts = read_json(path.with_suffix(".json"))
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: check the folder, or train it")
+    kind = {key: facts.get(key) for key in ("config", "algo")}
+    return hashlib.sha256(f"{fingerprint(path)} {json.dumps(kind)}".encode()).hexdigest()[:16]
+
+
+def real_frames(path: Path) -> int:
+    """Return the real frames that a world's or a policy's JSON file counts; 0 if it counts none.
+
+    Raises:
+        CheckpointError: if the file is damaged.
+    """
+    frames = read_json(path).get("real_frames", 0)
+    if not isinstance(frames, int) or isinstance(frames, bool) or frames < 0:
+        raise CheckpointError(
+            f"{path}: 'real_frames' is {frames!r}, expected a whole number, 0 or more: get it again"
+        )
+    return frames
+
+
 def save_controller(path: str | Path, controller: Controller, **facts: Any) -> None:
-    """Write a controller and, beside it as JSON, its config and what is known about it."""
+    """Write a controller and, beside it as JSON, its config and what is known about it.
+
+    Raises:
+        CheckpointError: if it is larger than what `load_controller` takes.
+    """
+    check_config(controller.config, str(path))
     save_tensors(path, {"weights": controller.weights.float()})
     write_json(Path(path).with_suffix(".json"), {"config": asdict(controller.config)} | facts)
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import math
+import os
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 
 from dreamgym import tasks
-from dreamgym.training.data import DEMO, TEST
+from dreamgym.training.data import DEMO, TEST, game_of
 
 DATA, RUNS = "data", "runs"
 """Where stages write when they are not told: both are ignored by git."""
@@ -24,23 +31,92 @@ TEST_GAMES = {"doom": 1000, "car_racing": 100}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted."""
-    args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except KeyboardInterrupt:
-        print("\ndreamgym: stopped; a training stage goes on when it is called again")
-        return 130
-    except (ValueError, OSError, RuntimeError, ArithmeticError, gym.error.Error) as error:
-        print(f"dreamgym: {error}", file=sys.stderr)
-        return 2
+    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted.
+
+    A terminal that lacks a letter shows `?` for it. SIGTERM and SIGHUP end a command as Ctrl-C
+    does, with nothing left behind, unless the caller handles or ignores them.
+    """
+    with _any_letter(sys.stdout, sys.stderr), _ending_on(signal.SIGTERM, signal.SIGHUP):
+        args = _parser().parse_args(argv)
+        try:
+            if "task" in args:
+                args.task = _game(args)
+            args.run(args)
+        except KeyboardInterrupt:
+            print("\ndreamgym: stopped; a training stage goes on when it is called again")
+            return 130
+        except BrokenPipeError:  # whoever read our words has gone
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
+        except (ValueError, OSError, RuntimeError, ArithmeticError, gym.error.Error) as error:
+            if args.debug:
+                traceback.print_exc()
+            print(f"dreamgym: {error}", file=sys.stderr)
+            return 2
     return 0
+
+
+@contextlib.contextmanager
+def _any_letter(*streams: Any) -> Iterator[None]:
+    """Let streams show `?` for a letter that they do not know, instead of failing."""
+    ours = [each for each in streams if isinstance(each, io.TextIOWrapper)]
+    before = [each.errors for each in ours]
+    for each in ours:
+        each.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        for each, errors in zip(ours, before, strict=True):
+            each.reconfigure(errors=errors)
+
+
+@contextlib.contextmanager
+def _ending_on(*signals: signal.Signals) -> Iterator[None]:
+    """Leave in good order on signals that would else end the process where it is."""
+
+    def leave(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    mine = threading.current_thread() is threading.main_thread()
+    ours = [each for each in signals if mine and signal.getsignal(each) is signal.SIG_DFL]
+    for each in ours:
+        signal.signal(each, leave)
+    try:
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def _game(args: argparse.Namespace) -> str:
+    """Return the game that a command is for: the one that is named, the world's, the data's, Doom.
+
+    Raises:
+        ValueError: if the world is another game's than the one that is named.
+    """
+    from dreamgym.checkpoint import world_game
+
+    named: str | None = args.task
+    if world := getattr(args, "world", None):
+        theirs = world_game(world)
+        if named and theirs != named:
+            raise ValueError(
+                f"--world {world} is a world of {theirs}, not of {named}: leave the game out, or "
+                "give another world"
+            )
+        return theirs
+    if named is None and (data := getattr(args, "data", None)) and isinstance(data, list):
+        return game_of(data[0])
+    return named or "doom"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dreamgym",
         description="Learn a game's world, learn to act in its dream, play the real game.",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show where an error came from, workers' ones too"
     )
     commands = parser.add_subparsers(metavar="command", required=True)
 
@@ -54,8 +130,18 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=shown,
         )
         sub.set_defaults(run=run)
-        sub.add_argument("task", choices=sorted(tasks.TASKS), nargs="?", default="doom")
+        sub.add_argument(
+            "task",
+            choices=sorted(tasks.TASKS),
+            nargs="?",
+            help="the world's or the data's, or doom",
+        )
+        debug(sub)
         return sub
+
+    def debug(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS,
+                         help="show where an error came from")  # fmt: skip
 
     def data(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
@@ -120,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", _train, "train an agent of Stable-Baselines3 in the dream")
     sub.add_argument("--algo", default="ppo", help="ppo, a2c, dqn, sac, td3, ppo_lstm, qrdqn, tqc")
-    sub.add_argument("--timesteps", type=float, default=0, help="0: as many as the zoo says")
+    sub.add_argument("--timesteps", type=_whole, default=0, help="0: as many as the zoo says")
     sub.add_argument("--temperature", type=float, nargs="+", help="τ, or the ends of a range")
     sub.add_argument("--world", help="shipped name or folder (TASK)")
     sub.add_argument("--out", help="folder of the run (runs/TASK-ALGO)")
@@ -128,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--observation", default="", help="z, zh or zhc (the task's own)")
     sub.add_argument("--linear", action="store_true", help="a policy without a hidden layer")
     sub.add_argument(
-        "--validate", type=float, default=0, help="steps between validations; 0: a tenth of all"
+        "--validate", type=_whole, default=0, help="steps between validations; 0: a tenth of all"
     )
     sub.add_argument("--games", type=int, default=20, help="real games a validation")
     sub.add_argument("--patience", type=int, default=4, help="validations without a better one")
@@ -178,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     words = "bring README's tables up to date with training/results"
     sub = commands.add_parser("report", help=words, description=words)
     sub.set_defaults(run=_report)
+    debug(sub)
     sub.add_argument("--readme", default="README.md")
     return parser
 
@@ -186,7 +273,7 @@ def _collect(args: argparse.Namespace) -> None:
     from dreamgym.training.collect import Args, collect
 
     out = args.out or f"{DATA}/{args.task}"
-    world = "" if args.policy == "random" else args.world or args.task
+    world = args.world or ("" if args.policy == "random" else args.task)
     stage = Args(args.task, args.episodes, args.seed, args.policy, world, args.steps)
     frames = collect(stage, out, args.processes)
     print(f"{args.episodes} episodes, {frames} frames in {out}")
@@ -196,8 +283,9 @@ def _vision(args: argparse.Namespace) -> None:
     from dreamgym.training import vision
 
     stage = vision.Args(
-        frames=args.frames, reconstruction=args.reconstruction, z_size=tasks.get(args.task).z_size
-    )
+        frames=args.frames, reconstruction=args.reconstruction, z_size=tasks.get(args.task).z_size,
+        task=args.task,
+    )  # fmt: skip
     vision.train(args.data or [f"{DATA}/{args.task}"], args.out or f"{RUNS}/{args.task}", stage)
 
 
@@ -205,12 +293,13 @@ def _memory(args: argparse.Namespace) -> None:
     from dreamgym.models.memory import MemoryConfig
     from dreamgym.training import latents, memory, world
 
+    stage = memory.Args(steps=args.steps)
     out = args.out or f"{RUNS}/{args.task}"
     sight, task = args.vision or out, tasks.get(args.task)
     v = world.load_vision(sight)
     seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
     config = MemoryConfig(task.z_size, len(task.low), task.hidden, heads=task.rules.heads)
-    m = memory.train(seen, out, memory.Args(steps=args.steps), config)
+    m = memory.train(seen, out, stage, config)
     world.assemble(args.task, v, m, seen, f"{out}/world")
     print(f"the world is in {out}/world")
 
@@ -226,6 +315,11 @@ def _examine(args: argparse.Namespace) -> None:
 def _evolve(args: argparse.Namespace) -> None:
     from dreamgym.training import controller
 
+    dreamt = {"temperature": None, "device": "cpu", "form": "auto"}
+    if args.reality and (
+        vain := [key for key, usual in dreamt.items() if vars(args)[key] != usual]
+    ):
+        raise ValueError(f"--{vain[0]} is for dreams, --reality has none: leave one of them out")
     low, high = _range(args)
     out = args.out or f"{RUNS}/{args.task}-controller"
     stage = controller.Args(
@@ -243,8 +337,8 @@ def _train(args: argparse.Namespace) -> None:
 
     low, high = _range(args)
     stage = learner.Args(
-        args.world or args.task, args.algo, int(args.timesteps), low, high, envs=args.envs,
-        observation=args.observation, linear=args.linear, validate=int(args.validate),
+        args.world or args.task, args.algo, args.timesteps, low, high, envs=args.envs,
+        observation=args.observation, linear=args.linear, validate=args.validate,
         games=args.games, patience=args.patience, seed=args.seed,
     )  # fmt: skip
     out = args.out or f"{RUNS}/{args.task}-{args.algo}"
@@ -257,8 +351,8 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     world = args.world or args.task
     score = evaluate(
-        args.task, world, args.policy, args.env, args.episodes, args.seed, _range(args), args.out,
-        args.processes,
+        args.task, world, args.policy, args.env, args.episodes, args.seed,
+        _range(args) if args.temperature else None, args.out, args.processes,
     )  # fmt: skip
     low, high = score["ci95"]
     print(
@@ -307,12 +401,17 @@ def _demo(args: argparse.Namespace) -> None:
 
 def _bench(args: argparse.Namespace) -> None:
     from dreamgym.checkpoint import write_json
+    from dreamgym.files import check_writable
     from dreamgym.training.bench import bench
     from dreamgym.training.report import speed
 
+    if args.out:
+        check_writable(args.out)
     table = bench(args.world or args.task, device=args.device)
     for row in table["rows"]:
         print(speed(row))
+    for what, why in table["left_out"].items():
+        print(f"| {what} | left out: {why} |")
     if args.out:
         write_json(args.out, table)
 
@@ -330,6 +429,17 @@ def _report(args: argparse.Namespace) -> None:
     from dreamgym.training.report import report
 
     report(args.readme)
+
+
+def _whole(text: str) -> int:
+    """Return a whole number, 0 or more, which may be written as 2e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf or number != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more, such as 2e6")
+    return int(number)
 
 
 def _range(args: argparse.Namespace) -> tuple[float, float]:

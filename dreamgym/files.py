@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -42,3 +43,30 @@ def remove_partial(folder: str | Path) -> int:
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
+
+
+def check_writable(path: str | Path) -> Path:
+    """Return a path at which a file can be written: asked before the work that ends in it.
+
+    Raises:
+        ValueError: if it is a folder.
+        OSError: if its folder cannot be made or written into.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file, such as {path / 'out'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".", suffix=TEMPORARY)
+    os.close(handle)
+    os.unlink(name)
+    return path
+
+
+def fingerprint(*paths: str | Path) -> str:
+    """Return a short hash of the names and the content of files, wherever they lie."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{Path(path).name} {content}\n".encode())
+    return digest.hexdigest()[:16]

@@ -70,6 +70,8 @@ def halves(device: str | torch.device) -> bool:
             return torch.cuda.is_bf16_supported(including_emulation=False)
     if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch
         return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    if torch.backends.cpu.get_cpu_capability() in ("NO AVX", "AVX2"):
+        return False  # as PyTorch was told by ATEN_CPU_CAPABILITY, whatever the processor can
     known: Mapping[str, bool] = torch.cpu.get_capabilities()
     names = ("avx512_bf16", "amx_bf16", "bf16")
     return device.type == "cpu" and any(known.get(name) for name in names)

@@ -178,6 +178,6 @@ def get(name: str) -> Task:
     Raises:
         ValueError: if there is no such task; the message lists those that exist.
     """
-    if name not in TASKS:
+    if not isinstance(name, str) or name not in TASKS:
         raise ValueError(f"unknown task {name!r}: choose one of {', '.join(sorted(TASKS))}")
     return TASKS[name]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,9 @@ from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.tasks import Task
+from dreamgym.training import collect
+from dreamgym.training.data import Episode, episode_path
+from dreamgym.training.runs import Run
 from dreamgym.world import World
 
 Z, HIDDEN = 6, 16
@@ -30,6 +34,25 @@ def tiny_world(
         memory.head.bias[-len(heads) :] = torch.tensor(hit)
     starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))
     return World(task, VAE(VisionConfig(z_size=Z)), memory, starts, death)
+
+
+def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom") -> Path:
+    """Write a finished data set of games that nobody played; return its folder."""
+    rng, size = np.random.default_rng(seed), len(tasks.get(task).low)
+    args = collect.Args(task, len(lengths), seed)
+    with Run(folder, "manifest", args, {"policy": "random", "world": ""}, "episodes") as run:
+        for index, length in enumerate(lengths):
+            last = np.arange(length) == length - 1
+            Episode(
+                frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
+                actions=rng.integers(-1, 2, (length, size)).astype(np.float32),
+                rewards=np.ones(length, np.float32),
+                budget=np.append(np.full(length, 100), 0).astype(np.float32),
+                terminated=last,
+                truncated=np.zeros(length, bool),
+            ).save(episode_path(folder, index))
+        run.write(finished=True, lengths=lengths)
+    return folder
 
 
 @pytest.fixture

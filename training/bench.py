@@ -25,7 +25,7 @@ from dreamgym.envs.dream import PRECISIONS, shared_world
 from dreamgym.models.controller import Controller
 from dreamgym.models.memory import MDNRNN
 from dreamgym.models.vision import VAE
-from dreamgym.product import Product
+from dreamgym.product import Product, halves
 from dreamgym.sb3 import VecLatentObservation
 from dreamgym.tasks import Task
 from dreamgym.world import State, World
@@ -49,10 +49,11 @@ TRAINING = (16, 64)
 def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> dict[str, Any]:
     """Measure the real game, the dream, and whatever learns, row by row.
 
-    A row has `what`, `rate` a second, perhaps its `ratio` to the real game or to the stock form of
-    the same, for dreams `share`, of the rate at which this machine does M's matrix products alone,
-    and for a learner `waiting`, the share of its time that the environments take. The games play
-    before everything else and after it; their rates are the means.
+    What this machine cannot do is named in `left_out`, with the reason. A row has `what`, `rate` a
+    second, perhaps its `ratio` to the real game or to the stock form of the same, for dreams
+    `share`, of the rate at which this machine does M's matrix products alone, and for a learner
+    `waiting`, the share of its time that the environments take. The games play before everything
+    else and after it; their rates are the means.
 
     Args:
         device: where it dreams; the games, and what learns, stay on the CPU.
@@ -62,6 +63,8 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     model, cores = load_world(folder), torch.get_num_threads()
     task = model.task
     rows: list[dict[str, Any]] = []
+    fastest = "bfloat16" if halves(device) else "float32"
+    left_out: dict[str, str] = {}
     real, alone = f"{task.pixel_id}, {cores} processes", f"{task.pixel_id}, one game alone"
     stock = {f"{name}, {cores} processes": name for name in STOCK.get(task.name, ())}
     games = {what: (name, cores) for what, name in stock.items()}
@@ -83,21 +86,27 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
 
     most, there = min(1024, sizes[-1]), [device] * (device != "cpu")
-    for precision in PRECISIONS:
+    able = [precision for precision in PRECISIONS if precision == "float32" or halves(device)]
+    for precision in able:
         env = gym.make(task.dream_id, world=str(folder), precision=precision)
         what = f"{task.dream_id}, one dream alone, one thread, {precision}; × one game alone"
         with one_thread():
             add(what, rate_of(play(env)), alone)
-    for precision in PRECISIONS:
+    for precision in able:
         dreams("auto", precision)
-    dreams("torch", "bfloat16")
+    dreams("torch", fastest)
     if device != "cpu" or shutil.which("g++"):
-        dreams("compiled", "bfloat16")
-    half = model.to(device, torch.bfloat16)
+        dreams("compiled", fastest)
+    else:
+        left_out[f"dreams by {WORDS['compiled'][0]}"] = "there is no C++ compiler"
+    quick = model.to(device, PRECISIONS[fastest])
     for size in sizes:
-        seen = rate_of(dream(half, size, decoded=True), size, seconds=SECONDS / 2)
-        add(f"dream × {size:,}, {', '.join(('decoded to frames', 'bfloat16', *there))}", seen, real)
+        seen = rate_of(dream(quick, size, decoded=True), size, seconds=SECONDS / 2)
+        add(f"dream × {size:,}, {', '.join(('decoded to frames', fastest, *there))}", seen, real)
     _learning(model, add)
+    for what, where in {"dreams": device, "V and M": "cpu"}.items():
+        if not halves(where):
+            left_out[f"{what} in bfloat16"] = f"{where} does not multiply in it by itself"
     _agents(folder, task, cores, add)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
     rows = [{"what": what, "rate": rate, "against": real} for what, rate in after.items()] + rows
@@ -105,23 +114,27 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         against = row.pop("against")
         if against:
             row["ratio"] = row["rate"] / after.get(against, against)
-    return {**origin(), "rows": rows}
+    return {**origin(), "rows": rows, "left_out": left_out}
 
 
 def _learning(model: World, add: Callable[..., None]) -> None:
     """Add the rows of V, against PyTorch's own layers in float32, and of M, against float32."""
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
-    config, m, half = model.vision.config, model.memory.config, torch.bfloat16
+    config, m = model.vision.config, model.memory.config
+    half, named = (torch.bfloat16, "bfloat16") if halves("cpu") else (None, "float32")
     ours, stock = fast(VAE(config)), StockVAE(config)
-    steps = math.prod(TRAINING)
-    for what, size, slow, quick in (
-        ("V training", 128, fit(stock, frames), fit(ours, frames, half)),
-        ("V encoding", 128, see(stock, frames), see(ours, frames, half)),
-        ("M training", steps, remember(MDNRNN(m)), remember(MDNRNN(m), half)),
+    for what, slow, quick in (
+        ("V training", fit(stock, frames), fit(ours, frames, half)),
+        ("V encoding", see(stock, frames), see(ours, frames, half)),
     ):
-        before, now = rates(size, slow, quick)
-        add(f"{what}, {'ours' if what[0] == 'M' else 'stock layers'}, float32", before)
-        add(f"{what}, ours, bfloat16", now, before)
+        before, now = rates(len(frames), slow, quick)
+        add(f"{what}, stock layers, float32", before)
+        add(f"{what}, ours, {named}", now, before)
+    works = [remember(MDNRNN(m)), *([remember(MDNRNN(m), half)] if half else [])]
+    before, *halved = rates(math.prod(TRAINING), *works)
+    add("M training, ours, float32", before)
+    for now in halved:
+        add("M training, ours, bfloat16", now, before)
 
 
 def _agents(folder: Path, task: Task, cores: int, add: Callable[..., None]) -> None:

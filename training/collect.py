@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -14,15 +14,15 @@ import numpy as np
 from tqdm import tqdm
 
 from dreamgym import tasks
-from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
-from dreamgym.files import remove_partial
+from dreamgym.checkpoint import load_world, policy_fingerprint, world_fingerprint, world_folder
 from dreamgym.world import World
 
 from . import workers
 from .agent import Policy
-from .data import MANIFEST, VALIDATION, Episode, episode_path
+from .data import VALIDATION, Episode, episode_path, frames_of
 from .evaluate import fitting, policy_file
 from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
+from .runs import OTHER, Run, check_input
 
 MEAN_LENGTH = {"doom": 310, "car_racing": 950}
 """Frames that a random episode lasts, for the estimate of the disk alone."""
@@ -45,6 +45,20 @@ class Args:
     steps: int = 0
     """Frames after which an episode is cut off; 0: none before the game itself does."""
 
+    def __post_init__(self) -> None:
+        tasks.get(self.task)
+        if self.episodes < 1:
+            raise ValueError(f"episodes is {self.episodes}: give 1 or more")
+        if self.steps < 0:
+            raise ValueError(f"steps is {self.steps}: give 1 or more, or 0 for whole episodes")
+        if self.seed < 0 or self.seed + self.episodes > VALIDATION:
+            raise ValueError(
+                f"seeds {self.seed} to {self.seed + self.episodes - 1} are not for training: "
+                f"keep them from 0 to {VALIDATION - 1:,}"
+            )
+        if self.policy == "random" and self.world:
+            raise ValueError(f"world is {self.world}: random play looks through none, leave it out")
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -57,29 +71,23 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     """Play the episodes that `out` does not hold yet and return the frames of the whole set.
 
     Raises:
-        ValueError: if `out` was made with other arguments, or the disk is too small.
+        ValueError: if an argument is none of those that exist, `out` was begun with other ones or
+            by another policy, or the disk is too small.
     """
     out = Path(out)
-    if args.episodes < 1:
-        raise ValueError(f"episodes is {args.episodes}: give 1 or more")
-    if args.steps < 0:
-        raise ValueError(f"steps is {args.steps}: give 1 or more, or 0 for whole episodes")
-    if args.seed < 0 or args.seed + args.episodes > VALIDATION:
-        raise ValueError(
-            f"seeds {args.seed} to {args.seed + args.episodes - 1} are not for training: "
-            f"keep them from 0 to {VALIDATION - 1:,}"
-        )
-    if args.policy != "random":
-        _learned(args.world, args.policy)  # before any process starts
-    _check_folder(args, out)
-    remove_partial(out)
-    if there := [p for p in out.glob("episode-*.npz") if p > episode_path(out, args.episodes - 1)]:
-        raise ValueError(
-            f"{out} holds {len(there)} episodes more than {args.episodes}: ask for all of them, "
-            "or choose another --out"
-        )
+    workers.count(processes)
+    with Run(out, "manifest", args, _origin(args), grows="episodes") as run:
+        return _collect(run, args, out, processes, progress)
+
+
+def _collect(run: Run, args: Args, out: Path, processes: int, progress: bool) -> int:
+    if not run.facts and any(out.glob("episode-*.npz")):
+        raise ValueError(f"{out} holds episodes, but no {run.path.name} that tells whose: {OTHER}")
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
     _check_disk(args, out, len(todo))
+    facts = _facts(args)
+    if todo or not run.facts:
+        run.write(**facts)
     # Games share a batch with the same neighbours however often the run is stopped.
     size = 1 if args.policy == "random" else SIDE_BY_SIDE
     starts = dict.fromkeys(i - i % size for i in todo)
@@ -89,8 +97,8 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
     with bar:
         for _, saved in workers.run(play, jobs, processes, timeout=900):
             bar.update(saved)
-    lengths = [len(np.load(episode_path(out, i))["rewards"]) for i in range(args.episodes)]
-    write_json(out / MANIFEST, _manifest(args) | {"lengths": lengths})
+    lengths = [frames_of(episode_path(out, i)) for i in range(args.episodes)]
+    run.write(finished=True, **facts, lengths=lengths)
     return sum(lengths)
 
 
@@ -131,6 +139,23 @@ def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
     )
 
 
+def _origin(args: Args) -> dict[str, str]:
+    """Return the fingerprints of who plays, and of the world behind it.
+
+    Raises:
+        ValueError: if the world is another game's, or the policy not the world's.
+    """
+    if args.policy == "random":
+        return {"policy": "random", "world": ""}
+    folder = world_folder(args.world)
+    file = policy_file(args.policy, folder)
+    check_input(file)
+    world, _ = _learned(args.world, args.policy)
+    if world.task.name != args.task:
+        raise ValueError(f"{folder} is a world of {world.task.name}, not of {args.task}")
+    return {"policy": policy_fingerprint(file), "world": world_fingerprint(folder)}
+
+
 @cache
 def _learned(world: str, policy: str) -> tuple[World, Policy]:
     folder = world_folder(world)
@@ -144,23 +169,12 @@ def _player(args: Args, seeds: list[int]) -> Player:
     return Learned(*_learned(args.world, args.policy), seeds, EXPLORE)
 
 
-def _manifest(args: Args) -> dict[str, Any]:
+def _facts(args: Args) -> dict[str, Any]:
     names = ("dreamgym", "gymnasium", "vizdoom", "numpy")
     return {
-        "args": asdict(args),
         "env": tasks.get(args.task).pixel_id,
         "versions": {name: version(name) for name in names} | {"python": platform.python_version()},
     }
-
-
-def _check_folder(args: Args, out: Path) -> None:
-    """Hold a folder to one data set; more episodes of the same set may be added."""
-    path = out / MANIFEST
-    if path.exists():
-        old = read_json(path).get("args", {})
-        check_same(old, args, f"{out} was collected", but="episodes")
-    else:
-        write_json(path, _manifest(args))
 
 
 def _check_disk(args: Args, out: Path, episodes: int) -> None:

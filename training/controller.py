@@ -6,9 +6,10 @@ seeds, for the last choice.
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,26 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym.checkpoint import (
-    check_same,
+    CheckpointError,
+    check_config,
     load_controller,
     load_tensors,
-    read_json,
+    policy_fingerprint,
     save_controller,
     save_tensors,
+    world_fingerprint,
     world_folder,
-    write_json,
 )
-from dreamgym.envs.dream import shared_world
+from dreamgym.envs.dream import check_memory, parse_temperature, shared_world
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.tasks import Lap
 from dreamgym.world import World
 
-from .data import FINAL, VALIDATION
+from . import workers
+from .data import DEMO, FINAL, VALIDATION
 from .evaluate import choice, controller_config, dream, fitting, real, tournament
+from .runs import OTHER, Run, check_input, read
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
@@ -85,9 +89,13 @@ class Args:
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
                  "final_games": 1, "hidden": 0, "steps": 0}  # fmt: skip
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
+        most = {"rollouts": VALIDATION - 1, "games": FINAL - VALIDATION, "seed": 2**32 - 1,
+                "final_games": DEMO - FINAL}  # fmt: skip
+        for name, low in (least | {"seed": 0}).items():
+            if not low <= getattr(self, name) <= most.get(name, np.inf):
+                high = f"to {most[name]:,}" if name in most else "or more"
+                raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
+        parse_temperature((self.low, self.high))
         if self.reality and self.steps:
             raise ValueError(f"steps is {self.steps}: only dreams are cut off, real games are not")
 
@@ -103,8 +111,9 @@ def evolve(
 ) -> Controller:
     """Evolve a controller, writing and resuming in `out`, and return the best on validation.
 
-    A checkpoint is the losses of all generations so far: CMA-ES is a function of its seed and of
-    them, so telling it the same losses again restores it bit for bit, without a pickle.
+    A checkpoint is the losses of all generations so far: CMA-ES is a function of its seed, its
+    first steps and of them, so telling it the same losses again restores it bit for bit, without a
+    pickle.
 
     Args:
         seconds: begin no generation but the first after so long, for a demonstration.
@@ -112,24 +121,53 @@ def evolve(
         form: how it dreams there, see `world.FORMS`.
 
     Raises:
-        ValueError: if `out` was made with other arguments.
+        ValueError: if `out` was begun with other arguments, in another world or from another
+            controller, or if there is no memory for so large a population.
     """
+    workers.count(processes)
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = shared_world(str(folder), device, "fastest", form)
     config = controller_config(world, args.observation, args.hidden)
-    steps = first_steps(world, config, args) if args.scaled else None
+    check_config(config, "the search")
+    _check_population(args, world, config)
     first = np.zeros(config.parameters)
+    inputs = {"world": world_fingerprint(folder), "init": ""}
     if args.init:
         begun = fitting(args.init, world)
         if not isinstance(begun, Controller) or begun.config != config:
             raise ValueError(f"init {args.init} is {begun.config}, the search is for {config}")
         first = begun.weights.double().numpy()
+        check_input(args.init)
+        inputs["init"] = policy_fingerprint(args.init)
+    with Run(out, "evolution", args, inputs, grows="generations") as run:
+        return _evolve(run, args, world, config, first, processes, progress, began + seconds)
+
+
+def _evolve(
+    run: Run,
+    args: Args,
+    world: World,
+    config: ControllerConfig,
+    first: np.ndarray,
+    processes: int,
+    progress: bool,
+    until: float,
+) -> Controller:
+    out, folder = run.path.parent, world_folder(args.world)
+    curve, losses, steps = _resume(run)
+    if steps is None and args.scaled:
+        steps = first_steps(world, config, args)
     es = strategy(args, steps, first)
-    curve, losses = _resume(out, args)
-    means = []  # of every generation, so that finalists can be called back
+    means: list[Controller] = []  # of every generation, so that finalists can be called back
+
+    def tell(members: list[np.ndarray], loss: np.ndarray) -> None:
+        es.tell(members, loss.tolist())
+        means.append(Controller(config, torch.tensor(es.mean, dtype=torch.float32)))
+
     for past in losses:
-        es.tell(es.ask(), past.tolist())
-        means.append(es.mean.copy())
+        tell(es.ask(), past)
+
+    path = out / "controller.safetensors"
 
     def score(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
         """Write into a point of the curve how a controller plays the real game."""
@@ -143,19 +181,20 @@ def evolve(
         before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
         point["real_frames"] = before + frames
 
-    bar = tqdm(total=args.generations, initial=len(losses), unit=" generations", desc="C",
-               disable=not progress)  # fmt: skip
-    with bar, SummaryWriter(str(out / "log")) as log:
+    clock = until - time.monotonic()
+    with (
+        _bar(args, len(losses), clock, not progress) as bar,
+        SummaryWriter(str(out / "log")) as log,
+    ):
         for generation in range(len(losses), args.generations):
-            if curve and time.monotonic() - began > seconds:
+            if curve and time.monotonic() > until:
                 break
             members = es.ask()
             returns, frames = _population(
                 world, config, members, args, generation, processes
             )  # (M, R)
             losses.append(-returns.mean(1))
-            es.tell(members, losses[-1].tolist())
-            means.append(es.mean.copy())
+            tell(members, losses[-1])
             point: dict[str, Any] = {
                 "generation": generation + 1,
                 "dream": float(returns.mean()),
@@ -169,44 +208,68 @@ def evolve(
             if frames:
                 spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
-                mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
-                score(point, "real", mean, VALIDATION, args.games)
-                if point["real"] >= max((p["real"] for p in curve if "real" in p), default=-np.inf):
-                    save_controller(out / "controller.safetensors", mean, **point)
+                score(point, "real", means[-1], VALIDATION, args.games)
+                if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
+                    save_controller(path, means[-1], **point)
             curve.append(point)
             for key, value in point.items():
                 if key == "temperature":
                     continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
-            _checkpoint(out, args, curve, losses)
-            bar.update()
-            shown = ("dream", "real", "impossible")
+            _checkpoint(run, curve, losses, steps)
+            bar.update(1 if clock == float("inf") else clock - (until - time.monotonic()) - bar.n)
+            shown = ("generation", "dream", "real", "impossible")
             bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
-    path = out / "controller.safetensors"
-    if len(curve) == args.generations and args.finalists > 1 and tested:
+    complete = len(curve) == args.generations
+    best = tested[0] if tested else curve[-1]
+    if complete and args.finalists > 1 and tested:
         for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
             if "final" not in point:
-                mean = Controller(config, torch.tensor(means[point["generation"] - 1]).float())
-                score(point, "final", mean, FINAL, args.final_games)
-                _checkpoint(out, args, curve, losses)
+                score(point, "final", means[point["generation"] - 1], FINAL, args.final_games)
+                _checkpoint(run, curve, losses, steps)
         best = max(tested[: args.finalists], key=lambda p: p["final"])
-        mean = Controller(config, torch.tensor(means[best["generation"] - 1]).float())
-        save_controller(path, mean, **best | {"real_frames": spent(out)})
-    elif tested:  # those that were not kept have cost frames too
-        save_controller(path, load_controller(path), **tested[0] | {"real_frames": spent(out)})
-    else:
-        mean = Controller(config, torch.tensor(es.mean, dtype=torch.float32))
-        save_controller(path, mean, **(curve[-1] if curve else {}))
-    if curve:
-        plot(curve, out / "curve.png")
+    facts = best | ({"real_frames": spent(out)} if tested else {})  # of those not kept, too
+    save_controller(path, means[best["generation"] - 1], **facts)
+    plot(curve, out / "curve.png")
+    if complete:
+        run.finish()
     return load_controller(path)
+
+
+def _bar(args: Args, done: int, clock: float, off: bool) -> Any:
+    """Return a progress bar of generations, or, where the clock ends the search, of seconds."""
+    if clock == float("inf"):
+        return tqdm(
+            total=args.generations, initial=done, unit=" generations", desc="C", disable=off
+        )
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
+    return tqdm(total=clock, desc="C", bar_format=form, disable=off)
+
+
+def _check_population(args: Args, world: World, config: ControllerConfig) -> None:
+    """Refuse a population that this machine has no memory for.
+
+    Raises:
+        ValueError: naming how many members fit.
+    """
+    try:
+        check_memory(world, args.population * (1 if args.reality else args.rollouts))
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        each = 8 * 2 + 4 * args.rollouts  # bytes: drawn, in a row of doubles, and for each dream
+        if (need := each * args.population * config.parameters) > there:
+            raise ValueError(f"their weights take {need / 2**30:,.0f} GiB of {there / 2**30:,.0f}")
+    except ValueError as error:
+        raise ValueError(
+            f"population is {args.population}, rollouts {args.rollouts}: too many for this machine "
+            f"({error})"
+        ) from None
 
 
 def spent(out: str | Path) -> int:
     """Return the real frames that an evolution has cost so far."""
-    curve = read_json(Path(out) / "evolution.json")["curve"]
-    return max((point.get("real_frames", 0) for point in curve), default=0)
+    curve = read(Path(out) / "evolution.json").get("curve", [])
+    return max((int(point.get("real_frames", 0)) for point in curve), default=0)
 
 
 @torch.no_grad()
@@ -272,20 +335,31 @@ def _population(
     return paid.view(args.population, args.rollouts).numpy(), 0
 
 
-def _checkpoint(out: Path, args: Args, curve: list[dict[str, Any]], losses: list[Any]) -> None:
+def _checkpoint(
+    run: Run, curve: list[dict[str, Any]], losses: list[Any], steps: np.ndarray | None
+) -> None:
     """The losses are the state; the curve, written last, says how many of them count."""
-    save_tensors(out / "evolution.safetensors", {"losses": torch.tensor(np.stack(losses))})
-    write_json(out / "evolution.json", {"args": asdict(args), "curve": curve})
+    tensors = {"losses": torch.tensor(np.stack(losses))}
+    if steps is not None:
+        tensors["steps"] = torch.tensor(steps)
+    save_tensors(run.path.parent / "evolution.safetensors", tensors)
+    run.write(curve=curve)
 
 
-def _resume(out: Path, args: Args) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    path = out / "evolution.json"
-    if not path.exists():
-        return [], []
-    old = read_json(path)
-    check_same(old["args"], args, f"{out} was evolved", but="generations")
-    losses = load_tensors(out / "evolution.safetensors")["losses"].numpy()
-    return old["curve"], list(losses[: len(old["curve"])])
+def _resume(run: Run) -> tuple[list[dict[str, Any]], list[np.ndarray], np.ndarray | None]:
+    """Return the curve, the losses and the first steps so far.
+
+    Raises:
+        CheckpointError: if they are damaged.
+    """
+    if not run.facts:
+        return [], [], None
+    path, curve = run.path.with_suffix(".safetensors"), run.facts.get("curve")
+    tensors = load_tensors(path)
+    if not isinstance(curve, list) or len(tensors.get("losses", ())) < len(curve):
+        raise CheckpointError(f"{path} does not hold what {run.path.name} tells of: {OTHER}")
+    steps = tensors["steps"].numpy() if "steps" in tensors else None
+    return curve, list(tensors["losses"].numpy()[: len(curve)]), steps
 
 
 def plot(curve: list[dict[str, Any]], path: str | Path) -> None:

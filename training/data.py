@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -16,8 +18,8 @@ MANIFEST = "manifest.json"
 VALIDATION, FINAL, DEMO, TEST = 1_000_000, 1_100_000, 1_500_000, 2_000_000
 """First seeds for choosing, for the last choice, for showing and for reporting; those below are for
 training."""
-DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile)
-"""What reading half an episode may raise."""
+DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What reading half an `.npz` may raise."""
 
 
 @dataclass
@@ -103,7 +105,7 @@ class Frames:
     def __init__(self, paths: list[Path], batch: int, seed: int, window: int = 256):
         self.paths, self.batch, self.seed = paths, batch, seed
         self.window = min(window, len(paths))
-        self.lengths = [_length(path) for path in paths]
+        self.lengths = [frames_of(path) for path in paths]
         self.loaded: dict[int, np.ndarray] = {}  # place in the endless order → frames
 
     def read(self, number: int) -> np.ndarray:
@@ -133,7 +135,7 @@ class Frames:
         return int(self._order[index])
 
 
-def _length(path: Path) -> int:
+def frames_of(path: Path) -> int:
     """Return the number of frames in an episode.
 
     Raises:
@@ -161,3 +163,57 @@ def episode_paths(*folders: str | Path) -> list[Path]:
             raise ValueError(f"no episodes in {folder}: run `dreamgym collect` with --out {folder}")
         paths += found
     return paths
+
+
+def game_of(folder: str | Path) -> str:
+    """Return the name of the game that a data folder's episodes are of.
+
+    Raises:
+        ValueError: if it has no episodes, is unfinished, or is not as `collect` left it.
+    """
+    from . import runs  # it brings torch, which the command's help can do without
+
+    there = len(episode_paths(folder))
+    record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")
+    game, lengths = record["args"].get("task"), record.get("lengths")
+    if not isinstance(lengths, list) or len(lengths) != there:
+        raise ValueError(
+            f"{folder} holds {there} episodes, its {MANIFEST} tells of other ones: call "
+            f"`dreamgym collect {game}` again, with the arguments that it names"
+        )
+    return str(game)
+
+
+def dataset(folders: Sequence[str | Path], task: str = "") -> list[Path]:
+    """Return the episodes of data folders that are whole and all of one game; see `game_of`.
+
+    Args:
+        task: the game that they must be of; any if empty.
+
+    Raises:
+        ValueError: if a folder is of another game.
+    """
+    for folder in folders:
+        game = game_of(folder)
+        if (task := task or game) != game:
+            raise ValueError(f"{folder} holds games of {game}, not of {task}: give data of {task}")
+    return episode_paths(*folders)
+
+
+def content(paths: Sequence[Path]) -> str:
+    """Return a short hash of the content of episodes, in their order; see `fingerprint`."""
+    return hashlib.sha256("".join(map(fingerprint, paths)).encode()).hexdigest()[:16]
+
+
+def fingerprint(path: Path) -> str:
+    """Return a short hash of an episode's content: of the checksums that its archive keeps.
+
+    Raises:
+        ValueError: if the file is damaged; the message names it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = [(info.filename, info.file_size, info.CRC) for info in archive.infolist()]
+    except DAMAGED as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and collect again") from error
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

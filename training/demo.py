@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
+import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from dreamgym import tasks
 from dreamgym.checkpoint import read_json, world_folder
 
-from . import controller
+from . import controller, workers
 from .data import DEMO
 from .evaluate import confidence, real
 from .film import film
+from .runs import held
 
 GENERATIONS = 1000
 """More than the time allows: the demonstration ends by the clock."""
@@ -29,17 +31,26 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
         seconds: how long to evolve.
         games: real games for each policy.
     """
-    if games < 2 or seconds <= 0:
+    if games < 2 or not 0 < seconds < math.inf:
         raise ValueError(f"games is {games}, seconds {seconds}: give 2 games, 1 second or more")
-    out, folder, facts = Path(out), world_folder(task), tasks.get(task)
-    out.mkdir(parents=True, exist_ok=True)
+    workers.count(processes)
+    with held(out):
+        _demo(task, Path(out), seconds, games, processes)
+
+
+def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> None:
+    folder, facts = world_folder(task), tasks.get(task)
     print(f"1. A controller learns in {facts.dream_id} for {seconds:.0f} s. No game runs.")
     low, high = shipped_temperature(folder)
     args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0, seed=SEED)
-    with tempfile.TemporaryDirectory(dir=out) as run:
+    run = out / "run"
+    shutil.rmtree(run, ignore_errors=True)  # of a demonstration that was killed
+    try:
         controller.evolve(args, run, processes, seconds=seconds)
         for name in ("controller.safetensors", "controller.json", "curve.png"):
-            (Path(run) / name).replace(out / name)
+            (run / name).replace(out / name)
+    finally:
+        shutil.rmtree(run, ignore_errors=True)
     print(f"\n2. It plays {games} real games of {facts.game}, which it has never seen.")
     policies: dict[str, str | Path] = {
         "random": "random",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import platform
 import shlex
@@ -10,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,15 @@ from dreamgym import tasks
 from dreamgym.checkpoint import (
     load_controller,
     load_world,
-    read_json,
+    policy_fingerprint,
+    real_frames,
+    world_fingerprint,
     world_folder,
     write_json,
 )
 from dreamgym.envs import actions
+from dreamgym.envs.dream import parse_temperature
+from dreamgym.files import check_writable
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import State, World
 
@@ -36,6 +42,8 @@ from .games import SIDE_BY_SIDE, Learned, Player, Uniform, turns, uniform
 
 PAUSE = 50
 """Steps that a GPU dreams between looks at who is over; those that are dream on unheard."""
+SEEDS = 2**31
+"""Seeds of real games and of dreams lie below, as Gymnasium's and ViZDoom's do."""
 RESAMPLES = 10_000
 """Bootstrap resamples for a confidence interval."""
 
@@ -191,8 +199,11 @@ def controller_config(world: World, observation: str = "", hidden: int = 0) -> C
 
 
 def policy_file(policy: str, folder: Path) -> str:
-    """Return the file of a world's own controller if `policy` is `shipped`, else `policy`."""
-    return str(folder / "controller.safetensors") if policy == "shipped" else policy
+    """Return a policy's file: a world's own if it is `shipped`, a folder's if it is a folder."""
+    if policy == "random":
+        return policy
+    place = folder if policy == "shipped" else Path(policy)
+    return str(place / "controller.safetensors" if place.is_dir() else place)
 
 
 def fitting(policy: str | Path, world: World) -> Policy:
@@ -222,9 +233,15 @@ def result(
     temperature: Any,
     seed: int,
     episodes: list[dict[str, Any]],
-    real_frames: int,
+    frames: int,
+    fingerprints: dict[str, str],
 ) -> dict[str, Any]:
-    """Return a score with everything that is needed to repeat it."""
+    """Return a score with everything that is needed to repeat it.
+
+    Args:
+        frames: real ones behind the policy.
+        fingerprints: of the world and of the policy.
+    """
     returns = np.array([episode["return"] for episode in episodes])
     low, high = confidence(returns)
     return {
@@ -236,7 +253,8 @@ def result(
         "mean": float(returns.mean()),
         "sd": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
         "ci95": [low, high],
-        "real_frames": real_frames,
+        "real_frames": frames,
+        "fingerprints": fingerprints,
         **origin(),
         "episodes": episodes,
     }
@@ -246,17 +264,18 @@ def origin() -> dict[str, Any]:
     """Return what made a result: the command, the code and the machine."""
     names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy", "numba", "stable-baselines3")
     return {
-        "command": shlex.join(["dreamgym", *sys.argv[1:]]),
+        "command": command(),
         "commit": commit(),
         "versions": {name: version(name) for name in names},
         "hardware": f"{platform.machine()}, {os.cpu_count()} cores",
     }
 
 
-def real_frames(world: Path, policy: Path) -> int:
-    """Return the real frames behind a controller: its world's data and its own validations."""
-    facts = (read_json(world / "config.json"), read_json(policy.with_suffix(".json")))
-    return sum(int(each.get("real_frames", 0)) for each in facts)
+def command() -> str:
+    """Return the words by which this process was started; `dreamgym …` if it is the command."""
+    program, *words = sys.argv or [""]
+    ours = Path(program).name == "dreamgym" or Path(program).match("dreamgym/__main__.py")
+    return shlex.join(["dreamgym", *words] if ours else ["python", program, *words])
 
 
 def confidence(returns: np.ndarray) -> tuple[float, float]:
@@ -268,15 +287,26 @@ def confidence(returns: np.ndarray) -> tuple[float, float]:
 
 
 def commit() -> str:
-    """Return the commit that runs, with `+` if files differ from it; empty outside a clone."""
-    try:
+    """Return the commit of dreamgym that runs, with `+` if files differ from it; empty if unknown.
+
+    An installed package lies in a folder that another project's repository may hold: only a clone
+    that tracks this very file is asked, or else what pip wrote down of the one it came from.
+    """
+    here = Path(__file__).resolve()
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+
+    def git(*words: str) -> str | None:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
+            ["git", *words], cwd=here.parent, env=clean, capture_output=True, text=True, timeout=10
+        )
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        tracked = git("ls-files", "--error-unmatch", here.name) is not None
+        if tracked and git("rev-parse", "--show-toplevel") == str(here.parents[1]):
+            return git("describe", "--always", "--dirty=+") or ""
+    source = json.loads(distribution("dreamgym").read_text("direct_url.json") or "{}")
+    return str(source.get("vcs_info", {}).get("commit_id", ""))[:7]
 
 
 def evaluate(
@@ -286,40 +316,52 @@ def evaluate(
     env: str,
     episodes: int,
     seed: int,
-    temperature: tuple[float, float],
+    temperature: tuple[float, float] | None,
     out: str | Path | None,
     processes: int = 0,
 ) -> dict[str, Any]:
     """Score a policy and, if `out` is given, write the result there.
 
+    Args:
+        temperature: the ends of the dream's τ, the game's own if None; the real game has none.
+
     Raises:
-        ValueError: if an argument is none of those that exist.
+        ValueError: if an argument is none of those that exist, or would be ignored.
     """
     if env not in ("twin", "dream"):
         raise ValueError(f"env is {env!r}: choose 'twin' or 'dream'")
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}: give 1 or more")
-    folder, asked = world_folder(world), policy
+    if seed < 0 or seed + episodes > SEEDS:
+        raise ValueError(f"seed is {seed}: keep seeds from 0 to {SEEDS - 1:,}")
+    if env == "twin" and temperature is not None:
+        raise ValueError(f"temperature is {temperature}: the real game has none, leave it out")
+    workers.count(processes)
+    facts, folder, asked = tasks.get(task), world_folder(world), policy
+    low, high = parse_temperature(facts.temperature if temperature is None else temperature)
     policy = policy_file(policy, folder)
     model = load_world(folder)
     if model.task.name != task:
         raise ValueError(f"{folder} is a world of {model.task.name}, not of {task}")
     controller = None if policy == "random" else fitting(policy, model)
+    prints, frames = {"world": world_fingerprint(folder), "policy": "random"}, 0
+    if controller is not None:
+        prints["policy"] = policy_fingerprint(policy)
+        counted = folder / "config.json", Path(policy).with_suffix(".json")
+        frames = sum(map(real_frames, counted))  # of the world's data, and of its validations
+    if out:
+        check_writable(out)
     seeds = range(seed, seed + episodes)
-    facts = tasks.get(task)
     if env == "twin":
         played = real(task, folder, policy, seeds, processes)
-        tau = None
     else:
-        paid, lengths = dream(model, controller, torch.tensor(seeds), *temperature, progress=True)
+        paid, lengths = dream(model, controller, torch.tensor(seeds), low, high, progress=True)
         played = [
             {"seed": s, "return": r, "length": n}
             for s, r, n in zip(seeds, paid.tolist(), lengths.tolist(), strict=True)
         ]
-        tau = list(temperature)
-    name = facts.latent_id if env == "twin" else facts.dream_id
-    frames = 0 if policy == "random" else real_frames(folder, Path(policy))
-    score = result(task, name, asked, tau, seed, played, frames)
+    name, tau = (facts.latent_id, None) if env == "twin" else (facts.dream_id, [low, high])
+    score = result(task, name, asked, tau, seed, played, frames, prints)
     if out:
         write_json(out, score)
     return score

@@ -28,8 +28,9 @@ from dreamgym.world import State, World
 
 from .data import VALIDATION
 from .games import random_policy
-from .latents import Latents, load
+from .latents import Latents, fingerprint, load
 from .memory import Args, split
+from .world import load_vision
 
 EPISODES = 100
 """Held-out episodes on which M is examined."""
@@ -384,9 +385,20 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
 
     Args:
         latents: where they are, if not in `folder`.
+
+    Raises:
+        ValueError: if the world, the latents and their V are not of one game and one V.
     """
-    folder = Path(folder)
-    world, seen = load_world(folder / "world"), load(latents or folder)
+    folder, sight = Path(folder), latents or folder
+    world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight)
+    for name, game in {"world": world.task.name, "latents": seen.task}.items():
+        if game != task:
+            raise ValueError(f"the {name} of {folder} are of {game}, not of {task}")
+    if fingerprint(v) != seen.vision or fingerprint(v.half().float()) != fingerprint(world.vision):
+        raise ValueError(
+            f"the world of {folder} sees by another V than that of {sight}, or than the latents "
+            "there: call `dreamgym memory` again"
+        )
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {

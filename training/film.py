@@ -12,7 +12,7 @@ from PIL import Image
 
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs import actions
-from dreamgym.files import replacing
+from dreamgym.files import check_writable, replacing
 from dreamgym.tasks import Task
 
 from .agent import Policy, begun
@@ -38,10 +38,16 @@ def film(
     Args:
         steps: longest film in game tics.
         skip: game tics a picture.
+
+    Raises:
+        ValueError: if the policy does not fit the world, or `out` cannot be written.
     """
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: give 0 or more")
     folder = world_folder(world)
     model = load_world(folder)
     task, controller = model.task, fitting(policy, model)
+    check_writable(out)
     form: dict[str, Any] = {
         "world": str(folder), "observation": controller.config.observation,
         "render_mode": "rgb_array", "continuous": True,

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from dreamgym import tasks
-from dreamgym.checkpoint import read_json, write_json
+from dreamgym.checkpoint import FILES, read_json, real_frames, write_json
+from dreamgym.envs.dream import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.models.memory import MemoryConfig
 
-from . import collect, controller, latents, memory, vision, world
-from .data import FINAL, MANIFEST
+from . import collect, controller, latents, memory, vision, workers, world
+from .data import FINAL, MANIFEST, content, dataset
 from .evaluate import real
 from .examine import examine
+from .runs import held
 
 CANDIDATES = 2
 """Rounds that play for the last choice …"""
@@ -64,6 +66,7 @@ class Round:
                 f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
                 "a round is chosen by its validation"
             )
+        parse_temperature((self.low, self.high))
 
 
 RECIPES = {
@@ -103,12 +106,18 @@ def iterate(
     """
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, the first with frames for V")
+    workers.count(processes)
+    with held(out):
+        return _iterate(task, rounds, Path(data), Path(out), processes)
+
+
+def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, processes: int) -> Path:
     seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
     sight, before = Path(), Path()
     sights: dict[Path, Path] = {}  # run folder of each round → that of its V
     for number, stage in enumerate(rounds):
-        folder = Path(out) / f"round-{number}"
-        seen.append(Path(data) / f"round-{number}")
+        folder = out / f"round-{number}"
+        seen.append(data / f"round-{number}")
         known = before if number and not (stage.frames or stage.anew) else None
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
@@ -121,18 +130,23 @@ def iterate(
             collect.collect(plays, seen[-1], processes)
             _learn(task, stage, seen, folder, sight, known, spent)
             _evolve(stage, folder, number, policy if known else "", processes)
-            write_json(done, {"round": asdict(stage)})
-        if read_json(done)["round"] != asdict(stage):
+            write_json(done, _what(task, stage, seen[-1]))
+        if read_json(done) != _what(task, stage, seen[-1]):
             raise ValueError(f"{folder} was another round: choose another --out")
         seed += stage.episodes
         spent += controller.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
-    best = _best(task, list(sights), Path(out) / "best", frames + spent, processes)
+    best = _best(task, list(sights), out / "best", frames + spent, processes)
     if not (best / "examination.json").exists():
         examine(task, best, sights[best])
-    return Path(out) / "best"
+    return out / "best"
+
+
+def _what(task: str, stage: Round, seen: Path) -> dict[str, Any]:
+    """Return what a round that is done is known by."""
+    return {"task": task, "round": asdict(stage), "data": content(dataset([seen], task))}
 
 
 def _learn(
@@ -154,7 +168,9 @@ def _learn(
     facts = tasks.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        vision.train(seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init))
+        vision.train(
+            seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init, task=task)
+        )
         sight = folder
     v = world.load_vision(sight)
     z = latents.encode(facts, seen, sight, v)
@@ -198,11 +214,12 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes:
         print(f"{folder}: {played[folder]:.0f} on {GAMES} fresh games")
     best = max(played, key=lambda folder: played[folder])
     weights = best / "controller" / "controller.safetensors"
-    for path in (*(best / "world").iterdir(), weights):
+    others = frames - real_frames(best / "world" / "config.json")
+    (out / "config.json").unlink(missing_ok=True)  # no world until all of it is the new one
+    write_json(out / "controller.json", _facts(best) | {"real_frames": others})
+    for path in (weights, *(best / "world" / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:
             file.write(path.read_bytes())
-    others = frames - read_json(out / "config.json")["real_frames"]
-    write_json(out / "controller.json", _facts(best) | {"real_frames": others})
     return best
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +17,13 @@ from dreamgym.models.vision import VAE
 from dreamgym.product import halves
 from dreamgym.tasks import Survival, Task
 
-from .data import Episode, episode_paths, read_ahead
+from .data import DAMAGED, Episode, dataset, read_ahead
+from .data import fingerprint as episode_fingerprint
+from .runs import held
 
 SHARD = 200
 """Episodes a file: what a killed process has to encode again."""
-FORMAT = 2
+FORMAT = 3
 """Version of a shard's columns; older ones are made again."""
 BATCH = 256
 """Frames V takes at once."""
@@ -40,6 +42,8 @@ class Latents:
     whole: Tensor  # (E,) float32, the budget at the start
     source: Tensor  # (E,) int64, which of the data folders an episode is from
     vision: str  # fingerprint of the V that made them
+    task: str = ""  # the game
+    content: str = ""  # fingerprint of V and of the episodes
 
     @property
     def starts(self) -> Tensor:
@@ -54,33 +58,39 @@ def encode(
     vision: VAE,
     progress: bool = True,
 ) -> Latents:
-    """Encode every episode in the folders `data` into shards in `out`, skipping those there."""
+    """Encode every episode in the folders `data` into shards in `out`, skipping those there.
+
+    Raises:
+        ValueError: if the data are unfinished or of another game, or V is not of the task's size.
+    """
     out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
-    paths = [episode_paths(folder) for folder in folders]  # a shard is of one folder
+    paths = [dataset([folder], task.name) for folder in folders]  # a shard is of one folder
     shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for number, shard in enumerate(tqdm(shards, "encode", unit=" shards", disable=not progress)):
-        path = out / f"latents-{number:04d}.npz"
-        names = (f"{each.parent.name}/{each.name}" for each in shard)
-        what = np.array([mark, f"{task.name} {FORMAT}", *names])
-        if _holds(path, what):
-            continue
-        arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
-        columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
-        source = np.array([folders.index(episode.parent) for episode in shard])
-        with replacing(path) as file:
-            np.savez(file, allow_pickle=False, what=what, source=source, **columns)
-    for path in sorted(out.glob("latents-*.npz"))[len(shards) :]:
-        path.unlink()  # of a larger data set
-    return load(out)
+    with held(out):
+        bar = tqdm(shards, "encode", unit=" shards", disable=not progress)
+        for number, shard in enumerate(bar):
+            path = out / f"latents-{number:04d}.npz"
+            what = np.array([mark, f"{task.name} {FORMAT}", *map(episode_fingerprint, shard)])
+            if _holds(path, what):
+                continue
+            arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
+            columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
+            source = np.array([folders.index(episode.parent) for episode in shard])
+            with replacing(path) as file:
+                np.savez(file, allow_pickle=False, what=what, source=source, **columns)
+        for path in sorted(out.glob("latents-*.npz"))[len(shards) :]:
+            path.unlink()  # of a larger data set
+        return load(out)
 
 
 def _holds(path: Path, what: np.ndarray) -> bool:
-    """Tell whether a shard is there and holds these episodes as this V sees them."""
-    if not path.exists():
+    """Tell whether a shard is there, whole, and holds these episodes as this V sees them."""
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            return "what" in arrays.files and np.array_equal(arrays["what"], what)
+    except DAMAGED:  # or missing: it is made again
         return False
-    with np.load(path) as arrays:
-        return "what" in arrays.files and np.array_equal(arrays["what"], what)
 
 
 def fingerprint(vision: VAE) -> str:
@@ -95,18 +105,40 @@ def load(folder: str | Path) -> Latents:
     """Read all shards of a folder.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, one is damaged, or they are of several Vs or games.
     """
     paths = sorted(Path(folder).glob("latents-*.npz"))
     if not paths:
         raise ValueError(f"no latents in {folder}: run `dreamgym memory` with --out {folder} first")
-    shards = [dict(np.load(path)) for path in paths]
-    marks = {str(shard.pop("what")[0]) for shard in shards}
-    if len(marks) != 1:
+    shards = [_shard(path) for path in paths]
+    whats = [shard.pop("what").tolist() for shard in shards]
+    if len({(mark, game) for mark, game, *_ in whats}) != 1:
         raise ValueError(f"the latents in {folder} are of several Vs: delete latents-*.npz there")
+    (mark, game, *_), content = whats[0], hashlib.sha256(repr(whats).encode()).hexdigest()[:16]
     columns = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
     tensors = {key: torch.from_numpy(column) for key, column in columns.items()}
-    return Latents(**tensors, vision=marks.pop())
+    return Latents(**tensors, vision=mark, task=game.partition(" ")[0], content=content)
+
+
+def _shard(path: Path) -> dict[str, np.ndarray]:
+    """Read a shard's columns.
+
+    Raises:
+        ValueError: if it is damaged, or of an older dreamgym.
+    """
+    names = {field.name for field in fields(Latents)} - {"vision", "task", "content"} | {"what"}
+    try:
+        with open(path, "rb") as file, np.load(file) as arrays:
+            shard = {name: arrays[name] for name in arrays.files}
+    except DAMAGED as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it and call `dreamgym memory` again"
+        ) from error
+    if shard.keys() != names or not str(shard["what"][1]).endswith(f" {FORMAT}"):
+        raise ValueError(
+            f"{path} is of an older dreamgym: delete it and call `dreamgym memory` again"
+        )
+    return shard
 
 
 def outcomes(task: Task, episode: Episode) -> np.ndarray:

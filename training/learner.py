@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from io import BufferedIOBase
 from pathlib import Path
@@ -21,17 +21,27 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from tqdm import tqdm
 
-from dreamgym.checkpoint import check_same, load_world, read_json, world_folder, write_json
+from dreamgym.checkpoint import (
+    CheckpointError,
+    load_world,
+    read_json,
+    world_fingerprint,
+    world_folder,
+    write_json,
+)
+from dreamgym.envs.dream import check_memory, parse_temperature
 from dreamgym.files import replacing
 from dreamgym.sb3 import DreamVecEnv, scaled
 from dreamgym.tasks import Task
 
+from . import workers
 from .agent import algorithm
-from .data import VALIDATION
+from .data import FINAL, VALIDATION
 from .evaluate import real
+from .runs import OTHER, Run
 
-LATEST, BEST, CURVE = "latest.zip", "policy.zip", "learning.json"
-"""In the run folder: where learning goes on, what it is for, and how it went."""
+LATEST, BEST = "latest.zip", "policy.zip"
+"""In the run folder: where learning goes on, and what it is for."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +73,12 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
+        most = {"games": FINAL - VALIDATION, "seed": 2**31 - 1}
         for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}: give {low} or more")
+            if not low <= getattr(self, name) <= most.get(name, np.inf):
+                high = f"to {most[name]:,}" if name in most else "or more"
+                raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
+        parse_temperature((self.low, self.high))
 
 
 def learn(
@@ -78,13 +91,28 @@ def learn(
     Raises:
         ValueError: if `out` was made with other arguments.
     """
+    workers.count(processes)
     out, folder = Path(out), world_folder(args.world)
     world = load_world(folder)
     task = world.task
     world.size(args.observation or task.observation)  # names those that exist
     hyper = hyperparameters(args, task)
-    steps = args.timesteps or int(hyper["n_timesteps"])
-    state = _resume(out, args)
+    args = replace(args, timesteps=args.timesteps or int(hyper["n_timesteps"]))
+    check_memory(world, args.envs or hyper["n_envs"])
+    with Run(out, "learning", args, {"world": world_fingerprint(folder)}, "timesteps") as run:
+        return _learn(run, args, task, hyper, processes, progress, device)
+
+
+def _learn(
+    run: Run,
+    args: Args,
+    task: Task,
+    hyper: dict[str, Any],
+    processes: int,
+    progress: bool,
+    device: str,
+) -> Path:
+    out, state = run.path.parent, _resume(run)
     envs = dreams(args, task, hyper, device)
     normal = VecNormalize(envs, norm_obs=False, gamma=hyper["kwargs"].get("gamma", 0.99))
     if not hyper["normalize"]:
@@ -101,14 +129,15 @@ def learn(
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
     if state["steps"] and hasattr(model, "replay_buffer"):
         _refill(model)
-    validation = _Validation(args, task, state, out, normal, steps, processes, progress)
-    left = steps - model.num_timesteps
+    validation = _Validation(run, args, task, state, normal, processes, progress)
+    left = args.timesteps - model.num_timesteps
     if left > 0 and not validation.over:
         model.learn(left, callback=validation, reset_num_timesteps=not state["steps"])
         if not validation.over and validation.last != model.num_timesteps:
             validation.validate()
     validation.bar.close()
     normal.close()
+    run.finish()
     if validation.over and progress:
         print(f"{args.algo}: no better in the real game for {args.patience} validations")
     return out / BEST
@@ -170,15 +199,15 @@ class _Validation(BaseCallback):
     """Plays the real game now and then, keeps the best agent, and says when to stop."""
 
     def __init__(
-        self, args: Args, task: Task, state: dict[str, Any], out: Path, dreams: VecNormalize,
-        steps: int, processes: int, progress: bool,
+        self, run: Run, args: Args, task: Task, state: dict[str, Any], dreams: VecNormalize,
+        processes: int, progress: bool,
     ):  # fmt: skip
         super().__init__()
-        self.args, self.task, self.state, self.out, self.dreams = args, task, state, out, dreams
-        self.steps, self.processes = steps, processes
-        self.every = args.validate or max(steps // 10, 1)
+        self.run, self.args, self.task, self.state, self.dreams = run, args, task, state, dreams
+        self.out, self.processes = run.path.parent, processes
+        self.every = args.validate or max(args.timesteps // 10, 1)
         self.last, self.began = state["steps"], time.monotonic() - state["seconds"]
-        self.bar = tqdm(total=steps, initial=self.last, unit=" steps", unit_scale=True,
+        self.bar = tqdm(total=args.timesteps, initial=self.last, unit=" steps", unit_scale=True,
                         desc=args.algo, disable=not progress)  # fmt: skip
 
     @property
@@ -214,7 +243,7 @@ class _Validation(BaseCallback):
             "seconds": time.monotonic() - self.began,
         }
         known = self.out / BEST.replace("zip", "json")  # the curve may have been cut short
-        before = read_json(known)["real"] if known.exists() else -np.inf
+        before = read_json(known).get("real", -np.inf) if known.exists() else -np.inf
         best = point["real"] > before
         curve.append(point)
         kept = point if best else max(curve, key=lambda p: p["real"])
@@ -231,7 +260,7 @@ class _Validation(BaseCallback):
             "seconds": point["seconds"],
             "returns": [float(rms.mean), float(rms.var), float(rms.count)],
         }
-        write_json(self.out / CURVE, {"args": asdict(self.args)} | self.state)
+        self.run.write(**self.state)
         self.logger.record("real/return", point["real"])
         self.logger.dump(self.last)
         self.bar.set_postfix(dream=f"{point['dream'] or 0:.0f}", real=f"{point['real']:.0f}")
@@ -243,11 +272,13 @@ def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
     write_json(path.with_suffix(".json"), {"algo": algo, **facts})
 
 
-def _resume(out: Path, args: Args) -> dict[str, Any]:
-    """Return what a run has come to: the steps and seconds so far, and its curve."""
-    path = out / CURVE
-    if not path.exists():
-        return {"steps": 0, "seconds": 0.0, "curve": []}
-    old = read_json(path)
-    check_same(old["args"], args, f"{out} was trained", but="timesteps")
-    return {key: value for key, value in old.items() if key != "args"}
+def _resume(run: Run) -> dict[str, Any]:
+    """Return what a run has come to: the steps and seconds so far, and its curve.
+
+    Raises:
+        CheckpointError: if its record is damaged.
+    """
+    state = run.facts or {"steps": 0, "seconds": 0.0, "curve": []}
+    if not {"steps", "seconds", "curve"} <= state.keys() or not isinstance(state["curve"], list):
+        raise CheckpointError(f"{run.path} is damaged: {OTHER}")
+    return state

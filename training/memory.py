@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from dreamgym.product import halves
 
 from . import optimizer
 from .latents import Latents
+from .runs import Run
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,6 @@ class Args:
     held_out: int = 20
     """Every so-manieth episode is kept for validation."""
     seed: int = 0
-    vision: str = ""
-    """Fingerprint of the V that made the latents; filled in by `train`."""
-    frames: int = 0
-    """Frames in the data; filled in by `train`."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -51,9 +48,28 @@ class Args:
 def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:
-    """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`."""
-    out = Path(out)
-    args = replace(args, vision=latents.vision, frames=len(latents.mean))
+    """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`.
+
+    Raises:
+        ValueError: if M is not of the latents' shape, or `out` was begun otherwise.
+    """
+    sizes = {
+        "z_size": (config.z_size, latents.mean.shape[1]),
+        "action_size": (config.action_size, latents.action.shape[1]),
+        "heads": (len(config.heads), latents.outcomes.shape[1]),
+    }
+    for name, (ours, theirs) in sizes.items():
+        if ours != theirs:
+            raise ValueError(
+                f"M's {name} is {ours}, the latents' {theirs}: they are of another game, or of "
+                "another V"
+            )
+    inputs = {"latents": latents.content} | optimizer.origin(args.init, "memory")
+    with Run(out, "memory", args, inputs) as run:
+        return _train(run, latents, args, config, progress)
+
+
+def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
     m = MDNRNN(config)
@@ -61,12 +77,12 @@ def train(
     training, _ = split(latents, args.held_out)
     batches = Batches(latents, training, args)
     optimizer.begin(m, args.init, "memory")
-    step, extra = optimizer.resume(out, "memory", m, adam, args)
+    step, extra = optimizer.resume(run, "memory", m, adam)
     for _ in range(step):
         batches.skip()
     zeros = torch.zeros(args.batch, config.hidden)
     h, c = extra.get("h", zeros), extra.get("c", zeros)  # (B, H)
-    log, saved = SummaryWriter(str(out / "log")), time.monotonic()
+    log, saved, kept = SummaryWriter(str(run.path.parent / "log")), time.monotonic(), step
     bar = tqdm(total=args.steps, initial=step, unit=" steps", desc="M", disable=not progress)
     with bar, log:
         while step < args.steps:
@@ -80,7 +96,7 @@ def train(
                 prediction = m.predict(out_h)
             h, c = h.detach().float(), c.detach().float()
             loss, parts = m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
-            optimizer.check(loss, "M", step)
+            optimizer.check(loss, "M", step, kept)
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(m.parameters(), args.clip)
@@ -92,8 +108,9 @@ def train(
                 for name, value in parts.items():
                     log.add_scalar(f"memory/{name}", value.item(), step)
             if step == args.steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
-                optimizer.checkpoint(out, "memory", m, adam, args, step, h=h, c=c)
-                saved = time.monotonic()
+                optimizer.checkpoint(run, "memory", m, adam, step, h=h, c=c)
+                saved, kept = time.monotonic(), step
+    run.finish()
     return m.eval()
 
 

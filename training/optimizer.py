@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dreamgym.checkpoint import (
-    check_same,
-    load_module,
-    load_tensors,
-    read_json,
-    save_tensors,
-    write_json,
-)
+from dreamgym.checkpoint import CheckpointError, load_module, load_tensors, save_tensors
+from dreamgym.files import fingerprint
+
+from .runs import OTHER, Run, finished
 
 SAVE_EVERY = 300.0
 """Seconds between checkpoints."""
@@ -31,39 +26,55 @@ def schedule(step: int, steps: int) -> float:
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1))))
 
 
-def check(loss: Tensor, letter: str, step: int) -> None:
+def check(loss: Tensor, letter: str, step: int, saved: int) -> None:
     """Stop before a loss that is no number reaches the weights.
+
+    Args:
+        saved: the step of the last checkpoint; 0: there is none.
 
     Raises:
         FloatingPointError: naming the stage, the value and the step.
     """
     if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"{letter}'s loss is {loss.item()} at step {step}: the last checkpoint is good, "
-            "go on from it with a lower learning rate"
-        )
+        what = f"{letter}'s loss is {loss.item()} at step {step}"
+        if saved:
+            raise FloatingPointError(
+                f"{what}: the checkpoint of step {saved} is good, go on from it as `init` with a "
+                "lower learning rate"
+            )
+        raise FloatingPointError(f"{what}, before the first checkpoint: look at the data")
 
 
 def checkpoint(
-    out: Path,
+    run: Run,
     name: str,
     module: nn.Module,
     adam: torch.optim.Adam,
-    args: Any,
     step: int,
     **extra: Tensor,
 ) -> None:
     """Write everything that the next step depends on as one file, and the weights as another."""
-    names = [name for name, _ in module.named_parameters()]
+    out, names = run.path.parent, [name for name, _ in module.named_parameters()]
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
     for number, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{names[number]}.{key}": value for key, value in state.items()}
     tensors |= {f"extra.{key}": value for key, value in extra.items()}
-    config = asdict(module.config)  # type: ignore[call-overload]
-    write_json(out / f"{name}.json", {"config": config, "args": asdict(args), "step": step})
+    run.write(config=asdict(module.config), step=step)  # type: ignore[call-overload]
     save_tensors(out / f"{name}.safetensors", module.state_dict())
     # Last: a run that is killed before this resumes from the file that is there.
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
+
+
+def origin(init: str, name: str) -> dict[str, str]:
+    """Return the fingerprint of the weights of an earlier run from which a run is to begin.
+
+    Raises:
+        CheckpointError: if that run is not there, or not finished.
+    """
+    if not init:
+        return {"init": ""}
+    finished(Path(init) / f"{name}.json", f"{name} --out {init}")
+    return {"init": fingerprint(Path(init) / f"{name}.safetensors")}
 
 
 def begin(module: nn.Module, folder: str, name: str) -> None:
@@ -73,26 +84,31 @@ def begin(module: nn.Module, folder: str, name: str) -> None:
 
 
 def resume(
-    out: Path, name: str, module: nn.Module, adam: torch.optim.Adam, args: Any
+    run: Run, name: str, module: nn.Module, adam: torch.optim.Adam
 ) -> tuple[int, dict[str, Tensor]]:
     """Load the last checkpoint, if there is one; return its step and what was saved beside it.
 
     Raises:
-        ValueError: if it was made with other arguments.
+        CheckpointError: if it is damaged, or its record is missing.
     """
-    path = out / f"{name}.training.safetensors"
+    path = run.path.parent / f"{name}.training.safetensors"
     if not path.exists():
         return 0, {}
-    old = read_json(out / f"{name}.json")["args"]
-    check_same(old, args, f"{out} was trained")
+    if not run.facts:
+        raise CheckpointError(f"{path} is there, but no {run.path.name} that tells of it: {OTHER}")
     tensors = load_tensors(path)
-    module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
-    states = {}
-    for number, (name, parameter) in enumerate(module.named_parameters()):
-        state = {"step": tensors[f"adam.{name}.step"]}
-        for key in ("exp_avg", "exp_avg_sq"):  # the fused Adam wants the parameter's memory order
-            state[key] = torch.empty_like(parameter).copy_(tensors[f"adam.{name}.{key}"]).detach()
-        states[number] = state
-    adam.load_state_dict(adam.state_dict() | {"state": states})
+    try:
+        module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
+        states = {}
+        for number, (name, parameter) in enumerate(module.named_parameters()):
+            state = {"step": tensors[f"adam.{name}.step"]}
+            for key in ("exp_avg", "exp_avg_sq"):  # the fused Adam wants the parameter's order
+                kept = tensors[f"adam.{name}.{key}"]
+                state[key] = torch.empty_like(parameter).copy_(kept).detach()
+            states[number] = state
+        adam.load_state_dict(adam.state_dict() | {"state": states})
+        step = int(tensors["step"])
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is of another model ({error}): {OTHER}") from error
     extra = {key[6:]: value for key, value in tensors.items() if key.startswith("extra.")}
-    return int(tensors["step"]), extra
+    return step, extra

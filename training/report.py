@@ -128,6 +128,6 @@ def rendered(readme: str, results: Path = RESULTS) -> str:
 
 def report(readme: str | Path = "README.md") -> None:
     """Bring a README up to date."""
-    text = rendered(Path(readme).read_text())
+    text = rendered(Path(readme).read_text("utf-8"))
     with replacing(readme) as file:
         file.write(text.encode())

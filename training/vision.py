@@ -12,11 +12,13 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dreamgym.checkpoint import check_config
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.product import halves
 
 from . import optimizer
-from .data import Frames, episode_paths
+from .data import Frames, content, dataset
+from .runs import Run
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,40 @@ class Args:
     init: str = ""
     """Run folder of a V to go on from."""
     seed: int = 0
+    task: str = ""
+    """The game whose frames they are; any if empty."""
 
     def __post_init__(self) -> None:
         if self.frames < self.batch:
             raise ValueError(f"frames is {self.frames}: give {self.batch} or more, one batch")
+        check_config(self.config, "the arguments of V")
+
+    @property
+    def config(self) -> VisionConfig:
+        return VisionConfig(z_size=self.z_size, reconstruction=self.reconstruction)
 
 
 def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True) -> VAE:
-    """Train V on every episode in the folders `data`, writing and resuming checkpoints in `out`."""
-    out = Path(out)
-    frames = Frames(episode_paths(*data), args.batch, args.seed)
+    """Train V on every episode in the folders `data`, writing and resuming checkpoints in `out`.
+
+    Raises:
+        ValueError: if the data are unfinished or of another game, or `out` was begun otherwise.
+    """
+    paths = dataset(data, args.task)
+    inputs = {"data": content(paths)} | optimizer.origin(args.init, "vision")
+    with Run(out, "vision", args, inputs) as run:
+        return _train(run, Frames(paths, args.batch, args.seed), args, progress)
+
+
+def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
     torch.set_flush_denormal(True)  # Adam's squares of tiny gradients cost a quarter of the speed
     torch.manual_seed(args.seed)
-    v = VAE(VisionConfig(z_size=args.z_size, reconstruction=args.reconstruction))
+    v = VAE(args.config)
     v = v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.Adam(v.parameters(), args.learning_rate, fused=True)
     optimizer.begin(v, args.init, "vision")
-    step, steps = optimizer.resume(out, "vision", v, adam, args)[0], args.frames // args.batch
-    log, saved = SummaryWriter(str(out / "log")), time.monotonic()
+    step, steps = optimizer.resume(run, "vision", v, adam)[0], args.frames // args.batch
+    log, saved, kept = SummaryWriter(str(run.path.parent / "log")), time.monotonic(), step
     bar = tqdm(total=steps, initial=step, unit_scale=args.batch, unit=" frames", desc="V",
                disable=not progress)  # fmt: skip
     with bar, log, ThreadPoolExecutor(1) as reader:
@@ -64,7 +82,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
             torch.manual_seed(args.seed + 1_000_003 * step)  # resumed or not, the same noise
             with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
                 loss, parts = v.loss(batch)
-            optimizer.check(loss, "V", step)
+            optimizer.check(loss, "V", step, kept)
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -75,6 +93,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
                 for name, value in parts.items():
                     log.add_scalar(f"vision/{name}", value.item(), step * args.batch)
             if step == steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
-                optimizer.checkpoint(out, "vision", v, adam, args, step)
-                saved = time.monotonic()
+                optimizer.checkpoint(run, "vision", v, adam, step)
+                saved, kept = time.monotonic(), step
+    run.finish()
     return v.eval()

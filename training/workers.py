@@ -9,7 +9,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing import connection, get_context
+from traceback import format_exc
 from typing import Any
 
 START_TIMEOUT = 120.0
@@ -20,8 +22,22 @@ TRIES = 3
 """How often a job is given out before it counts as impossible."""
 
 
+CERTAIN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
+           TypeError, ValueError)  # fmt: skip
+"""Errors that a job would meet again; others, such as a game engine's end, it may not."""
+
+
 class WorkerError(RuntimeError):
-    """A job failed in every worker that tried it."""
+    """A job failed, for certain or in every worker that tried it."""
+
+
+@dataclass
+class _Failure:
+    """How a job ended without an answer."""
+
+    words: str
+    certain: bool = False
+    trace: str = ""
 
 
 class _Worker:
@@ -69,9 +85,23 @@ def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
         try:
             answer = (True, function(job))
         except Exception as error:
-            answer = (False, f"{type(error).__name__}: {error}")
+            words = (
+                str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            )
+            answer = (False, _Failure(words, isinstance(error, CERTAIN), format_exc()))
         with contextlib.suppress(BrokenPipeError):
             pipe.send(answer)
+
+
+def count(processes: int) -> int:
+    """Return a number of processes, 0 standing for one a core: asked before the work.
+
+    Raises:
+        ValueError: if it is no whole number, 0 or more.
+    """
+    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 0:
+        raise ValueError(f"processes is {processes!r}: give 1 or more, or 0 for one a core")
+    return processes or os.cpu_count() or 1
 
 
 def run(
@@ -89,24 +119,28 @@ def run(
         timeout: seconds for one job.
 
     Raises:
-        ValueError: if `workers` is negative.
-        WorkerError: if a job failed three times; the message holds the last failure.
+        ValueError: if `workers` is no such number.
+        WorkerError: if a job failed for certain, or three times; the message holds the last
+            failure, and a note its traceback.
     """
-    if workers < 0:
-        raise ValueError(f"workers is {workers}: give 1 or more, or 0 for one a core")
+    workers = count(workers)
     waiting, tries = deque(range(len(jobs))), [0] * len(jobs)
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # oversubscribed, torch is 5 to 20 times slower
     pool: list[_Worker] = []
 
-    def fail(worker: _Worker, why: str) -> None:
+    def fail(worker: _Worker, why: _Failure) -> None:
         assert worker.job is not None
-        if tries[worker.job] >= TRIES:
-            raise WorkerError(f"job {jobs[worker.job]!r} failed {TRIES} times, last: {why}")
+        if why.certain or tries[worker.job] >= TRIES:
+            number = f"job {worker.job + 1} of {len(jobs)}"
+            often = "" if why.certain else f" {tries[worker.job]} times, last"
+            error = WorkerError(f"{number} failed{often}: {why.words}")
+            error.add_note(why.trace)
+            raise error
         waiting.appendleft(worker.job)
 
     try:
-        for _ in range(min(workers or os.cpu_count() or 1, len(jobs))):
+        for _ in range(min(workers, len(jobs))):
             pool.append(_Worker(function, timeout))
         done = 0
         while done < len(jobs):
@@ -123,9 +157,12 @@ def run(
                     try:
                         good, answer = worker.pipe.recv()
                     except (EOFError, OSError):
-                        good, answer = None, f"its process ended ({worker.process.exitcode})"
+                        worker.process.join(GRACE)
+                        code = worker.process.exitcode
+                        good, answer = None, _Failure(f"its process ended ({code})")
                 elif time.monotonic() > worker.deadline:
-                    good, answer = None, f"no answer within {worker.timeout:.0f} s"
+                    good = None
+                    answer = _Failure(f"no answer within {worker.timeout:.0f} s")
                 else:
                     continue
                 if good:

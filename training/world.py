@@ -7,21 +7,27 @@ from pathlib import Path
 import torch
 
 from dreamgym import tasks
-from dreamgym.checkpoint import config_from, load_module, read_json, save_world
+from dreamgym.checkpoint import config_from, load_module, save_world
 from dreamgym.models.memory import MDNRNN
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.world import World
 
 from .latents import Latents
+from .runs import finished
 
 STARTS = 1000
 """First frames that a world keeps (the paper's initial_z.json for Doom)."""
 
 
 def load_vision(folder: str | Path) -> VAE:
-    """Read the V that a run has trained."""
+    """Read the V that a run has trained.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or not finished.
+    """
     path = Path(folder) / "vision.json"
-    vision = VAE(config_from(VisionConfig, read_json(path).get("config"), path))
+    record = finished(path, f"vision --out {folder}")
+    vision = VAE(config_from(VisionConfig, record.get("config"), path))
     load_module(vision, Path(folder) / "vision.safetensors")
     return vision.eval()
 

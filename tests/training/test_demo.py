@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from dreamgym import cli
+from dreamgym.product import halves
 from dreamgym.tasks import TASKS
 from dreamgym.training import bench
 from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
@@ -48,30 +49,37 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
     assert shown[:, : 64 * ZOOM].any() and shown[:, -64 * ZOOM :].any()
 
 
-@pytest.mark.parametrize(
-    ("name", "games"),
-    [
-        ("folder", 2 * ["PixelDoom-v0,"] + 2 * ["DreamDoom-v0,"]),
-        ("car_folder", ["CarRacing-v3,", *2 * ["PixelCarRacing-v0,"], *2 * ["DreamCarRacing-v0,"]]),
-    ],
-)
+@pytest.mark.parametrize("half", [False, True], ids=["float32 alone", "bfloat16 too"])
+@pytest.mark.parametrize("name", ["folder", "car_folder"])
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, games: list[str]
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, half: bool
 ) -> None:
+    """On a processor that multiplies in bfloat16 and on one that does not."""
+    if half and not halves("cpu"):
+        pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
+    monkeypatch.setattr(bench, "halves", lambda _: half)
     monkeypatch.setattr(bench, "SECONDS", 0.05)
     monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute
     for own in hyperparams.values():
         for key, value in {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1}.items():
             monkeypatch.setitem(own, key, value)
+    title, stock = ("Doom", []) if name == "folder" else ("CarRacing", ["CarRacing-v3,"])
+    precisions = 1 + half
+    games = [*stock, *2 * [f"Pixel{title}-v0,"], *precisions * [f"Dream{title}-v0,"]]
+    dreamt = 3 * precisions + 1 + 2 + 2  # by size, PyTorch alone, its compiler, decoded
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]
-    learners = 4 * ["V"] + 2 * ["M"] + ["CMA-ES,"] + 2 * ["PPO,"]
-    assert [row["what"].split()[0] for row in rows] == [*games] + 11 * ["dream"] + learners
+    learners = 4 * ["V"] + precisions * ["M"] + ["CMA-ES,"] + 2 * ["PPO,"]
+    assert [row["what"].split()[0] for row in rows] == games + dreamt * ["dream"] + learners
+    assert set(table["left_out"]) == (
+        set() if half else {"dreams in bfloat16", "V and M in bfloat16"}
+    )
+    assert half or not any("bfloat16" in row["what"] for row in rows)
     real = next(row for row in rows if row["what"].startswith("Pixel"))
     dreams = [row for row in rows if row["what"].startswith("dream")]
     assert all(row["ratio"] == row["rate"] / real["rate"] for row in dreams)
-    assert sum("share" in row for row in dreams) == 6
+    assert sum("share" in row for row in dreams) == 2 * precisions + 2
     assert all(0 < row["waiting"] < 1 for row in rows[-2:])
     assert all(row["rate"] > 0 for row in rows)
     assert {"command", "commit", "versions", "hardware"} <= table.keys()

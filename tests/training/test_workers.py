@@ -105,14 +105,29 @@ def test_a_job_is_tried_three_times(tmp_path: Path) -> None:
 def test_a_job_that_always_fails_is_an_error_with_its_message(tmp_path: Path) -> None:
     with pytest.raises(workers.WorkerError) as caught:
         list(workers.run(fail, [str(tmp_path)], 1))
-    expected = f"job {str(tmp_path)!r} failed 3 times, last: OSError: the monsters won"
-    assert str(caught.value) == expected
+    assert str(caught.value) == "job 1 of 1 failed 3 times, last: OSError: the monsters won"
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_negative_number_of_workers_is_named() -> None:
-    with pytest.raises(ValueError, match="workers is -1: give 1 or more, or 0"):
-        list(workers.run(square, [1], -1))
+def refuse(job: tuple[str, bytes]) -> None:
+    folder, _ = job
+    (Path(folder) / str(len(list(Path(folder).iterdir())))).touch()
+    raise ValueError("a moon is no game")
+
+
+def test_an_error_that_would_come_again_is_met_once_and_tells_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(workers.WorkerError) as caught:
+        list(workers.run(refuse, [(str(tmp_path), bytes(10_000))], 1))
+    assert str(caught.value) == "job 1 of 1 failed: a moon is no game"
+    assert len(list(tmp_path.iterdir())) == 1
+    (trace,) = caught.value.__notes__
+    assert "in refuse" in trace and "ValueError: a moon is no game" in trace
+
+
+@pytest.mark.parametrize("number", [-1, 1.5, True, None, "2"])
+def test_a_number_of_processes_that_is_none_is_named(number: object) -> None:
+    with pytest.raises(ValueError, match=f"processes is {number!r}: give 1 or more, or 0"):
+        list(workers.run(square, [1], number))  # type: ignore[arg-type]
 
 
 def test_whoever_stops_listening_leaves_no_process_behind() -> None:

@@ -61,7 +61,9 @@ class DreamVecEnv(VecEnv):
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
         ).unwrapped  # type: ignore[assignment]  # fmt: skip
         super().__init__(
-            self.dreams.num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
+            self.dreams.num_envs,
+            self.dreams.single_observation_space,
+            self.dreams.single_action_space,
         )
         self.metadata = self.dreams.metadata
 
@@ -225,7 +227,9 @@ class VecLatentObservation(VecEnvWrapper):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the games and, each with its own, V's noise, from the next reset on."""
         taken = self.venv.seed(seeds.one(seed))
-        self._keys = np.array([own % seeds.SEED_RANGE for own in taken if own is not None], np.int64)
+        self._keys = np.array(
+            [own % seeds.SEED_RANGE for own in taken if own is not None], np.int64
+        )
         self._episodes = np.full(self.num_envs, -1)
         return taken
 

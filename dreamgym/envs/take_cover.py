@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import vizdoom
+from gymnasium.utils import EzPickle
 from PIL import Image
 
 from dreamgym.envs import actions, keeper, seeds
@@ -211,7 +212,9 @@ def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch:
     # by a shell: this process's own folder is its user's, and that of all its threads.
     engine = os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")
     launcher = Path(scratch, "launch")
-    launcher.write_text(f'#!/bin/sh\ncd {shlex.quote(scratch)} && exec {shlex.quote(engine)} "$@"\n')
+    launcher.write_text(
+        f'#!/bin/sh\ncd {shlex.quote(scratch)} && exec {shlex.quote(engine)} "$@"\n'
+    )
     launcher.chmod(0o700)
     if os.access(launcher, os.X_OK):
         game.set_vizdoom_path(str(launcher))

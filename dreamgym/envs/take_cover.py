@@ -146,6 +146,7 @@ class TakeCover(PixelGame):
         if self._game is None:
             scratch = tempfile.mkdtemp(prefix="dreamgym-")
             keeper.take(scratch)
+            self._scratch = scratch
             game = vizdoom.DoomGame()
             self._end = weakref.finalize(self, _clean, os.getpid(), scratch, game)
             start_engine(game, self.resolution, self.labels, scratch)

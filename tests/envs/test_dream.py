@@ -118,8 +118,12 @@ def test_a_refused_reset_changes_nothing(folder):
     envs, same = make_vec(folder, 2), make_vec(folder, 2)
     for each in (envs, same):
         each.reset(seed=1)
-    with pytest.raises(ValueError, match="unknown option"):
-        envs.reset(options={"heat": 1})
+    with pytest.raises(ValueError, match="temperature is 'hot'"):
+        envs.reset(options={"temperature": "hot"})
+    with pytest.raises(ValueError, match="options is"):
+        envs.reset(options=[1])
+    with pytest.raises(ValueError, match=r"seed is 1\.5"):
+        envs.reset(seed=[1, 1.5])
     with pytest.raises(ValueError, match="3 seeds for 2 environments"):
         envs.reset(seed=[1, 2, 3])
     assert np.array_equal(envs.reset()[0], same.reset()[0])
@@ -206,9 +210,14 @@ def test_a_missing_world_is_named():
         gym.make("DreamDoom-v0", world="nowhere")
 
 
-def test_an_unknown_option_is_named(folder):
-    with pytest.raises(ValueError, match="unknown option 'heat': 'temperature' is known"):
-        make(folder).reset(options={"heat": 1})
+@pytest.mark.parametrize("made", [make, make_vec])
+def test_an_option_of_somebody_else_s_passes_and_a_near_miss_of_ours_warns(folder, made):
+    env = made(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.reset(seed=0, options={"mine": 1, 5: "numbers too"})
+    with pytest.warns(UserWarning, match="option 'temprature': did you mean 'temperature'"):
+        env.reset(seed=0, options={"temprature": 0.5})
 
 
 def test_order_is_kept(folder):

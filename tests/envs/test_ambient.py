@@ -159,6 +159,7 @@ def test_a_pool_of_threads_changes_nobody_s_number_of_them() -> None:
         other = threading.Thread(target=torch.set_num_threads, args=(2,))
         other.start()
         other.join()  # the last word, with which new threads begin, is 2
+        numbers.append(torch.get_num_threads())
         kernels._pools.pop(3, None)
         kernels._pool(3)
         numbers.append(torch.get_num_threads())
@@ -170,7 +171,7 @@ def test_a_pool_of_threads_changes_nobody_s_number_of_them() -> None:
     thread.start()
     thread.join()
     torch.set_num_threads(before)
-    assert numbers == [3, 2]
+    assert numbers[0] == numbers[1] and numbers[2] == 2
 
 
 def test_the_user_s_folder_may_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

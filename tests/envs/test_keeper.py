@@ -22,6 +22,7 @@ import sys, time, gymnasium as gym, dreamgym
 env = gym.make("PixelDoom-v0", resolution="160x120")
 env.reset(seed=0)
 print(env.unwrapped._scratch, flush=True)
+sys.stdout = sys.stderr
 {}
 """
 PATIENCE = 30.0
@@ -47,6 +48,7 @@ def hold(then: str) -> tuple[subprocess.Popen[str], str]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stdout is not None
     scratch = process.stdout.readline().strip()
+    process.stdout.close()
     assert os.path.isdir(scratch) and len(list(keeper.engines(scratch))) == 1
     return process, scratch
 
@@ -79,13 +81,16 @@ def test_a_child_that_was_forked_does_not_keep_its_parent_s_games() -> None:
     assert until(lambda: over(scratch))
 
 
-def test_workers_that_are_terminated_leave_nothing() -> None:
+def test_workers_that_are_terminated_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     envs = gym.vector.AsyncVectorEnv(
         [lambda: gym.make("PixelDoom-v0", resolution="160x120")] * 2, context="spawn"
     )
     envs.reset(seed=0)
-    folders = [env for env in envs.get_attr("_scratch")]
-    assert all(os.path.isdir(folder) for folder in folders)
+    folders = [str(folder) for folder in tmp_path.glob("dreamgym-*")]
+    assert len(folders) == 2
     envs.close(terminate=True)
     assert until(lambda: all(map(over, folders)))
 

@@ -293,3 +293,49 @@ def test_the_scales_travel_with_the_policy(folder, tmp_path) -> None:
     torch.testing.assert_close(again.policy.features_extractor(seen), wanted)
     got, _ = again.predict(seen.numpy(), deterministic=True)
     assert np.array_equal(got, model.predict(seen.numpy(), deterministic=True)[0])
+
+
+def test_infos_are_those_of_single_dreams(folder: Path) -> None:
+    envs = VecMonitor(doom(folder), info_keywords=("health",))
+    envs.seed(11)
+    envs.reset()
+    lanes = [gym.make("DreamDoom-v0", world=str(folder)) for _ in range(4)]
+    for lane, env in enumerate(lanes):
+        env.reset(seed=11 + lane)
+    ended = 0
+    for _ in range(60):
+        infos = envs.step(np.ones(4, int))[3]
+        for info, env in zip(infos, lanes, strict=True):
+            _, _, dead, _, wanted = env.step(1)
+            assert {key: info[key] for key in wanted} == wanted
+            if dead:
+                assert info["episode"]["health"] == 0
+                env.reset()
+                ended += 1
+    assert ended > 3
+
+
+def test_an_id_may_name_its_module(folder: Path) -> None:
+    assert DreamVecEnv("dreamgym:DreamDoom-v0", 2, world=str(folder)).num_envs == 2
+
+
+def test_a_temperature_that_is_set_takes_effect(folder: Path) -> None:
+    envs = doom(folder, 2)
+    envs.set_attr("temperature", 0.5)
+    envs.reset()
+    assert [info["temperature"] for info in envs.reset_infos] == [0.5, 0.5]
+    assert envs.get_attr("temperature") == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("seed", [3.7, -1, True])
+def test_what_is_no_seed_is_named(folder: Path, seed: object) -> None:
+    for envs in (doom(folder, 2), VecLatentObservation(games(2), str(folder))):
+        with pytest.raises(ValueError, match=r"seed is .*: give a whole number"):
+            envs.seed(seed)
+        envs.seed(np.int64(2**62))  # type: ignore[arg-type]
+        envs.close()
+
+
+def test_pictures_are_not_scaled(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"show pictures \(64, 64, 3\), which a CnnPolicy scales"):
+        scaled("DreamDoom-v0", world=str(folder), observation="rgb")

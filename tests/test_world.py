@@ -241,3 +241,14 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(world, precision):
     assert torch.equal(some.decode(z[3:4])[0], pictures[3])
     difference = (pictures.int() - reference.int()).abs().max()
     assert difference <= (4 if precision is torch.bfloat16 else 0)
+
+
+def test_a_world_has_v_and_m_of_its_own() -> None:
+    torch.manual_seed(0)
+    memory, other = MDNRNN(MemoryConfig(Z, 1, HIDDEN)), MDNRNN(MemoryConfig(Z, 1, HIDDEN))
+    starts = (torch.zeros(8, Z), torch.zeros(8, Z), torch.full((8,), 100.0))
+    world = World(DOOM, VAE(VisionConfig(z_size=Z)), memory, starts)
+    before = rollout(world, [1, 2, 3])
+    memory.load_state_dict(other.state_dict())
+    assert torch.equal(rollout(world, [1, 2, 3]), before)
+    assert memory.training and all(each.requires_grad for each in memory.parameters())

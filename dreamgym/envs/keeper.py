@@ -24,6 +24,8 @@ from typing import BinaryIO
 
 CONFIG = "vizdoom.ini"
 """An engine is known by this file of its folder, which its command line names."""
+COMMAND = "command"
+"""Where a folder says how its engine was called, for when that is gone."""
 SHARED = Path("/dev/shm")
 TAKEN, LEFT = b"+", b"-"
 TRIES = 50
@@ -114,14 +116,21 @@ def clean(folder: str) -> None:
         for number, words in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-            if "+viz_instance_id" in words:
-                name = words[words.index("+viz_instance_id") + 1]
-                for kind in ("MQCtr", "MQDoom", "SM"):
-                    (SHARED / f"ViZDoom{kind}{name}").unlink(missing_ok=True)
+            unshare(words)
+        with contextlib.suppress(OSError):
+            unshare(Path(folder, COMMAND).read_text().split())
         shutil.rmtree(folder, ignore_errors=True)
         if not running and not os.path.exists(folder):
             return
         time.sleep(0.02)
+
+
+def unshare(words: list[str]) -> None:
+    """Remove the shared memory of the engine that was called with these words."""
+    if "+viz_instance_id" in words[:-1]:
+        name = words[words.index("+viz_instance_id") + 1]
+        for kind in ("MQCtr", "MQDoom", "SM"):
+            (SHARED / f"ViZDoom{kind}{name}").unlink(missing_ok=True)
 
 
 def engines(folder: str) -> Iterator[tuple[int, list[str]]]:

@@ -214,7 +214,8 @@ def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch:
     engine = os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")
     launcher = Path(scratch, "launch")
     launcher.write_text(
-        f'#!/bin/sh\ncd {shlex.quote(scratch)} && exec {shlex.quote(engine)} "$@"\n'
+        f"#!/bin/sh\ncd {shlex.quote(scratch)} && "
+        f'echo "$@" > {keeper.COMMAND} && exec {shlex.quote(engine)} "$@"\n'
     )
     launcher.chmod(0o700)
     if os.access(launcher, os.X_OK):

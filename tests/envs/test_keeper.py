@@ -86,7 +86,7 @@ def test_workers_that_are_terminated_leave_nothing(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     envs = gym.vector.AsyncVectorEnv(
-        [lambda: gym.make("PixelDoom-v0", resolution="160x120")] * 2, context="spawn"
+        [lambda: gym.make("dreamgym:PixelDoom-v0", resolution="160x120")] * 2, context="spawn"
     )
     envs.reset(seed=0)
     folders = [str(folder) for folder in tmp_path.glob("dreamgym-*")]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.box2d import car_racing as original
 
 import dreamgym  # noqa: F401
 from dreamgym import tasks
+from dreamgym.checkpoint import save_world
 from dreamgym.envs import car_racing
 from dreamgym.training.games import Uniform, turns
+from tests.conftest import tiny_world
+from tests.envs.test_car_racing import along_the_track
 
 CARS = ("PixelCarRacing-v0", "LatentCarRacing-v0", "DreamCarRacing-v0")
 
@@ -31,19 +36,16 @@ def make(id: str, world: Path, **arguments: object) -> gym.Env:
 def length(env: gym.Env) -> tuple[int, bool]:
     """Stand still to the end; return the steps and whether it was truncated."""
     env.reset(seed=0)
-    for step in range(1, 1200):
+    steps, terminated, truncated = 0, False, False
+    while not (terminated or truncated):
         _, _, terminated, truncated, _ = env.step(np.zeros(3, np.float32))
-        if terminated or truncated:
-            break
+        steps += 1
     env.close()
-    return step, truncated
+    return steps, truncated
 
 
 @pytest.mark.parametrize("id", CARS)
-def test_a_longer_limit_is_kept(id: str, car_folder: Path, blind: None, tmp_path: Path) -> None:
-    from dreamgym.checkpoint import save_world
-    from tests.conftest import tiny_world
-
+def test_a_longer_limit_is_kept(id: str, blind: None, tmp_path: Path) -> None:
     save_world(tmp_path, tiny_world(hit=(-50.0, -50.0, -50.0), task=tasks.CAR_RACING))
     assert length(make(id, tmp_path, max_episode_steps=1050)) == (1050, True)
     assert length(make(id, tmp_path)) == (1000, True)
@@ -70,8 +72,6 @@ def test_doom_s_engine_knows_no_limit_and_plays_on_as_before() -> None:
 def test_real_games_side_by_side_end_at_the_game_s_limit(
     steps: int, ends: int, blind: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=12))
     seeds = [1, 2]
     played = list(turns("car_racing", seeds, Uniform(tasks.CAR_RACING, seeds), steps))
@@ -83,10 +83,6 @@ def test_a_lap_takes_all_tiles_whatever_gymnasium_s_rule(
     blind: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Gymnasium's pull request 1670 ends a lap on the way over tile 0 with 95 % of the tiles."""
-    from gymnasium.envs.box2d import car_racing as original
-
-    from tests.envs.test_car_racing import along_the_track
-
     plain = original.FrictionDetector._contact
 
     def changed(self, contact, begin):

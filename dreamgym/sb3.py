@@ -175,10 +175,10 @@ def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
         ValueError: if a dream shows pictures.
     """
     dreams = DreamVecEnv(id, SAMPLE[0], **kwargs)
-    if len(shape := dreams.observation_space.shape) != 1:
+    if dreams.dreams.single_observation_space.dtype == np.uint8:
         raise ValueError(
-            f"these dreams show pictures {shape}, which a CnnPolicy scales itself: leave out "
-            "scaled(), or choose observation 'z', 'zh' or 'zhc'"
+            f"these dreams show pictures {dreams.observation_space.shape}, which a CnnPolicy "
+            "scales itself: leave out scaled(), or choose observation 'z', 'zh' or 'zhc'"
         )
     dreams.seed(0)
     dreams.dreams.action_space.seed(0)

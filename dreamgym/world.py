@@ -100,7 +100,7 @@ class World:
                 f"M foretells {', '.join(memory.config.heads) or 'nothing'}; the rules of "
                 f"{task.name} need {', '.join(task.rules.heads)}: train it for this task"
             )
-        vision, memory = (copy.deepcopy(part).eval() for part in (vision, memory))
+        vision, memory = copy.deepcopy(vision).eval(), copy.deepcopy(memory).eval()
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
         self.task, self.vision, self.memory, self.death = task, vision, memory, death

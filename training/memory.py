@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dreamgym import modes
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import sample
-from dreamgym.modes import ours
 from dreamgym.product import halves
 
 from . import optimizer
@@ -46,7 +46,7 @@ class Args:
             raise ValueError(f"steps is {self.steps}: give 1 or more")
 
 
-@ours(flush=True)
+@modes.ours(flush=True)
 def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:

@@ -387,7 +387,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             self._seeds = self.np_random.integers(SEED_RANGE, size=self.num_envs)
             self._episodes = np.full(self.num_envs, -1)
         self._episodes[mask] += 1
-        for lane in np.flatnonzero(mask):
+        for lane in np.flatnonzero(mask).tolist():
             if (own := lanes[lane]) is not None:
                 self._seeds[lane], self._episodes[lane] = own % SEED_RANGE, 0
         self._begin(mask, options)

@@ -101,7 +101,7 @@ os.register_at_fork(after_in_child=_forget)
 
 def watch(pipe: BinaryIO) -> None:
     """Take in what is told until the pipe ends, then clean up what was not left."""
-    folders = set()
+    folders: set[str] = set()
     for line in pipe:
         what, folder = line[:1], os.fsdecode(line[1:].rstrip(b"\n"))
         (folders.add if what == TAKEN else folders.discard)(folder)

@@ -24,6 +24,6 @@ for _task in TASKS.values():
         id=_task.dream_id,
         entry_point="dreamgym.envs.dream:DreamEnv",
         vector_entry_point="dreamgym.envs.dream:DreamVectorEnv",
-        kwargs={"world": _task.name},
+        kwargs={"task": _task.name, "world": _task.name},
         **_limits,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -24,6 +25,7 @@ from dreamgym.files import fingerprint, replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.modes import ours
 from dreamgym.world import World
 
 C = TypeVar("C")
@@ -195,6 +197,7 @@ def save_world(
     write_json(folder / "config.json", facts)
 
 
+@ours()
 def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     """Read a world.
 
@@ -258,6 +261,8 @@ def world_folder(world: str | Path) -> Path:
     Raises:
         CheckpointError: if there is none; the message lists the shipped ones.
     """
+    if not isinstance(world, (str, os.PathLike)):
+        raise CheckpointError(f"world is {world!r}: give a shipped world's name or a folder")
     shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
     if str(world) in shipped:
         return SHIPPED / str(world)

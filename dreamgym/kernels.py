@@ -9,6 +9,7 @@ function works row by row, so a dream does not depend on its neighbours.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -46,33 +47,48 @@ def shared(work: Callable[[slice], None], rows: int) -> None:
     if parts < 2:
         return work(slice(0, rows))
     ends = [rows * part // parts // SHARE * SHARE for part in range(parts)] + [rows]
-    pool, inference = _pool(parts), torch.is_inference_mode_enabled()  # a mode is a thread's own
-
-    def carry(first: int, last: int) -> None:
-        with torch.inference_mode(inference):
-            work(slice(first, last))
-
-    tasks = [pool.submit(carry, *pair) for pair in pairwise(ends)]
+    pool = _pool(parts)
+    tasks = [pool.submit(work, slice(*pair)) for pair in pairwise(ends)]
     for task in tasks:
         task.result()
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}
+_making = threading.Lock()
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return so many threads, in each of which torch uses no other."""
-    if threads not in _pools:
-        ours = torch.get_num_threads()
-        pool = ThreadPoolExecutor(threads, "dream", torch.set_num_threads, (1,))
-        for ready in [pool.submit(time.sleep, 0.001) for _ in range(threads)]:
-            ready.result()
-        torch.set_num_threads(ours)  # their word would hold for every thread that is yet to begin
-        _pools[threads] = pool
-    return _pools[threads]
+    """Return so many threads, in each of which torch uses no other.
+
+    How many a thread uses is its own, and what was said last is also what new threads begin with:
+    so that is asked and said again in a thread that ends here, and the caller's stays as it is.
+    """
+    with _making:
+        if threads not in _pools:
+            pool = ThreadPoolExecutor(threads, "dream", _alone)
+            with ThreadPoolExecutor(1) as outside:
+                usual = outside.submit(torch.get_num_threads).result()
+                for ready in [pool.submit(time.sleep, 0.001) for _ in range(threads)]:
+                    ready.result()
+                outside.submit(torch.set_num_threads, usual).result()
+            _pools[threads] = pool
+        return _pools[threads]
 
 
-os.register_at_fork(after_in_child=_pools.clear)
+def _alone() -> None:
+    """Let a thread use no other, and count small numbers whatever the thread that made it does."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(False)
+
+
+def _forget() -> None:
+    """A child that was forked has none of its parent's threads."""
+    global _making
+    _pools.clear()
+    _making = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def cells(gates: Tensor, c: Tensor, h: Tensor, after: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,16 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 import dreamgym  # noqa: F401
 from dreamgym import noise
-from dreamgym.envs import actions
-from dreamgym.envs.dream import DreamVectorEnv, check_observation, observation_space, shared_world
-from dreamgym.tasks import FRAME
+from dreamgym.envs import actions, seeds
+from dreamgym.envs.dream import (
+    DreamVectorEnv,
+    check_actions,
+    check_game,
+    check_observation,
+    observation_space,
+    shared_world,
+)
+from dreamgym.tasks import FRAME, Task
 from dreamgym.world import State
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
@@ -34,7 +42,7 @@ class DreamVecEnv(VecEnv):
     `PPO("MlpPolicy", DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=1.15))`
 
     Args:
-        id: a registered dream.
+        id: a registered dream; `"module:id"` imports a module first, as in `gym.make`.
         num_envs: N.
         **kwargs: the dream's own arguments, see `DreamEnv`.
 
@@ -43,26 +51,33 @@ class DreamVecEnv(VecEnv):
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
-        if gym.spec(id).vector_entry_point != DREAM:
+        module, _, name = id.rpartition(":")
+        if module:
+            importlib.import_module(module)
+        if gym.spec(name).vector_entry_point != DREAM:
             raise ValueError(f"{id} is no dream: give an id such as 'DreamDoom-v0'")
         self.dreams: DreamVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
         ).unwrapped  # type: ignore[assignment]  # fmt: skip
         super().__init__(
-            num_envs, self.dreams.single_observation_space, self.dreams.single_action_space
+            self.dreams.num_envs,
+            self.dreams.single_observation_space,
+            self.dreams.single_action_space,
         )
         self.metadata = self.dreams.metadata
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Seed lane i with seed + i, from the next reset on."""
+        return super().seed(seeds.one(seed))
 
     def reset(self) -> np.ndarray:
         if any(options != self._options[0] for options in self._options):
             raise ValueError("set_options: dreams of one batch share their options, give a dict")
-        seeds = None if self._seeds[0] is None else list(self._seeds)
-        observations, infos = self.dreams.reset(seed=seeds, options=self._options[0] or None)
-        self.reset_infos = [
-            {key: infos[key][lane] for key in infos if not key.startswith("_")}
-            for lane in range(self.num_envs)
-        ]
+        observations, infos = self.dreams.reset(
+            seed=list(self._seeds), options=self._options[0] or None
+        )
+        self.reset_infos = apart(infos)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -72,11 +87,12 @@ class DreamVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, terminated, truncated, came = self.dreams.step(self._actions)
-        dones = terminated | truncated
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        dones, over = terminated | truncated, came.pop("final_info", {})
+        final = came.pop("final_obs", None)
+        infos = apart(came)
         for lane in np.flatnonzero(dones):
-            infos[lane] = {
-                "terminal_observation": came["final_obs"][lane],
+            infos[lane] = {key: over[key][lane].item() for key in infos[lane]} | {
+                "terminal_observation": final[lane],
                 "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
             }
         return observations, rewards, dones, infos
@@ -91,9 +107,9 @@ class DreamVecEnv(VecEnv):
         return [getattr(self.dreams, attr_name)] * len(list(self._get_indices(indices)))
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        if indices is not None:
+        if set(self._get_indices(indices)) != set(range(self.num_envs)):
             raise ValueError("set_attr: dreams of one batch share their attributes, omit indices")
-        setattr(self.dreams, attr_name, value)
+        self.dreams.set_attr(attr_name, value)
 
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
@@ -105,6 +121,13 @@ class DreamVecEnv(VecEnv):
         self, wrapper_class: type[gym.Wrapper], indices: VecEnvIndices = None
     ) -> list[bool]:
         return [False] * len(list(self._get_indices(indices)))
+
+
+def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what the batch's info says of each lane, as plain numbers."""
+    names = [key for key in infos if not key.startswith("_")]
+    rows = zip(*(infos[name].tolist() for name in names), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 class Scaled(BaseFeaturesExtractor):
@@ -147,8 +170,16 @@ def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
     Args:
         id: a registered dream.
         **kwargs: the dream's own arguments, as `DreamVecEnv` takes them.
+
+    Raises:
+        ValueError: if a dream shows pictures.
     """
     dreams = DreamVecEnv(id, SAMPLE[0], **kwargs)
+    if dreams.dreams.single_observation_space.dtype == np.uint8:
+        raise ValueError(
+            f"these dreams show pictures {dreams.observation_space.shape}, which a CnnPolicy "
+            "scales itself: leave out scaled(), or choose observation 'z', 'zh' or 'zhc'"
+        )
     dreams.seed(0)
     dreams.dreams.action_space.seed(0)
     seen = [dreams.reset()]
@@ -165,9 +196,13 @@ class VecLatentObservation(VecEnvWrapper):
 
     Args:
         venv: pixel environments, such as `make_vec_env("PixelDoom-v0", 8, vec_env_cls=…)`.
-        world: a shipped world's name or a folder.
+        world: a shipped world's name or a folder, of the environments' game.
         observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`; None is the task's.
         device: where V and M run.
+
+    Raises:
+        ValueError: if the environments do not show frames of that shape, or are of another game
+            than the world or have other actions.
     """
 
     def __init__(
@@ -177,8 +212,12 @@ class VecLatentObservation(VecEnvWrapper):
             raise ValueError(
                 f"the environments show {venv.observation_space}: expected uint8 frames {FRAME}"
             )
-        self.world = shared_world(world, device)
-        self.kind = check_observation(observation or self.world.task.observation)
+        self.world = shared_world(world, str(device))
+        if venv.has_attr("task") and isinstance(task := venv.get_attr("task", 0)[0], Task):
+            check_game(self.world, world, task, task.pixel_id)
+        check_actions(venv.action_space, self.world.task)
+        kind = self.world.task.observation if observation is None else observation
+        self.kind = check_observation(kind)
         self.continuous = isinstance(venv.action_space, gym.spaces.Box)
         super().__init__(venv, observation_space(self.world, self.kind), venv.action_space)
         self._state: State | None = None
@@ -187,10 +226,12 @@ class VecLatentObservation(VecEnvWrapper):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Seed the games and, each with its own, V's noise, from the next reset on."""
-        seeds = self.venv.seed(seed)
-        self._keys = np.array(seeds, np.int64)
+        taken = self.venv.seed(seeds.one(seed))
+        self._keys = np.array(
+            [own % seeds.SEED_RANGE for own in taken if own is not None], np.int64
+        )
         self._episodes = np.full(self.num_envs, -1)
-        return seeds
+        return taken
 
     def reset(self) -> np.ndarray:
         frames = np.asarray(self.venv.reset())
@@ -228,7 +269,7 @@ class VecLatentObservation(VecEnvWrapper):
     def _begun(self, frames: np.ndarray, lanes: np.ndarray) -> State:
         """Return the state of lanes that show their first frames."""
         device = self.world.device
-        mean, logvar = self.world.vision.encode(torch.from_numpy(np.array(frames)).to(device))
+        mean, logvar = self.world.encode(torch.from_numpy(np.array(frames)).to(device))
         keys = noise.key(
             torch.from_numpy(self._keys[lanes]), torch.from_numpy(self._episodes[lanes])
         )

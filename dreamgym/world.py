@@ -17,6 +17,7 @@ from dreamgym import kernels, noise
 from dreamgym.models.memory import MDNRNN, sample
 from dreamgym.models.vision import VAE
 from dreamgym.models.vision import sample as sample_latent
+from dreamgym.modes import ours, plainly
 from dreamgym.product import Product
 from dreamgym.tasks import Survival, Task
 
@@ -63,10 +64,13 @@ class State:
 class World:
     """V, M, and what a dream needs to start and to end.
 
+    A world has V and M of its own and is never written to: whoever trains theirs on makes another
+    world of them. So a copy of something that holds a world may share it.
+
     Args:
         task: the game that was learned.
-        vision: V.
-        memory: M.
+        vision: V, of which it takes a copy.
+        memory: M, of which it takes a copy.
         starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them.
         death: what ends a dream of `Survival`: `"health"` adds up sampled hits of known damage,
             `"head"` samples M's death head, as the paper's does with a threshold.
@@ -77,6 +81,7 @@ class World:
             need.
     """
 
+    @ours()
     def __init__(
         self,
         task: Task,
@@ -95,11 +100,11 @@ class World:
                 f"M foretells {', '.join(memory.config.heads) or 'nothing'}; the rules of "
                 f"{task.name} need {', '.join(task.rules.heads)}: train it for this task"
             )
-        self.task, self.vision, self.memory, self.death = task, vision.eval(), memory.eval(), death
-        self.starts = starts
+        vision, memory = copy.deepcopy(vision).eval(), copy.deepcopy(memory).eval()
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
-        self.form = form
+        self.task, self.vision, self.memory, self.death = task, vision, memory, death
+        self.starts, self.form = starts, form
         self.fused = form == "auto" and self.device.type == "cpu"
         gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
         self._gates = Product(gates, memory.bias, packed=self.fused)
@@ -108,8 +113,12 @@ class World:
             graphs = "reduce-overhead" if self.device.type == "cuda" else "default"
             self._graph = torch.compile(self._advance, fullgraph=True, mode=graphs)
 
+    def __deepcopy__(self, _: dict[int, Any]) -> World:
+        """Return itself: nobody writes to a world, and its weights are large."""
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles are made anew: laid out weights and graphs are their owner's alone."""
+        """Pickles are made anew: laid out weights and graphs are their process's alone."""
         parts = (self.task, self.vision, self.memory, self.starts, self.death, self.form)
         return World, parts
 
@@ -117,6 +126,7 @@ class World:
     def device(self) -> torch.device:
         return self.starts[0].device
 
+    @ours()
     def to(
         self,
         device: str | torch.device,
@@ -147,6 +157,7 @@ class World:
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
+    @plainly
     def start(self, seeds: Tensor, episodes: Tensor | None = None) -> State:
         """Begin dreams from real first frames.
 
@@ -162,11 +173,18 @@ class World:
         chosen = (which * len(mean)).long()
         return self.begin(mean[chosen], logvar[chosen], keys, budget[chosen])
 
+    @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
         """Draw each dream's τ ~ U(low, high), (N, 1); the same number if both ends are."""
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
         return low + (high - low) * noise.uniform(state.key, before, 2, first)[:, :1]
 
+    @plainly
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
+        return self.vision.encode(frames)
+
+    @plainly
     def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, whole: Tensor) -> State:
         """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen.
 
@@ -177,8 +195,12 @@ class World:
         before = torch.full_like(keys, -1)
         z = sample_latent(mean, logvar, noise.normal(keys, before, mean.shape[1]))
         zeros = z.new_zeros(len(z), self.memory.config.hidden)
-        return State(z, zeros, zeros.clone(), before + 1, keys, whole.clone(), whole)
+        # Memory of its own: a tensor that was made in inference mode may not be written to.
+        return State(
+            z, zeros, zeros.clone(), before + 1, keys.clone(), whole.clone(), whole.clone()
+        )
 
+    @plainly
     def step(
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
@@ -197,7 +219,7 @@ class World:
         for part in given:  # one graph for all numbers of dreams but 1
             torch._dynamo.maybe_mark_dynamic(part, 0)
         torch.compiler.cudagraph_mark_step_begin()
-        with torch._dynamo.config.patch(recompile_limit=GRAPHS), torch.no_grad():
+        with torch._dynamo.config.patch(recompile_limit=GRAPHS):
             after, reward, dead = self._graph(state, action, temperature)
         if self.device.type == "cuda":  # a graph writes into the same memory every time
             after, reward, dead = after.clone(), reward.clone(), dead.clone()
@@ -242,17 +264,19 @@ class World:
         reward = torch.where(fallen, -rules.fall, reward)
         return budget, reward, fallen | (budget <= 0)
 
+    @plainly
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:
         """Take in an action (N, A) and the real frames (N, 64, 64, 3) uint8 that came of it.
 
         The twin's step: M advances on what V saw instead of on its own prediction.
         """
-        mean, logvar = self.vision.encode(frames)
+        mean, logvar = self.encode(frames)
         normal = noise.normal(state.key, state.step, mean.shape[1])
         h, c = self._remember(state, action)
         z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
         return replace(state, z=z, h=h, c=c, step=state.step + 1)
 
+    @plainly
     def observe(self, state: State, kind: str) -> Tensor:
         """Return what an agent sees: (N, size) float32, or (N, 64, 64, 3) uint8 for `"rgb"`.
 
@@ -262,6 +286,7 @@ class World:
             return self.decode(state.z)
         return torch.cat([getattr(state, part) for part in OBSERVATIONS[kind]], dim=1)
 
+    @plainly
     def decode(self, z: Tensor) -> Tensor:
         """Return V's picture of latents z (N, Z): uint8 (N, 64, 64, 3)."""
         half = self._gates.weight.dtype is torch.bfloat16

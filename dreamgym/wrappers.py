@@ -10,13 +10,16 @@ import torch
 from gymnasium.utils import RecordConstructorArgs
 
 from dreamgym import noise, tasks
-from dreamgym.envs import actions
+from dreamgym.envs import actions, seeds
 from dreamgym.envs.dream import (
-    Episodes,
+    check_actions,
+    check_game,
     check_observation,
     observation_space,
     shared_world,
 )
+from dreamgym.envs.seeds import Episodes
+from dreamgym.tasks import Task
 from dreamgym.world import State
 
 
@@ -28,12 +31,13 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
 
     Args:
         env: a pixel environment: uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
-        world: a shipped world's name or a folder.
+        world: a shipped world's name or a folder, of the environment's game.
         observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction); None is the task's.
         device: where V and M run.
 
     Raises:
-        ValueError: if the environment does not show frames of that shape.
+        ValueError: if the environment does not show frames of that shape, or is of another game
+            than the world or has other actions.
     """
 
     def __init__(
@@ -43,7 +47,9 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         observation: str | None = None,
         device: str = "cpu",
     ):
-        RecordConstructorArgs.__init__(self, world=world, observation=observation, device=device)
+        RecordConstructorArgs.__init__(
+            self, world=str(world), observation=observation, device=str(device)
+        )
         gym.Wrapper.__init__(self, env)
         if env.observation_space.shape != tasks.FRAME or env.observation_space.dtype != np.uint8:
             raise ValueError(
@@ -51,6 +57,9 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
                 "so crop and resize them first"
             )
         self.world = shared_world(world, str(device))
+        if isinstance(task := getattr(env.unwrapped, "task", None), Task):
+            check_game(self.world, world, task, task.pixel_id)
+        check_actions(env.action_space, self.world.task)
         kind = self.world.task.observation if observation is None else observation
         self.kind = check_observation(kind)
         self.observation_space = observation_space(self.world, self.kind)
@@ -61,11 +70,11 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        seed = seeds.one(seed)
         frame, info = self.env.reset(seed=seed, options=options)
-        seeds, episodes = self._episodes.next(seed, self.np_random)
-        with torch.inference_mode():
-            mean, logvar = self.world.vision.encode(self._tensor(frame))
-        keys = noise.key(torch.from_numpy(seeds), torch.from_numpy(episodes))
+        own, episodes = self._episodes.next(seed, self.np_random)
+        mean, logvar = self.world.encode(self._tensor(frame))
+        keys = noise.key(torch.from_numpy(own), torch.from_numpy(episodes))
         whole = mean.new_tensor([info.get(self.world.task.rules.gauge, 0.0)])
         self._state = self.world.begin(mean, logvar, keys.to(self.world.device), whole)
         return self._observe(), info
@@ -100,8 +109,12 @@ def make_twin(
         task: a task's name.
         world, observation, device: see `LatentObservation`.
         **kwargs: the pixel environment's own arguments.
+
+    Its episodes end when the game does; `gym.make` adds the limit that is registered.
     """
-    game = gym.make(tasks.get(task).pixel_id, disable_env_checker=True, **kwargs).unwrapped
+    right = tasks.get(task)
+    check_game(shared_world(world, str(device)), world, right, right.latent_id)
+    game = gym.make(right.pixel_id, disable_env_checker=True, **kwargs).unwrapped
     return LatentObservation(game, world, observation, device)
 
 

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOMES = {"dreamgym": ROOT / "dreamgym", "dreamgym.training": ROOT / "training"}
 
-LEAVES = {"tasks", "files"}
+LEAVES = {"tasks", "files", "modes"}
 # Lowest first. A room imports leaves and lower floors, never up or across its own floor.
 FLOORS = [
     {"models", "noise"},

@@ -91,6 +91,12 @@ def test_attributes_and_methods_are_the_batch_s(folder: Path) -> None:
     assert len(envs.env_method("render", indices=1)) == 1
     with pytest.raises(ValueError, match="share their attributes"):
         envs.set_attr("limit", 5, indices=0)
+    with pytest.raises(AttributeError, match="no attribute 'temprature' to be set"):
+        envs.set_attr("temprature", 1.0)
+    with pytest.raises(AttributeError, match="temprature"):
+        envs.get_attr("temprature")
+    with pytest.raises(ValueError, match=r"max_episode_steps is 2\.5"):
+        envs.set_attr("limit", 2.5)
     envs.set_attr("limit", 5)
     assert envs.get_attr("limit") == [5] * 3
 
@@ -282,8 +288,54 @@ def test_the_scales_travel_with_the_policy(folder, tmp_path) -> None:
     model = PPO("MlpPolicy", doom(folder), policy_kwargs=words, n_steps=16, device="cpu").learn(64)
     model.save(tmp_path / "model")
     again = PPO.load(tmp_path / "model", device="cpu")
-    seen = torch.randn(5, size)
+    seen = torch.randn(5, size, generator=torch.Generator().manual_seed(4))
     wanted = ((seen - torch.tensor(mean)) / torch.tensor(spread)).clamp(-10, 10)
     torch.testing.assert_close(again.policy.features_extractor(seen), wanted)
     got, _ = again.predict(seen.numpy(), deterministic=True)
     assert np.array_equal(got, model.predict(seen.numpy(), deterministic=True)[0])
+
+
+def test_infos_are_those_of_single_dreams(folder: Path) -> None:
+    envs = VecMonitor(doom(folder), info_keywords=("health",))
+    envs.seed(11)
+    envs.reset()
+    lanes = [gym.make("DreamDoom-v0", world=str(folder)) for _ in range(4)]
+    for lane, env in enumerate(lanes):
+        env.reset(seed=11 + lane)
+    ended = 0
+    for _ in range(60):
+        infos = envs.step(np.ones(4, int))[3]
+        for info, env in zip(infos, lanes, strict=True):
+            _, _, dead, _, wanted = env.step(1)
+            assert {key: info[key] for key in wanted} == wanted
+            if dead:
+                assert info["episode"]["health"] == 0
+                env.reset()
+                ended += 1
+    assert ended > 2
+
+
+def test_an_id_may_name_its_module(folder: Path) -> None:
+    assert DreamVecEnv("dreamgym:DreamDoom-v0", 2, world=str(folder)).num_envs == 2
+
+
+def test_a_temperature_that_is_set_takes_effect(folder: Path) -> None:
+    envs = doom(folder, 2)
+    envs.set_attr("temperature", 0.5)
+    envs.reset()
+    assert [info["temperature"] for info in envs.reset_infos] == [0.5, 0.5]
+    assert envs.get_attr("temperature") == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("seed", [3.7, -1, True])
+def test_what_is_no_seed_is_named(folder: Path, seed: object) -> None:
+    for envs in (doom(folder, 2), VecLatentObservation(games(2), str(folder))):
+        with pytest.raises(ValueError, match=r"seed is .*: give a whole number"):
+            envs.seed(seed)
+        envs.seed(np.int64(2**62))  # type: ignore[arg-type]
+        envs.close()
+
+
+def test_pictures_are_not_scaled(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"show pictures \(64, 64, 3\), which a CnnPolicy scales"):
+        scaled("DreamDoom-v0", world=str(folder), observation="rgb")

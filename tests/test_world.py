@@ -165,7 +165,8 @@ def test_a_range_of_temperatures_is_drawn_evenly_and_by_seed(world):
 
 
 def test_the_twin_s_memory_takes_in_what_was_seen(world):
-    frames = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
+    random = torch.Generator().manual_seed(3)
+    frames = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8, generator=random)
     state = world.start(torch.arange(3))
     action = torch.tensor([[-1.0], [0.0], [1.0]])
     after = world.follow(state, action, frames)
@@ -240,3 +241,14 @@ def test_a_picture_is_the_same_alone_and_in_a_batch(world, precision):
     assert torch.equal(some.decode(z[3:4])[0], pictures[3])
     difference = (pictures.int() - reference.int()).abs().max()
     assert difference <= (4 if precision is torch.bfloat16 else 0)
+
+
+def test_a_world_has_v_and_m_of_its_own() -> None:
+    torch.manual_seed(0)
+    memory, other = MDNRNN(MemoryConfig(Z, 1, HIDDEN)), MDNRNN(MemoryConfig(Z, 1, HIDDEN))
+    starts = (torch.zeros(8, Z), torch.zeros(8, Z), torch.full((8,), 100.0))
+    world = World(DOOM, VAE(VisionConfig(z_size=Z)), memory, starts)
+    before = rollout(world, [1, 2, 3])
+    memory.load_state_dict(other.state_dict())
+    assert torch.equal(rollout(world, [1, 2, 3]), before)
+    assert memory.training and all(each.requires_grad for each in memory.parameters())

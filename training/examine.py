@@ -78,7 +78,7 @@ def vision(
     the ring around it, the reconstruction keeps half.
     """
     small = {"labels": True} if task is DOOM else {}
-    env = gym.make(task.pixel_id, continuous=True, **small).unwrapped
+    env = gym.make(task.pixel_id, continuous=True, disable_env_checker=True, **small)
     frames, boxes = [], []
     for index in range(episodes):
         frame, info = env.reset(seed=seed + index)

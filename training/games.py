@@ -59,9 +59,10 @@ def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> It
     """Play one real game for each seed, all of them at once, and yield every step.
 
     Args:
-        steps: cut the games off after so many; 0: let them end by themselves.
+        steps: cut the games off after so many, if that is before the game's own limit; 0: not.
     """
-    gauge = tasks.get(task).rules.gauge
+    gauge, limit = tasks.get(task).rules.gauge, tasks.get(task).max_steps
+    limit = min(steps or limit, limit)
     games = [_game(task, i) for i in range(len(seeds))]
     begun = [game.reset(seed=seed) for game, seed in zip(games, seeds, strict=True)]
     frames = np.stack([frame for frame, _ in begun])
@@ -71,10 +72,10 @@ def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> It
     for step in count(1):
         told = player.act()
         came = [games[i].step(action) for i, action in zip(playing, told, strict=True)]
-        seen, rewards, terminated, truncated, infos = zip(*came, strict=True)
+        seen, rewards, terminated, _, infos = zip(*came, strict=True)
         after = np.array([info[gauge] for info in infos], np.float32)
         ended = np.array(terminated)
-        cut = np.array(truncated) | ((step == steps) & ~ended)
+        cut = (step == limit) & ~ended
         turn = Turn(playing, frames, budget, told, np.array(rewards), ended, cut, after)
         yield turn
         going = ~(turn.terminated | turn.truncated)

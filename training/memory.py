@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dreamgym import modes
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import sample
 from dreamgym.product import halves
@@ -45,6 +46,7 @@ class Args:
             raise ValueError(f"steps is {self.steps}: give 1 or more")
 
 
+@modes.ours(flush=True)
 def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:
@@ -70,8 +72,7 @@ def train(
 
 
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
-    torch.set_flush_denormal(True)
-    torch.manual_seed(args.seed)
+    torch.default_generator.manual_seed(args.seed)
     m = MDNRNN(config)
     adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
     training, _ = split(latents, args.held_out)
@@ -88,7 +89,7 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
         while step < args.steps:
             for group in adam.param_groups:
                 group["lr"] = args.learning_rate * optimizer.schedule(step, args.steps)
-            torch.manual_seed(args.seed + 1_000_003 * step)
+            torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
             batch, fresh = batches.next()
             keep = (~fresh)[:, None]
             with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):

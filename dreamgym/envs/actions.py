@@ -76,6 +76,19 @@ def _shown(actions: Any) -> str:
     return repr(actions[0] if isinstance(actions, list) and len(actions) == 1 else actions)
 
 
+def check_continuous(continuous: Any, task: Task) -> bool:
+    """Return the form of the action space, the game's own if it is None.
+
+    Raises:
+        ValueError: if it is neither True nor False.
+    """
+    if continuous is None:
+        return task.continuous
+    if not isinstance(continuous, (bool, np.bool_)):
+        raise ValueError(f"continuous is {continuous!r}: give True for a Box, False for Discrete")
+    return bool(continuous)
+
+
 def check_render_mode(mode: Any) -> None:
     """Accept None and `rgb_array`; Gymnasium makes `human` of the latter."""
     if mode not in (None, "rgb_array"):

@@ -9,10 +9,11 @@ import gymnasium as gym
 import numpy as np
 import pygame
 from gymnasium.envs.box2d import car_racing as original
+from gymnasium.utils import EzPickle
 from PIL import Image
 from pygame import gfxdraw
 
-from dreamgym.envs import actions
+from dreamgym.envs import actions, seeds
 from dreamgym.envs.pixels import PixelGame
 from dreamgym.tasks import CAR_RACING, FRAME
 
@@ -157,8 +158,8 @@ class CarRacing(PixelGame):
     The car stands on the track; the camera zooms in during the first second.
 
     ## Episode Termination
-    Terminates when all tiles were touched or the car leaves the field. Truncates after 1,000
-    frames.
+    Terminates when all tiles were touched or the car leaves the field. `gym.make` truncates after
+    1,000 frames, or `max_episode_steps`.
 
     ## Information
     `tiles_left`: tiles that were not paid for yet. `lap_finished`, at the end: if none is left.
@@ -179,23 +180,27 @@ class CarRacing(PixelGame):
         "render_modes": ["rgb_array"],
         "render_fps": CAR_RACING.fps,
     }
+    task = CAR_RACING
 
     def __init__(self, continuous: bool = CAR_RACING.continuous, render_mode: str | None = None):
         actions.check_render_mode(render_mode)
-        self.continuous, self.render_mode = continuous, render_mode
+        EzPickle.__init__(self, continuous, render_mode)
+        self.continuous = actions.check_continuous(continuous, CAR_RACING)
+        self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)
-        self.action_space = actions.space(CAR_RACING, continuous)
-        self._game = FastCarRacing(continuous)
+        self.action_space = actions.space(CAR_RACING, self.continuous)
+        self._game = FastCarRacing(self.continuous)
         self._frame: np.ndarray | None = None
-        self._steps, self._over = 0, False
+        self._begun, self._over = False, False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
+        seed = seeds.one(seed)
         super().reset(seed=seed)
         # Gymnasium's own stream, so that seed s is its track of seed s.
         road, _ = self._game.reset(seed=seed)
-        self._frame, self._steps, self._over = shrink(road), 0, False
+        self._frame, self._begun, self._over = shrink(road), False, False
         return self._frame.copy(), self._info()
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -203,13 +208,11 @@ class CarRacing(PixelGame):
             when = "after the end of an episode" if self._over else "before reset()"
             raise gym.error.ResetNeeded(f"step() {when}: call reset() first")
         told = actions.told([action], CAR_RACING, self.continuous)[0]
-        road, reward, terminated, _, info = self._game.step(
+        road, reward, self._over, _, info = self._game.step(
             told if self.continuous else int(action)
         )
-        self._frame, self._steps = shrink(road), self._steps + 1
-        truncated = self._steps >= CAR_RACING.max_steps and not terminated
-        self._over = terminated or truncated
-        return self._frame.copy(), float(reward), terminated, truncated, info | self._info()
+        self._frame, self._begun = shrink(road), True
+        return self._frame.copy(), float(reward), self._over, False, info | self._info()
 
     def close(self) -> None:
         self._game.close()
@@ -217,7 +220,7 @@ class CarRacing(PixelGame):
 
     def _info(self) -> dict[str, Any]:
         # The car stands on two tiles when it is put down; the first step pays for them.
-        paid = self._game.tile_visited_count if self._steps else 0
+        paid = self._game.tile_visited_count if self._begun else 0
         return {"tiles_left": float(len(self._game.track) - paid)}
 
 

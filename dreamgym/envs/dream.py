@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import math
+import operator
 import os
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,22 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from dreamgym import tasks
 from dreamgym.checkpoint import load_world, world_folder
-from dreamgym.envs import actions
+from dreamgym.envs import actions, seeds
+from dreamgym.envs.seeds import SEED_RANGE, Episodes
 from dreamgym.product import halves
-from dreamgym.tasks import FRAME
-from dreamgym.world import BOUND, OBSERVATIONS, State, World
+from dreamgym.tasks import FRAME, Task
+from dreamgym.world import BOUND, FORMS, OBSERVATIONS, State, World
 
 Temperature = float | tuple[float, float]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-SEED_RANGE = 2**63
-
-
-@dataclass
-class Episodes:
-    """Counts the episodes of one environment under its seed: what its noise is keyed by."""
-
-    seed: int | None = None
-    number: int = 0
-
-    def next(self, seed: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the seed and the number, (1,) each, of the episode that a reset begins."""
-        if seed is None and self.seed is not None:
-            self.number += 1
-        else:
-            chosen = rng.integers(SEED_RANGE) if seed is None else seed % SEED_RANGE
-            self.seed, self.number = int(chosen), 0
-        return np.array([self.seed]), np.array([self.number])
+OPTIONS = ("temperature", "reset_mask")
+"""What a reset's options may ask of a dream; the second is for batches alone."""
+SNAPSHOT = ("_state", "_temperature", "_over", "_episodes")
+"""What the rest of a dream depends on."""
+SETTABLE = ("temperature", "limit", "render_mode")
+"""What `set_attr` may change in a batch of dreams."""
 
 
 class _Dreams:
@@ -56,22 +47,39 @@ class _Dreams:
         device: str,
         precision: str,
         form: str,
+        task: str | None,
     ):
         self.world = shared_world(world, str(device), precision, form)
-        task = self.world.task
-        self.range = parse_temperature(task.temperature if temperature is None else temperature)
+        if task is not None:
+            check_game(self.world, world, tasks.get(task), tasks.get(task).dream_id)
+        game = self.world.task
+        self.temperature = game.temperature if temperature is None else temperature
         self.observation = check_observation(
-            task.observation if observation is None else observation
+            game.observation if observation is None else observation
         )
-        self.continuous = task.continuous if continuous is None else bool(continuous)
+        self.continuous = actions.check_continuous(continuous, game)
         self.observation_space = observation_space(self.world, self.observation)
-        self.action_space = actions.space(task, self.continuous)
+        self.action_space = actions.space(game, self.continuous)
+
+    @property
+    def temperature(self) -> Temperature:
+        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        low, high = self.range
+        return low if low == high else self.range
+
+    @temperature.setter
+    def temperature(self, temperature: Temperature) -> None:
+        self.range = parse_temperature(temperature)
 
     def check_options(self, options: dict[str, Any] | None) -> tuple[float, float]:
-        """Return the range of temperatures that the options of a reset ask for."""
-        options = options or {}
-        if unknown := options.keys() - {"temperature", "reset_mask"}:
-            raise ValueError(f"unknown option {sorted(unknown)[0]!r}: 'temperature' is known")
+        """Return the range of temperatures that the options of a reset ask for.
+
+        What is not ours is some wrapper's and is left alone, with a warning if it looks like ours.
+        """
+        options = check_mapping(options)
+        for name in options.keys() - set(OPTIONS):
+            if meant := difflib.get_close_matches(str(name), OPTIONS, 1, 0.75):
+                gym.logger.warn(f"reset() has an option {name!r}: did you mean {meant[0]!r}?")
         return parse_temperature(options["temperature"]) if "temperature" in options else self.range
 
     def begin(
@@ -136,16 +144,18 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `temperature`: τ ≥ 0, or a range `(low, high)` of which each episode draws its own. It divides
       M's mixture logits and scales its variances: 0 dreams the likeliest mean, higher is less
       certain. Default: Doom's is the paper's 1.15, CarRacing's 1. For one episode:
-      `reset(options={"temperature": τ})`.
+      `reset(options={"temperature": τ})`; from the next episode on: the attribute `temperature`,
+      which `set_wrapper_attr` and a batch's `set_attr` set.
     * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
     * `continuous`: form of the action space.
-    * `world`: a shipped world's name or a folder.
+    * `world`: a shipped world's name or a folder, of the same game.
     * `device`: where M runs, such as `"cpu"` or `"cuda"`.
     * `precision`: of M's products, `"float32"` or `"bfloat16"`: twice as fast where the processor
       knows it, the same distribution of dreams, other dreams. `"fastest"`: whichever that is here.
     * `form`: `"auto"`, or `"compiled"` by PyTorch's compiler, for large batches on a GPU; see
       `dreamgym.world.FORMS`.
     * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
+    * `task`: the game that the id stands for; `world` must be of it.
 
     ## Information
     `temperature`: the episode's τ. `health`, or `tiles_left`: what the dream counts as left.
@@ -176,9 +186,12 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         precision: str = "float32",
         form: str = "auto",
         render_mode: str | None = None,
+        task: str | None = None,
     ):
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision, form)
+        self._dreams = _Dreams(
+            world, temperature, observation, continuous, device, precision, form, task
+        )
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
@@ -191,13 +204,23 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     def world(self) -> World:
         return self._dreams.world
 
+    @property
+    def temperature(self) -> Temperature:
+        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        return self._dreams.temperature
+
+    @temperature.setter
+    def temperature(self, temperature: Temperature) -> None:
+        self._dreams.temperature = temperature
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
+        seed = seeds.one(seed)
         self._dreams.check_options(options)
-        seeds, episodes = self._episodes.next(seed, self.np_random)
-        self._state, self._temperature = self._dreams.begin(seeds, episodes, options)
+        super().reset(seed=seed)
+        own, episodes = self._episodes.next(seed, self.np_random)
+        self._state, self._temperature = self._dreams.begin(own, episodes, options)
         self._over = False
         return self._dreams.observe(self._state)[0], self._info()
 
@@ -219,12 +242,29 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         return self.world.decode(self._state.z)[0].cpu().numpy()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all that the rest of the episode depends on."""
-        names = ("_state", "_temperature", "_over", "_episodes")
-        return copy.deepcopy({name: getattr(self, name) for name in names})
+        """Return all that the rest of the episode depends on.
+
+        `copy.deepcopy` of the environment does the same for a search that wants many: copies share
+        the world and have a state of their own.
+        """
+        if self._state is None:
+            raise gym.error.ResetNeeded("snapshot() before reset(): call reset() first")
+        return copy.deepcopy({name: getattr(self, name) for name in SNAPSHOT})
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot; the same actions then give the same dream, bit for bit."""
+        """Go back to a snapshot; the same actions then give the same dream, bit for bit.
+
+        Raises:
+            ValueError: if it is no snapshot of a dream of such a world.
+        """
+        if not isinstance(snapshot, dict) or snapshot.keys() != set(SNAPSHOT):
+            raise ValueError("restore() takes what snapshot() has returned")
+        there, config = snapshot["_state"], self.world.memory.config
+        if (there.z.shape[1], there.h.shape[1]) != (config.z_size, config.hidden):
+            raise ValueError(
+                f"the snapshot is of a world of {there.z.shape[1]} latents and "
+                f"{there.h.shape[1]} cells, this one has {config.z_size} and {config.hidden}"
+            )
         for name, value in copy.deepcopy(snapshot).items():
             setattr(self, name, value)
 
@@ -265,17 +305,20 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         form: str = "auto",
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        task: str | None = None,
     ):
-        if isinstance(num_envs, bool) or not isinstance(num_envs, int) or num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs!r}: give a whole number, 1 or more")
+        num_envs = whole(num_envs, "num_envs is {!r}: give a whole number, 1 or more")
         actions.check_render_mode(render_mode)
-        self._dreams = _Dreams(world, temperature, observation, continuous, device, precision, form)
+        self._dreams = _Dreams(
+            world, temperature, observation, continuous, device, precision, form, task
+        )
         check_memory(self._dreams.world, num_envs)
         self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
         self.num_envs = num_envs
-        self.limit = step_limit(max_episode_steps, self._dreams.world.task.max_steps)
+        self._usual = self._dreams.world.task.max_steps
+        self.limit = max_episode_steps
         self.render_mode = render_mode
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.metadata = self.metadata | {"autoreset_mode": self.autoreset_mode}
         self.single_observation_space = self._dreams.observation_space
         self.single_action_space = self._dreams.action_space
@@ -288,28 +331,64 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     def world(self) -> World:
         return self._dreams.world
 
+    @property
+    def temperature(self) -> Temperature:
+        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        return self._dreams.temperature
+
+    @temperature.setter
+    def temperature(self, temperature: Temperature) -> None:
+        self._dreams.temperature = temperature
+
+    @property
+    def limit(self) -> float:
+        """Steps after which an episode is truncated; infinity if there is no such number."""
+        return self._limit
+
+    @limit.setter
+    def limit(self, limit: int | None) -> None:
+        self._limit = step_limit(limit, self._usual)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute for each dream; they share it."""
+        return (getattr(self, name),) * self.num_envs
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set `temperature` (from each dream's next episode on), `limit` or `render_mode`.
+
+        Args:
+            values: one value, which all dreams share.
+
+        Raises:
+            AttributeError: if there is no such attribute to be set.
+            ValueError: if the value is none for this attribute.
+        """
+        if name not in SETTABLE:
+            raise AttributeError(
+                f"a dream has no attribute {name!r} to be set: choose {', '.join(SETTABLE)}"
+            )
+        if name == "render_mode":
+            actions.check_render_mode(values)
+        setattr(self, name, values)
+
     def reset(
         self,
         *,
-        seed: int | list[int | None] | None = None,
+        seed: int | Sequence[int | None] | np.ndarray | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         if self.closed:
             raise gym.error.ClosedEnvironmentError("reset() after close(): make the dreams anew")
-        one = None if seed is None or isinstance(seed, (list, tuple)) else int(seed)
-        super().reset(seed=one)
-        mask = self._mask(options)
+        lanes = seeds.each(seed, self.num_envs)
+        mask = self._mask(check_mapping(options))
         self._dreams.check_options(options)
-        seeds: Any = seed if one is None else range(one, one + self.num_envs)
-        if seeds is not None and len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments: give one each")
+        super().reset(seed=lanes[0] if isinstance(lanes, range) else None)
         if self._state is None:
             self._seeds = self.np_random.integers(SEED_RANGE, size=self.num_envs)
             self._episodes = np.full(self.num_envs, -1)
         self._episodes[mask] += 1
-        for lane in np.flatnonzero(mask):
-            own = None if seeds is None else seeds[lane]
-            if own is not None:
+        for lane in np.flatnonzero(mask).tolist():
+            if (own := lanes[lane]) is not None:
                 self._seeds[lane], self._episodes[lane] = own % SEED_RANGE, 0
         self._begin(mask, options)
         assert self._state is not None
@@ -362,11 +441,13 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             self._temperature[rows] = temperature
         self._over[lanes] = False
 
-    def _mask(self, options: dict[str, Any] | None) -> np.ndarray:
+    def _mask(self, options: dict[str, Any]) -> np.ndarray:
         everyone = np.ones(self.num_envs, bool)
-        mask = (options or {}).get("reset_mask", everyone)
+        mask = options.get("reset_mask", everyone)
         if not isinstance(mask, np.ndarray) or mask.dtype != bool or mask.shape != everyone.shape:
             raise ValueError(f"reset_mask is {mask!r}: give a bool array ({self.num_envs},)")
+        if not mask.any():
+            raise ValueError("reset_mask asks for no environment: give True for one or more")
         if self._state is None and not mask.all():
             raise gym.error.ResetNeeded("the first reset() must be of every environment")
         return mask
@@ -397,6 +478,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         }
 
 
+_shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
+
+
 def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
     """Load a world once a process, however many environments dream it, until its files change.
 
@@ -404,6 +488,8 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         ValueError: if the device is not there, or precision or form is none; the message says
             which are.
     """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
     if precision not in (*PRECISIONS, "fastest"):
         known = ", ".join((*PRECISIONS, "fastest"))
         raise ValueError(f"precision is {precision!r}: choose one of {known}")
@@ -415,12 +501,35 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
     if precision == "fastest":
         precision = "bfloat16" if halves(device) else "float32"
     folder = world_folder(world).resolve()
-    return _loaded(folder, device, precision, form, (folder / "config.json").stat().st_mtime_ns)
+    key, files = (folder, device, precision, form), _files(folder)
+    if key not in _shared or _shared[key][0] != files:
+        _shared[key] = files, load_world(folder).to(device, PRECISIONS[precision], form)
+    return _shared[key][1]
 
 
-@cache
-def _loaded(folder: Path, device: str, precision: str, form: str, _: int) -> World:
-    return load_world(folder).to(device, PRECISIONS[precision], form)
+def _files(folder: Path) -> tuple[Any, ...]:
+    """Return what tells a world's files from others that take their place."""
+    paths = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return tuple((p.name, s.st_ino, s.st_size, s.st_mtime_ns) for p in paths for s in [p.stat()])
+
+
+def check_game(world: World, name: Any, task: Task, id: str) -> None:
+    """Refuse a world of another game.
+
+    Args:
+        name: what its user calls the world.
+        task: the game that is played …
+        id: … and what its user calls that.
+
+    Raises:
+        ValueError: naming the world, its game and what goes together.
+    """
+    if world.task.name != task.name:
+        raise ValueError(
+            f"{id} is {task.game}, and the world {str(name)!r} was learned from {world.task.game}: "
+            f"give {id} a world of its own game, such as {task.name!r}, or make "
+            f"{id.replace(task.title, world.task.title)} with this one"
+        )
 
 
 def observation_space(world: World, kind: str) -> gym.spaces.Box:
@@ -432,6 +541,20 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
     largest = {"z": BOUND, "h": 1.0, "c": float(world.task.max_steps)}  # c moves by ≤ 1 a step
     high = np.concatenate([np.full(sizes[p], largest[p], np.float32) for p in OBSERVATIONS[kind]])
     return gym.spaces.Box(-high, high)
+
+
+def check_actions(space: gym.Space[Any], task: Task) -> None:
+    """Refuse an action space of which M was not told.
+
+    Raises:
+        ValueError: naming the space and those that there are.
+    """
+    known = [actions.space(task, continuous) for continuous in (False, True)]
+    if space not in known:
+        raise ValueError(
+            f"the environment's actions are {space}, and M was told those of {task.game}, "
+            f"{known[0]} or {known[1]}: put wrappers that change actions around the twin instead"
+        )
 
 
 def check_memory(world: World, num_envs: int) -> None:
@@ -472,11 +595,49 @@ def step_limit(asked: int | None, usual: int) -> float:
     Raises:
         ValueError: if it is no such number.
     """
-    if asked is None or asked == -1:
-        return usual if asked is None else math.inf
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-        raise ValueError(f"max_episode_steps is {asked!r}: give 1 or more, or -1 for no limit")
-    return asked
+    if asked is None:
+        return usual
+    if isinstance(asked, (int, float, np.number)) and asked in (-1, math.inf):
+        return math.inf
+    return whole(asked, "max_episode_steps is {!r}: give 1 or more, or -1 for no limit")
+
+
+def whole(number: Any, problem: str) -> int:
+    """Return a whole number ≥ 1 as Python's own.
+
+    Raises:
+        ValueError: if it is none, with the problem that it is.
+    """
+    try:
+        good = 0 if isinstance(number, (bool, np.bool_)) else operator.index(number)
+    except TypeError:
+        good = 0
+    if good < 1:
+        raise ValueError(problem.format(number))
+    return good
+
+
+def check_mapping(options: Any) -> dict[str, Any]:
+    """Return the options of a reset, none if it is None.
+
+    Raises:
+        ValueError: if they are no dictionary.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}: give a dictionary, such as {{'temperature': 1}}")
+    return dict(options or {})
+
+
+def check_autoreset_mode(mode: Any) -> AutoresetMode:
+    """Return how episodes that are over begin anew.
+
+    Raises:
+        ValueError: if there is no such way; the message lists those that exist.
+    """
+    if not isinstance(mode, AutoresetMode) and mode not in [m.value for m in AutoresetMode]:
+        known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)
+        raise ValueError(f"autoreset_mode is {mode!r}: choose one of {known}")
+    return AutoresetMode(mode)
 
 
 def parse_temperature(temperature: Any) -> tuple[float, float]:

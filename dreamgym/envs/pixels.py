@@ -6,12 +6,28 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import EzPickle
+
+from dreamgym.tasks import Task
 
 
-class PixelGame(gym.Env[np.ndarray, Any]):
-    """A real game whose last frame (64, 64, 3) uint8 is `_frame`, None before the first reset."""
+class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
+    """A real game whose last frame (64, 64, 3) uint8 is `_frame`, None before the first reset.
 
+    A copy or a pickle is a game made with the same arguments.
+    """
+
+    task: Task
+    """What is known of the game."""
     _frame: np.ndarray | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._frame is not None:
+            raise TypeError(
+                "a real game that is under way cannot be copied: make another, reset it with the "
+                "same seed and take the same actions; dreams can be copied"
+            )
+        return super().__getstate__()
 
     def render(self) -> np.ndarray | None:
         if self.render_mode is None:

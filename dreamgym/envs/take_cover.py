@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import tempfile
+import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import vizdoom
+from gymnasium.utils import EzPickle
 from PIL import Image
 
-from dreamgym.envs import actions
+from dreamgym.envs import actions, keeper, seeds
 from dreamgym.envs.pixels import PixelGame
 from dreamgym.tasks import DOOM, FRAME, TAKE_COVER
 
@@ -21,6 +26,14 @@ HUD_TOP = 5 / 6
 START_TIC = 14  # gym-doom's take_cover.cfg: the tics before are the level's own start-up
 SKILL = 4  # the paper's engine clamps its 5 to 4; today's honours 5, and then random play lives 72
 RESOLUTIONS = ("160x120", "320x240", "640x480")
+FAULTS = (
+    vizdoom.ViZDoomErrorException,
+    vizdoom.ViZDoomIsNotRunningException,
+    vizdoom.ViZDoomUnexpectedExitException,
+    vizdoom.MessageQueueException,
+    vizdoom.SharedMemoryException,
+)
+"""What ViZDoom raises when its engine is gone."""
 
 
 class TakeCover(PixelGame):
@@ -45,8 +58,8 @@ class TakeCover(PixelGame):
     The level's first tic in which the player can act (tic 14), full health.
 
     ## Episode Termination
-    Terminates when the player dies, with the last frame he saw as the observation. Truncates after
-    2,100 tics.
+    Terminates when the player dies, with the last frame he saw as the observation. `gym.make`
+    truncates after 2,100 tics, or `max_episode_steps`.
 
     ## Information
     `health`: the player's health, 0 to 100; it cannot be seen on the cropped screen.
@@ -70,6 +83,7 @@ class TakeCover(PixelGame):
         "render_modes": ["rgb_array"],
         "render_fps": DOOM.fps,
     }
+    task = DOOM
 
     def __init__(
         self,
@@ -83,10 +97,12 @@ class TakeCover(PixelGame):
                 f"resolution is {resolution!r}: choose one of {', '.join(RESOLUTIONS)}"
             )
         actions.check_render_mode(render_mode)
-        self.continuous, self.resolution, self.labels = continuous, resolution, labels
+        EzPickle.__init__(self, continuous, resolution, labels, render_mode)
+        self.continuous = actions.check_continuous(continuous, DOOM)
+        self.resolution, self.labels = resolution, labels
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)
-        self.action_space = actions.space(DOOM, continuous)
+        self.action_space = actions.space(DOOM, self.continuous)
         self._game: vizdoom.DoomGame | None = None
         self._frame: np.ndarray | None = None
         self._state: vizdoom.GameState | None = None
@@ -94,37 +110,50 @@ class TakeCover(PixelGame):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        super().reset(seed=seed)
-        if self._game is None:
-            self._scratch = tempfile.TemporaryDirectory(prefix="dreamgym-")
-            self._game = start_engine(self.resolution, self.labels, self._scratch.name)
-            # Younger than the folder's own finalizer, so the engine ends before its folder does.
-            self._end = weakref.finalize(self, self._game.close)
-        self._game.set_seed(int(self.np_random.integers(2**31)))
-        self._game.new_episode()
-        self._observe()
+        super().reset(seed=seeds.one(seed))
+        number = int(self.np_random.integers(2**31))
+        try:
+            self._begin(number)
+        except FAULTS:  # the engine has died since: it takes a new one, which plays the same game
+            self.close()
+            self._begin(number)
         assert self._frame is not None
         return self._frame.copy(), self._info()
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self._game is None or self._frame is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
-        if self._game.is_episode_finished():
-            raise gym.error.ResetNeeded("step() after the end of an episode: call reset() first")
         direction = actions.told([action], DOOM, self.continuous).item()
-        self._game.make_action([direction < 0, direction > 0])
-        terminated = self._game.is_player_dead()
-        # The engine ends the episode one tic before it says so: by time unless the player is dead.
-        truncated = self._game.is_episode_finished() and not terminated
-        self._observe()
-        return self._frame.copy(), 1.0, terminated, truncated, self._info()
+        try:
+            if self._game.is_episode_finished():
+                raise gym.error.ResetNeeded("step() after the end of an episode: reset() first")
+            self._game.make_action([direction < 0, direction > 0])
+            terminated = self._game.is_player_dead()
+            self._observe()
+            return self._frame.copy(), 1.0, terminated, False, self._info()
+        except FAULTS as error:
+            raise RuntimeError(
+                f"the game's engine has ended ({error}): its episode is lost, reset() starts anew"
+            ) from error
 
     def close(self) -> None:
         if self._game is not None:
             self._end()
-            self._scratch.cleanup()
-            self._game = None
-            self._frame = None
+            self._game = self._frame = self._state = None
+
+    def _begin(self, number: int) -> None:
+        """Begin the game of a number, in an engine of its own if there is none yet."""
+        if self._game is None:
+            scratch = tempfile.mkdtemp(prefix="dreamgym-")
+            keeper.take(scratch)
+            self._scratch = scratch
+            game = vizdoom.DoomGame()
+            self._end = weakref.finalize(self, _clean, os.getpid(), scratch, game)
+            start_engine(game, self.resolution, self.labels, scratch)
+            self._game = game
+        self._game.set_seed(number)
+        self._game.new_episode()
+        self._observe()
 
     def _observe(self) -> None:
         """Keep the new frame; at the end there is none (the engine's is zeros): keep the last."""
@@ -159,9 +188,8 @@ def shrink(screen: np.ndarray) -> np.ndarray:
     return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BOX))
 
 
-def start_engine(resolution: str, labels: bool, scratch: str) -> vizdoom.DoomGame:
+def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch: str) -> None:
     """Start a hidden ViZDoom with the paper's Take Cover that writes only into `scratch`."""
-    game = vizdoom.DoomGame()
     game.set_doom_scenario_path(os.path.join(vizdoom.scenarios_path, "take_cover.wad"))
     game.set_doom_map("map01")
     game.set_doom_skill(SKILL)
@@ -169,7 +197,7 @@ def start_engine(resolution: str, labels: bool, scratch: str) -> vizdoom.DoomGam
     game.set_available_game_variables([vizdoom.GameVariable.HEALTH])
     game.set_living_reward(1)
     game.set_episode_start_time(START_TIC)
-    game.set_episode_timeout(DOOM.max_steps)
+    game.set_episode_timeout(0)  # none: registration owns the limit
     game.set_window_visible(False)
     game.set_screen_resolution(getattr(vizdoom.ScreenResolution, f"RES_{resolution.upper()}"))
     game.set_screen_format(vizdoom.ScreenFormat.RGB24)
@@ -180,11 +208,39 @@ def start_engine(resolution: str, labels: bool, scratch: str) -> vizdoom.DoomGam
     game.set_render_particles(False)
     game.set_render_screen_flashes(True)  # a hit must be visible to M
     game.set_labels_buffer_enabled(labels)
-    game.set_doom_config_path(os.path.join(scratch, "vizdoom.ini"))
-    before = os.getcwd()
-    os.chdir(scratch)  # the engine makes its folders where it is started, whatever it is told
-    try:
-        game.init()
-    finally:
-        os.chdir(before)
-    return game
+    game.set_doom_config_path(os.path.join(scratch, keeper.CONFIG))
+    # The engine makes its folders where it is started, whatever it is told, so it is started there
+    # by a shell: this process's own folder is its user's, and that of all its threads.
+    engine = os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")
+    launcher = Path(scratch, "launch")
+    launcher.write_text(
+        f"#!/bin/sh\ncd {shlex.quote(scratch)} && "
+        f'echo "$@" > {keeper.COMMAND} && exec {shlex.quote(engine)} "$@"\n'
+    )
+    launcher.chmod(0o700)
+    if os.access(launcher, os.X_OK):
+        game.set_vizdoom_path(str(launcher))
+        return game.init()
+    with _moving:  # a folder from which no program may be started
+        before = os.getcwd()
+        os.chdir(scratch)
+        try:
+            game.init()
+        finally:
+            os.chdir(before)
+
+
+_moving = threading.Lock()
+
+
+_parents: list[vizdoom.DoomGame] = []
+"""Games that a forked child has from its parent, kept: to forget one is to end its engine."""
+
+
+def _clean(owner: int, scratch: str, game: vizdoom.DoomGame) -> None:
+    """End an engine and remove its folder, if they are this process's and not its parent's."""
+    if os.getpid() != owner:
+        return _parents.append(game)
+    game.close()
+    shutil.rmtree(scratch, ignore_errors=True)
+    keeper.leave(scratch)

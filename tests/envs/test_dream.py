@@ -2,6 +2,8 @@
 
 import copy
 import json
+import pickle
+import shutil
 import warnings
 
 import gymnasium as gym
@@ -12,6 +14,8 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
+from dreamgym.checkpoint import save_tensors
+from tests.conftest import tiny_world
 
 KINDS = ("z", "zh", "zhc", "rgb")
 
@@ -118,8 +122,12 @@ def test_a_refused_reset_changes_nothing(folder):
     envs, same = make_vec(folder, 2), make_vec(folder, 2)
     for each in (envs, same):
         each.reset(seed=1)
-    with pytest.raises(ValueError, match="unknown option"):
-        envs.reset(options={"heat": 1})
+    with pytest.raises(ValueError, match="temperature is 'hot'"):
+        envs.reset(options={"temperature": "hot"})
+    with pytest.raises(ValueError, match="options is"):
+        envs.reset(options=[1])
+    with pytest.raises(ValueError, match=r"seed is 1\.5"):
+        envs.reset(seed=[1, 1.5])
     with pytest.raises(ValueError, match="3 seeds for 2 environments"):
         envs.reset(seed=[1, 2, 3])
     assert np.array_equal(envs.reset()[0], same.reset()[0])
@@ -206,9 +214,14 @@ def test_a_missing_world_is_named():
         gym.make("DreamDoom-v0", world="nowhere")
 
 
-def test_an_unknown_option_is_named(folder):
-    with pytest.raises(ValueError, match="unknown option 'heat': 'temperature' is known"):
-        make(folder).reset(options={"heat": 1})
+@pytest.mark.parametrize("made", [make, make_vec])
+def test_an_option_of_somebody_else_s_passes_and_a_near_miss_of_ours_warns(folder, made):
+    env = made(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env.reset(seed=0, options={"mine": 1, 5: "numbers too"})
+    with pytest.warns(UserWarning, match="option 'temprature': did you mean 'temperature'"):
+        env.reset(seed=0, options={"temprature": 0.5})
 
 
 def test_order_is_kept(folder):
@@ -295,3 +308,120 @@ def test_the_single_dream_is_a_lane_of_the_batch_in_each_precision(folder, preci
     for _ in range(5):
         alone, together = one.step(2)[0], many.step(np.full(7, 2))[0]
         assert np.array_equal(alone, together[3])
+
+
+@pytest.mark.parametrize("made", [make, make_vec])
+@pytest.mark.parametrize("seed", [3.7, -1, True, np.True_, "3", np.float32(3), np.array(2.5)])
+def test_what_is_no_seed_is_named(folder, made, seed):
+    with pytest.raises(ValueError, match=r"seed is .*: give a whole number, 0 or more, or None"):
+        made(folder).reset(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [[1.5, 2.5], [-1, -2], np.array([1.5, 2.0]), [True, False]])
+def test_what_are_no_seeds_are_named(folder, seed):
+    with pytest.raises(ValueError, match=r"seed is .*: give a whole number"):
+        make_vec(folder, 2).reset(seed=seed)
+
+
+@pytest.mark.parametrize(
+    "seed", [[np.int64(3), 4], np.array([3, 4]), (3, np.uint8(4)), range(3, 5)]
+)
+def test_seeds_of_any_whole_kind_are_those_numbers(folder, seed):
+    wanted = make_vec(folder, 2).reset(seed=3)[0]
+    assert np.array_equal(make_vec(folder, 2).reset(seed=seed)[0], wanted)
+    assert np.array_equal(make(folder).reset(seed=np.int32(3))[0], wanted[0])
+
+
+def test_a_temperature_that_is_set_holds_from_the_next_episode_on(folder):
+    env, envs = make(folder), make_vec(folder, 3)
+    assert env.get_wrapper_attr("temperature") == 1.15 and envs.get_attr("temperature")[2] == 1.15
+    env.set_wrapper_attr("temperature", 0.1)
+    envs.set_attr("temperature", (0.1, 0.1))
+    assert env.reset()[1]["temperature"] == pytest.approx(0.1)
+    assert envs.reset()[1]["temperature"].tolist() == pytest.approx([0.1] * 3)
+    for bad in (-1, "hot"):
+        with pytest.raises(ValueError, match="temperature is"):
+            env.unwrapped.temperature = bad
+        with pytest.raises(ValueError, match="temperature is"):
+            envs.set_attr("temperature", bad)
+    with pytest.raises(AttributeError, match="no attribute 'temprature' to be set: choose temp"):
+        envs.set_attr("temprature", 1)
+
+
+@pytest.mark.parametrize("made", [make, make_vec])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_a_copy_goes_on_as_its_original_and_leaves_it_alone(folder, made, copied):
+    env = made(folder)
+    env.reset(seed=2)
+    action = env.action_space.sample() * 0 + 1
+    env.step(action)
+    other = copied(env)
+    if copied is copy.deepcopy:
+        assert other.unwrapped.world is env.unwrapped.world
+    for _ in range(3):
+        other.step(action * 0)
+    again = copied(env)
+    assert np.array_equal(again.step(action)[0], env.step(action)[0])
+
+
+def test_a_snapshot_is_of_a_dream_and_of_such_a_world(folder):
+    env = make(folder).unwrapped
+    with pytest.raises(gym.error.ResetNeeded, match=r"snapshot\(\) before reset\(\)"):
+        env.snapshot()
+    env.reset(seed=0)
+    shipped = gym.make("DreamDoom-v0").unwrapped
+    with pytest.raises(ValueError, match="the snapshot is of a world of 6 latents and 16 cells"):
+        shipped.restore(env.snapshot())
+    with pytest.raises(ValueError, match=r"takes what snapshot\(\) has returned"):
+        env.restore({})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("num_envs", 2.0), ("num_envs", True), ("num_envs", "2"), ("continuous", "no"),
+        ("max_episode_steps", 0), ("max_episode_steps", 1.5), ("max_episode_steps", True),
+        ("autoreset_mode", "never"), ("form", []), ("precision", None), ("world", None),
+    ],
+)  # fmt: skip
+def test_a_bad_argument_of_a_batch_is_named(folder, argument, value):
+    arguments = {"world": str(folder), "num_envs": 2} | {argument: value}
+    with pytest.raises(ValueError, match=f"{argument} is "):
+        gym.make_vec("DreamDoom-v0", **arguments)
+
+
+def test_numbers_of_numpy_s_and_paths_are_taken(folder):
+    envs = gym.make_vec(
+        "DreamDoom-v0", np.int64(3), world=folder, max_episode_steps=np.int32(2),
+        continuous=np.True_, temperature=np.float64(1),
+    )  # fmt: skip
+    envs.reset(seed=0)
+    for _ in range(2):
+        truncated = envs.step(np.zeros((3, 1), np.float32))[3]
+    assert truncated.all() and type(envs.num_envs) is int
+
+
+def test_a_mask_of_no_environment_is_refused(folder):
+    envs = make_vec(folder, 2)
+    envs.reset(seed=0)
+    with pytest.raises(ValueError, match="reset_mask asks for no environment"):
+        envs.reset(options={"reset_mask": np.zeros(2, bool)})
+
+
+def test_a_file_of_a_world_that_is_replaced_is_seen(folder, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "world")
+    before = make(own)
+    same = make(own)
+    assert same.unwrapped.world is before.unwrapped.world
+    other = tiny_world(seed=9)
+    tensors = {name: each.half() for name, each in other.memory.state_dict().items()}
+    save_tensors(own / "memory.safetensors", tensors)
+    assert make(own).unwrapped.world is not before.unwrapped.world
+
+
+def test_statistics_over_the_batch_count_each_step_once(safe_folder):
+    dreams = make_vec(safe_folder, 2, max_episode_steps=5)
+    envs = gym.wrappers.vector.RecordEpisodeStatistics(dreams)
+    envs.reset(seed=0)
+    infos = [envs.step(np.ones(2, int))[4] for _ in range(20)]
+    assert [info["episode"]["l"].tolist() for info in infos if "episode" in info] == [[5, 5]] * 4

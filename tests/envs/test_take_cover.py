@@ -105,10 +105,8 @@ def test_every_step_pays_one(make: Callable[..., TakeCover]) -> None:
 
 
 def test_timeout_truncates_and_does_not_terminate(make: Callable[..., TakeCover]) -> None:
-    env = make()
-    env.reset(seed=0)
-    env._game.set_episode_timeout(20)  # type: ignore[union-attr]
-    steps = play(env, 0, [1] * 100)
+    env = gym.wrappers.TimeLimit(make(), 20)
+    steps = play(env, 0, [1] * 100)  # type: ignore[arg-type]
     frame, _, terminated, truncated, info = steps[-1]
     assert len(steps) == 20
     assert (terminated, truncated) == (False, True)
@@ -117,9 +115,10 @@ def test_timeout_truncates_and_does_not_terminate(make: Callable[..., TakeCover]
 
 
 def test_who_never_dies_plays_2100_tics(make: Callable[..., TakeCover]) -> None:
-    env = make()
+    game = make()
+    env = gym.wrappers.TimeLimit(game, gym.spec("PixelDoom-v0").max_episode_steps)
     env.reset(seed=0)
-    env._game.send_game_command("god")  # type: ignore[union-attr]
+    game._game.send_game_command("god")  # type: ignore[union-attr]
     for step in range(1, 2101):
         *_, terminated, truncated, _ = env.step(1)
         assert (terminated, truncated) == (False, step == 2100)

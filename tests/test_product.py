@@ -55,13 +55,20 @@ def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"),
-    [({"avx2": True, "avx512_bf16": False}, False), ({"avx512_bf16": True}, True), ({}, False)],
+    ("capabilities", "told", "expected"),
+    [
+        ({"avx2": True, "avx512_bf16": False}, "AVX512", False),
+        ({"avx512_bf16": True}, "AVX512", True),
+        ({"avx512_bf16": True}, "AVX2", False),  # by ATEN_CPU_CAPABILITY, see `make test-small`
+        ({"bf16": True}, "DEFAULT", True),  # Arm
+        ({}, "AVX2", False),
+    ],
 )
 def test_bfloat16_is_for_processors_that_know_it(
-    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], expected: bool
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], told: str, expected: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told)
     assert halves("cpu") is expected
 
 

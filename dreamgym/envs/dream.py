@@ -162,7 +162,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     A dream is a function of (world, seed, actions): the k-th episode after `reset(seed=s)` is the
     k-th of lane i of a batch that was reset with seed s - i, bit for bit on a CPU; a GPU's products
-    may round otherwise in a batch of another size.
+    may round otherwise in a batch of another size. So may V's pictures anywhere: of a million
+    numbers one or two differ by 1.
 
     ## Version History
     * v0: first release.

@@ -12,12 +12,11 @@ PATIENCE = {"RAY_agent_register_timeout_ms": "120000", "RAY_raylet_start_wait_ti
 def test_ppo_learns_in_one_dream(tmp_path):
     pytest.importorskip("ray")
     one, _ = blocks("RLlib", "python")
-    assert typed_python(one, tmp_path, **PATIENCE).endswith("\n200.0\n")
+    assert typed_python(one, tmp_path, **PATIENCE).endswith("200\n")
 
 
 def test_ppo_learns_in_64_lanes_of_a_batched_dream(tmp_path):
     pytest.importorskip("ray")
     _, lanes = blocks("RLlib", "python")
     printed = typed_python(lanes, tmp_path, **PATIENCE)
-    assert "DreamVectorEnv\n" in printed
-    assert printed.endswith("\n640.0\n")
+    assert printed.endswith("DreamVectorEnv\n640\n")

@@ -11,7 +11,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 
 def blocks(client: str, language: str) -> list[str]:
     """Return the code blocks in `language` under a client's heading."""
-    section = re.search(rf"^## {re.escape(client)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    section = re.search(
+        rf"^## {re.escape(client)}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S
+    )
     assert section, f"{PAGE} has no heading '## {client}'"
     found = re.findall(rf"^```{language}\n(.*?)^```", section[1], re.M | re.S)
     assert found, f"{PAGE} shows no {language} under '## {client}'"

@@ -11,7 +11,9 @@ CLEANRL = os.environ.get("CLEANRL")
 LINES = blocks("CleanRL", "sh")[0].splitlines()
 
 
-@pytest.mark.skipif(not CLEANRL, reason="CLEANRL names no clone of CleanRL; PyPI has none to install")
+@pytest.mark.skipif(
+    not CLEANRL, reason="CLEANRL names no clone of CleanRL; PyPI has none to install"
+)
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.split()[1])
 def test_a_script_learns_in_the_dream(line, tmp_path):
     (tmp_path / "cleanrl").symlink_to(os.path.join(CLEANRL, "cleanrl"))  # it writes where it runs

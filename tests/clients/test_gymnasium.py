@@ -27,7 +27,9 @@ def test_a_wrapper_counts_the_games_of_a_batch(tmp_path):
     assert typed_python(code, tmp_path).endswith(" games\n")
 
 
-@pytest.mark.skipif(not GYMNASIUM, reason="GYMNASIUM names no clone; PyPI's archive lacks the tests")
+@pytest.mark.skipif(
+    not GYMNASIUM, reason="GYMNASIUM names no clone; PyPI's archive lacks the tests"
+)
 @pytest.mark.parametrize("tests", TESTS.values(), ids=TESTS)
 def test_its_own_tests_pass(tests, tmp_path):
     assert " passed" in passes(Path(GYMNASIUM), tmp_path, tests)

@@ -18,8 +18,6 @@ def test_ppo_learns_in_a_batch(tmp_path):
 
 
 @pytest.mark.skipif(not SOURCE, reason="STABLE_BASELINES3 names no folder of its source archive")
-@pytest.mark.parametrize(
-    "tests", ["run", "predict", "deterministic", "save_load", "vec_*"]
-)
+@pytest.mark.parametrize("tests", ["run", "predict", "deterministic", "save_load", "vec_*"])
 def test_its_own_tests_pass(tests, tmp_path):
     assert " passed" in passes(Path(SOURCE), tmp_path, f"tests/test_{tests}.py")

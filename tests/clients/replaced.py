@@ -8,12 +8,15 @@ from tests.clients.page import typed_shell
 NAME_GRAVITY = (
     "tests/vector/test_sync_vector_env.py::test_call_sync_vector_env",
     "tests/vector/test_async_vector_env.py::test_call_async_vector_env",
+    "tests/vector/test_sync_vector_env.py::test_set_attr_sync_vector_env",
+    "tests/vector/test_async_vector_env.py::test_set_attr_async_vector_env",
+    "tests/vector/test_vector_wrapper.py::test_vector_env_wrapper_attributes",
 )
-"""Gymnasium's tests that ask CartPole for its `gravity`."""
+"""Gymnasium's tests that ask CartPole for its `gravity`, or set it."""
 
 
 def passes(source: Path, folder: Path, tests: str) -> str:
-    """Copy `source`'s tests to `folder`, our id for CartPole's, run those chosen, return the report."""
+    """Run tests of `source`, copied to `folder` with our id for CartPole's; return the report."""
     shutil.copytree(source / "tests", folder / "tests")
     shutil.copy(source / "pyproject.toml", folder)
     for file in (folder / "tests").rglob("*.py"):

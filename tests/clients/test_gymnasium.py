@@ -1,4 +1,4 @@
-"""Gymnasium's wrappers take a batched dream, and its own tests pass with one in CartPole's place."""
+"""Gymnasium's wrappers take a batched dream; its own tests pass with one in CartPole's place."""
 
 import os
 from pathlib import Path

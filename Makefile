@@ -4,13 +4,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+CLIENTS_PIP := .venv-clients/bin/python -m pip
+CLIENTS_PINS := --constraint tests/clients/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # One thread in each test process: the processes fill the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-small test-slow check clean
+.PHONY: help demo test test-small test-slow test-clients check clean
 
 # A processor with AVX2 and no more, as PyTorch, oneDNN, MKL, numba and, by them, dreamgym see it.
 SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
@@ -21,19 +23,23 @@ quick := tests/models tests/test_product.py tests/test_kernels.py tests/test_gol
          tests/training/test_demo.py
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/installed ## evolve a controller in the dream, then play the real game with it
 	@$(BIN)/dreamgym demo
 
 test: check ## check, then every quick test
-	@$(PYTEST) -m "not slow"
+	@$(PYTEST) -m "not slow and not clients"
 
 test-small: .venv/installed ## the quick tests as a processor with AVX2 alone runs them; TESTS=…
-	@$(SMALL) $(PYTEST) -m "not slow" $(if $(filter quick,$(TESTS)),$(quick),$(TESTS))
+	@$(SMALL) $(PYTEST) -m "not slow and not clients" $(if $(filter quick,$(TESTS)),$(quick),$(TESTS))
 
 test-slow: .venv/installed ## the tests that take minutes
 	@$(PYTEST) -m slow
+
+test-clients: .venv-clients/installed ## run other libraries; GYMNASIUM= and CLEANRL= name clones
+	@OMP_NUM_THREADS=1 STABLE_BASELINES3=$(CURDIR)/.venv-clients/stable-baselines3 \
+	    .venv-clients/bin/python -m pytest --quiet -m clients tests/clients
 
 check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff check
@@ -41,7 +47,7 @@ check: .venv/installed ## lint, format and types
 	@$(BIN)/mypy
 
 clean: ## remove .venv, caches and builds; keep runs/ and data/
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	@rm -rf .venv .venv-clients build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find dreamgym training tests examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
 
 .venv/installed: pyproject.toml constraints.txt
@@ -50,4 +56,18 @@ clean: ## remove .venv, caches and builds; keep runs/ and data/
 	@$(PIP) torch
 	@echo "Installing dreamgym and the rest"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+# Their needs cannot all be met by constraints.txt: they have pins, and an environment, of their own.
+# Stable-Baselines3's tests are in its source archive alone.
+.venv-clients/installed: pyproject.toml tests/clients/constraints.txt
+	@echo "Making .venv-clients with $(PYTHON)"
+	@test -x .venv-clients/bin/pip || $(PYTHON) -m venv .venv-clients
+	@$(CLIENTS_PIP) install --quiet $(CLIENTS_PINS) torch
+	@$(CLIENTS_PIP) install --quiet $(CLIENTS_PINS) --editable '.[clients]'
+	@$(CLIENTS_PIP) download --quiet $(CLIENTS_PINS) --no-deps --no-binary stable-baselines3 \
+	    --dest .venv-clients/archive stable-baselines3
+	@mkdir -p .venv-clients/stable-baselines3
+	@tar -xzf .venv-clients/archive/stable_baselines3-*.tar.gz --strip-components 1 \
+	    -C .venv-clients/stable-baselines3
 	@touch $@

@@ -47,8 +47,23 @@ def test_each_dream_has_its_own_weights_seed_and_temperature() -> None:
     mixed = torch.randperm(30)
     again, _ = dream(world, Controller(config, weights[mixed]), SEEDS[mixed], 0.5, 2.0)
     assert torch.equal(again, whole[mixed])
-    other, _ = dream(world, Controller(config, weights), SEEDS, 0.5, 0.5)
-    assert not torch.equal(other, whole)
+
+
+def test_a_dream_keeps_the_temperature_that_it_drew() -> None:
+    world, drawn = tiny_world(hit=-1.0), {}
+    step = world.step
+
+    def steps(state, action, temperature):  # type: ignore[no-untyped-def]
+        for key, tau in zip(state.key.tolist(), temperature[:, 0].tolist(), strict=True):
+            assert drawn.setdefault(key, tau) == tau
+        return step(state, action, temperature)
+
+    world.step = steps  # type: ignore[method-assign]
+    dream(world, None, torch.arange(400), 0.5, 2.5)
+    taus = torch.tensor(list(drawn.values()))
+    assert len(taus) == len(set(drawn.values())) == 400
+    assert 0.5 <= taus.min() < 0.55 and 2.45 < taus.max() <= 2.5
+    assert float(taus.mean()) == pytest.approx(1.5, abs=4 * 2 / 12**0.5 / 20)
 
 
 def test_a_controller_acts_on_what_it_is_shown(folder: Path, car_folder: Path) -> None:

@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check clean
+.PHONY: help demo test test-slow mutants check clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ test: check ## check, then every quick test
 
 test-slow: .venv/installed ## the tests that take minutes
 	@$(PYTEST) -m slow
+
+mutants: .venv/installed ## put faults into 200 lines, one at a time; the tests should notice
+	@$(BIN)/python tests/mutants.py
 
 check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff check

@@ -31,7 +31,7 @@ def paid(weights: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
 
 @pytest.fixture
 def bandit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Dreams that pay as the bandit does, and games that do; returns who dreamed with which seed."""
+    """Dreams and games that pay as the bandit does; returns who dreamed with which seed."""
     asked = []
 
     def dreamed(world, policy, seeds, low, high, limit):  # type: ignore[no-untyped-def]
@@ -78,7 +78,7 @@ def test_dreams_stay_off_the_seeds_of_validation_and_test(
 ) -> None:
     evolve(args(folder, 2, rollouts=16, population=4, seed=seed), tmp_path, progress=False)
     for _, seeds in bandit:
-        assert 0 <= int(seeds.min()) and int(seeds.max()) < VALIDATION
+        assert int(seeds.min()) >= 0 and int(seeds.max()) < VALIDATION
 
 
 def test_the_curve_tells_the_mean_dream_and_the_best_member_s(

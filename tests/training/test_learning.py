@@ -30,7 +30,9 @@ class Reality:
         self.steps.append(PPO.load(policy).num_timesteps)
         score = self.scores[len(self.seeds) - 1]
         luck = np.resize([100.0, -100.0], len(seeds)) * (-1) ** len(self.seeds)
-        return [{"seed": s, "return": score + x, "length": 3} for s, x in zip(seeds, luck, strict=True)]
+        return [
+            {"seed": s, "return": score + x, "length": 3} for s, x in zip(seeds, luck, strict=True)
+        ]
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,9 @@ SIGMA = 0.5
 TINY = MemoryConfig(z_size=1, action_size=1, hidden=8, mixtures=1)
 
 
-def data(lengths: list[int], mean: Tensor, sigma: float, action: Tensor, outcomes: Tensor) -> Latents:
+def data(
+    lengths: list[int], mean: Tensor, sigma: float, action: Tensor, outcomes: Tensor
+) -> Latents:
     """A data set whose latents are N(mean, σ²)."""
     frames = sum(lengths)
     return Latents(

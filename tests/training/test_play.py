@@ -44,7 +44,13 @@ class Counted:
         self.step_number += 1
         frame, info = self.look()
         over = self.step_number == LENGTHS[self.seed]
-        return frame, float(self.step_number), over and self.seed != 5, over and self.seed == 5, info
+        return (
+            frame,
+            float(self.step_number),
+            over and self.seed != 5,
+            over and self.seed == 5,
+            info,
+        )
 
 
 @pytest.fixture
@@ -271,7 +277,9 @@ def test_players_that_look_at_nothing_lose_no_step_when_others_end() -> None:
         steps = []
         for step in range(60):
             steps.append((two.act()[-1].tolist(), one.act()[0].tolist()))
-            two.follow(np.array([False, True] if step == 20 else [True] * (1 + (step < 20))), frames)
+            two.follow(
+                np.array([False, True] if step == 20 else [True] * (1 + (step < 20))), frames
+            )
             one.follow(np.array([True]), frames)
         assert all(mine == alone for mine, alone in steps)
         assert len({tuple(mine) for mine, _ in steps}) > 2

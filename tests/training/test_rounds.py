@@ -69,7 +69,9 @@ class Stages:
         config = ControllerConfig(38)
         weights = torch.full((config.parameters,), float(len(self.evolved)))
         path = out / "controller.safetensors"
-        save_controller(path, Controller(config, weights), real=next(self.scores), real_frames=SPENT)
+        save_controller(
+            path, Controller(config, weights), real=next(self.scores), real_frames=SPENT
+        )
 
     def real(self, task, world, policy, seeds, processes):  # type: ignore[no-untyped-def]
         name = Path(world).parent.name

@@ -1,4 +1,4 @@
-"""What a dream, a game and a result file say is the sum, the mean and the order of what happened."""
+"""What a dream, a game and a result say is the sum, the mean and the order of what happened."""
 
 from __future__ import annotations
 

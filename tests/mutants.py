@@ -18,7 +18,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -43,8 +42,8 @@ HEAVY = (
 """What takes long to import is imported once, before the forks."""
 LEFT_OUT = {"bench", "film", "report", "cli", "demo", "__init__", "__main__", "zoo"}
 """Files that measure, draw, talk or list."""
-SILENT = {"bar", "tqdm", "log", "print", "warnings", "SummaryWriter", "progress", "plot"}
-"""Whoever names one of these in a line shows something and computes nothing."""
+SILENT = {"bar", "tqdm", "log", "print", "warnings", "SummaryWriter", "plot"}
+"""Whoever speaks of one of these shows something and computes nothing."""
 TESTS, SECONDS = 30, 20.0
 """Most tests for a line, its namesake's and then the quickest, and what they may take together."""
 SWAPS = {getattr(ast, one): getattr(ast, other) for one, other in map(str.split, (
@@ -99,8 +98,10 @@ def computing(node: Any, inside: bool = False) -> Iterator[Any]:
     """Yield the nodes below one that compute something within a function."""
     if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)):
         return
-    words = {getattr(each, "id", getattr(each, "attr", "")) for each in ast.walk(node)}
-    if isinstance(node, (ast.Expr, ast.Assign, ast.Return)) and words & SILENT:
+    names = {getattr(each, "id", "") for each in ast.walk(node)}
+    if isinstance(node, (ast.Expr, ast.Assign, ast.Return, ast.Call)) and names & SILENT:
+        return
+    if getattr(node, "name", "") in SILENT:
         return
     if inside:
         yield node
@@ -226,23 +227,23 @@ def go(tree: Path, tests: list[str], sample: int, seed: int) -> None:
     found = {path for name in tests for path in (tree / name, *(tree / name).glob("**/test_*.py"))}
     found = {path for path in found if path.suffix == ".py"}
     known = [reach(tree, test, sources) for test in tqdm(sorted(found), "coverage", unit=" files")]
-    drawn = [(path, *mutant) for path in files for mutant in mutants(path)]
-    random.Random(seed).shuffle(drawn)
-    lines = {(path, line): rest for path, line, *rest in drawn}  # one fault a line
+    drawn = [(str(path.relative_to(tree)), *each) for path in files for each in mutants(path)]
+    # By lots, not shuffled: an edit then changes a part of the sample.
+    drawn.sort(key=lambda each: hashlib.sha256(f"{seed} {each[:3]}".encode()).digest())
+    lines = {(name, line): rest for name, line, *rest in drawn}  # one fault a line
     log = KEPT / "verdicts.json"
     old = json.loads(log.read_text()) if log.exists() else {}
     verdicts: dict[str, str] = {}
     print(f"{len(lines)} lines compute something")
     with tqdm(total=sample, desc="mutants", unit=" mutants") as bar:
-        for (path, line), (said, text) in lines.items():
-            name = str(path.relative_to(tree))
+        for (name, line), (said, text) in lines.items():
             chosen, seconds = who(name, line, known)
             if not chosen or len(verdicts) == sample:
                 continue
             key = f"{name}:{line}: {said}"
             kept = f"{sources} {key}"
             if old.get(kept, "survived") == "survived":
-                old[kept] = attempt(path, text, chosen, 60 + 5 * seconds)
+                old[kept] = attempt(tree / name, text, chosen, 60 + 5 * seconds)
                 log.write_text(json.dumps(old, indent=0))
             verdicts[key] = old[kept]
             bar.update()

@@ -217,3 +217,12 @@ def test_a_search_that_goes_on_begins_there_with_half_the_step(folder: Path) -> 
         drawn = np.stack(controller.strategy(asked, steps, first).ask())
         assert drawn.mean() == pytest.approx(5, abs=0.01)
         assert drawn.std() == pytest.approx(spread, rel=0.05)
+
+
+def test_without_validation_the_last_mean_is_kept_and_told(
+    folder: Path, tmp_path: Path, bandit: list
+) -> None:
+    evolve(args(folder, 3), tmp_path, progress=False)
+    facts = read_json(tmp_path / "controller.json")
+    curve = read_json(tmp_path / "evolution.json")["curve"]
+    assert facts["generation"] == 3 and facts["dream"] == curve[-1]["dream"]

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, read_json
+from dreamgym.checkpoint import load_controller, load_world, read_json
 from dreamgym.models.controller import Controller
 from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.data import FINAL, VALIDATION
+from dreamgym.training.evaluate import controller_config
+from dreamgym.training.games import uniform
 
 BEST = -0.3
 
@@ -226,3 +228,27 @@ def test_without_validation_the_last_mean_is_kept_and_told(
     facts = read_json(tmp_path / "controller.json")
     curve = read_json(tmp_path / "evolution.json")["curve"]
     assert facts["generation"] == 3 and facts["dream"] == curve[-1]["dream"]
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_a_first_step_is_one_over_the_input_s_spread_and_the_root_of_their_number(
+    hidden: int, car_folder: Path
+) -> None:
+    world = load_world(car_folder)
+    config = controller_config(world, hidden=hidden)
+    steps = controller.first_steps(world, config, args(car_folder, 1, low=1.0, high=1.0))
+    inputs, outputs = config.layers[0]
+    weights = steps[: inputs * outputs].reshape(outputs, inputs)
+    assert (weights == weights[0]).all()  # each output sees the same
+    biases = steps[inputs * outputs : (inputs + 1) * outputs]
+    assert biases == pytest.approx([(inputs + 1) ** -0.5] * outputs)
+    state, seen = world.start(torch.arange(256)), []
+    for _ in range(200):
+        seen.append(world.observe(state, config.observation))
+        told = uniform(state.key, state.step, world.task)
+        state, _, _ = world.step(state, told, torch.ones(256, 1))
+    spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
+    assert weights[0] * spread == pytest.approx([(inputs + 1) ** -0.5] * inputs, rel=1e-4)
+    if hidden:  # a hidden unit is tanh of a number of unit spread, about 0.6
+        assert steps[-(hidden * 3) - 3 : -3] == pytest.approx([1 / 0.6 / 6**0.5] * 15)
+        assert steps[-3:] == pytest.approx([6**-0.5] * 3)

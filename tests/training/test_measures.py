@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +169,35 @@ def test_an_object_is_looked_for_in_its_box_with_a_ring_of_two_pixels() -> None:
     assert examine.contrast(faint, guess, 30, 20, 4, 4) is None
     faint[20:24, 30:34] += 0.02 / 3**0.5
     assert examine.contrast(faint, guess, 30, 20, 4, 4)
+
+
+def test_odds_are_averaged_where_it_happened_and_elsewhere() -> None:
+    report = examine._calibration(np.array([0.9, 0.4, 0.2, 0.3]), np.array([1, 1, 0, 0], bool))
+    assert report["mean_where_it_happened"] == pytest.approx(0.65)
+    assert report["mean_elsewhere"] == pytest.approx(0.25)
+    assert (report["expected"], report["counted"]) == (pytest.approx(1.8), 2)
+    assert (report["recall_at_half"], report["precision_at_half"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize("task", [tasks.DOOM, tasks.CAR_RACING])
+def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list[list[int]]] = {"memory": [], "returns": []}
+
+    def measure(name: str) -> None:
+        monkeypatch.setattr(examine, name, lambda w, s, held: asked[name].append(held.tolist()))
+
+    measure("memory")
+    measure("returns")
+    monkeypatch.setattr(examine, "vision", lambda *_: {"error": 1.0})
+    monkeypatch.setattr(examine, "plays", lambda *_: {})
+    monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(task=task, hit=-1.0))
+    seen = data(task)
+    seen.lengths, seen.source = torch.ones(80).long(), torch.arange(80) // 40
+    monkeypatch.setattr(examine, "load", lambda folder: seen)
+    report = examine.examine(task.name, tmp_path)
+    assert asked["memory"] == [[19, 39], [59, 79]]
+    assert asked["returns"] == (asked["memory"] if task is tasks.CAR_RACING else [])
+    assert {"vision", "plays", "memory", "memory_on_policy"} <= report.keys()
+    assert ("returns" in report) == (task is tasks.CAR_RACING)

@@ -44,8 +44,8 @@ LEFT_OUT = {"bench", "film", "report", "cli", "demo", "__init__", "__main__", "z
 """Files that measure, draw, talk or list."""
 SILENT = {"bar", "tqdm", "log", "print", "warnings", "SummaryWriter", "plot"}
 """Whoever speaks of one of these shows something and computes nothing."""
-TESTS, SECONDS = 30, 40.0
-"""Most tests for a line, the quickest first, and what they may take together."""
+TESTS = 30
+"""Most tests for a line."""
 SWAPS = {getattr(ast, one): getattr(ast, other) for one, other in map(str.split, (
     "Add Sub", "Sub Add", "Mult Div", "Div Mult", "FloorDiv Mult", "Mod FloorDiv", "Pow Mult",
     "BitAnd BitOr", "BitOr BitAnd", "LShift RShift", "RShift LShift", "Lt LtE", "LtE Lt", "Gt GtE",
@@ -185,8 +185,8 @@ def reach(tree: Path, test: Path, sources: str) -> dict[str, Any]:
     return json.loads(kept.read_text()) if kept.exists() else {"seconds": {}, "lines": {}}
 
 
-def who(name: str, line: int, known: list[dict[str, Any]]) -> tuple[list[str], float]:
-    """Return the tests for a line and their seconds together.
+def who(name: str, line: int, known: list[dict[str, Any]], limit: float) -> tuple[list[str], float]:
+    """Return the tests for a line, the quickest, and their seconds together, at most `limit`.
 
     Where coverage does not see, in a worker or in compiled code, they are its file's namesake's.
     """
@@ -196,7 +196,7 @@ def who(name: str, line: int, known: list[dict[str, Any]]) -> tuple[list[str], f
     reached = reached or {test for test in seconds if namesake in test}
     chosen, whole = [], 0.0
     for test in sorted(reached, key=lambda test: seconds[test]):
-        if len(chosen) < TESTS and whole + seconds[test] <= SECONDS:
+        if len(chosen) < TESTS and whole + seconds[test] <= limit:
             chosen.append(test)
             whole += seconds[test]
     return chosen, whole
@@ -212,7 +212,7 @@ def attempt(path: Path, text: bytes, tests: list[str], limit: float) -> str:
     return {0: "survived", None: "late"}.get(status, "killed")
 
 
-def go(tree: Path, tests: list[str], sample: int, seed: int) -> None:
+def go(tree: Path, tests: list[str], sample: int, seed: int, limit: float) -> None:
     """Measure, draw, and try each mutant in the tree, an empty folder."""
     listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT)
     for name in listed.decode().split():
@@ -237,7 +237,7 @@ def go(tree: Path, tests: list[str], sample: int, seed: int) -> None:
     print(f"{len(lines)} lines compute something")
     with tqdm(total=sample, desc="mutants", unit=" mutants") as bar:
         for (name, line), (said, text) in lines.items():
-            chosen, seconds = who(name, line, known)
+            chosen, seconds = who(name, line, known, limit)
             if not chosen or len(verdicts) == sample:
                 continue
             key = f"{name}:{line}: {said}"
@@ -258,6 +258,7 @@ def main() -> None:
     words.add_argument("tests", nargs="*", default=["tests"], help="files or folders")
     words.add_argument("--sample", type=int, default=200, help="lines to draw")
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--seconds", type=float, default=40, help="what a line's tests may take")
     asked = words.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     own = {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
@@ -266,7 +267,7 @@ def main() -> None:
     for name in HEAVY:
         import_module(name)
     with tempfile.TemporaryDirectory() as folder:
-        go(Path(folder).resolve(), asked.tests, asked.sample, asked.seed)
+        go(Path(folder).resolve(), asked.tests, asked.sample, asked.seed, asked.seconds)
 
 
 if __name__ == "__main__":

@@ -283,3 +283,16 @@ def test_players_that_look_at_nothing_lose_no_step_when_others_end() -> None:
             one.follow(np.array([True]), frames)
         assert all(mine == alone for mine, alone in steps)
         assert len({tuple(mine) for mine, _ in steps}) > 2
+
+
+def test_random_play_is_the_same_game_for_the_same_seed_as_ever() -> None:
+    """A data set is a function of its seeds, and random play of a stream of its own."""
+    doom, car = (games.random_policy(task, 5) for task in (tasks.DOOM, tasks.CAR_RACING))
+    rng = np.random.default_rng([5, 1])
+    hold, first = rng.integers(1, HOLD + 1), np.float32(rng.uniform(-1, 1))
+    assert [doom().item() for _ in range(hold)] == [first] * hold != [doom().item()] * hold
+    rng = np.random.default_rng([5, 1])
+    scale = rng.uniform(0, 0.01)
+    weights, bias = scale * rng.standard_cauchy((3, 32)), scale * rng.standard_cauchy(3)
+    for _ in range(2):
+        assert car() == pytest.approx(np.tanh(weights @ rng.standard_normal(32) + bias), rel=1e-6)

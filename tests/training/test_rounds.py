@@ -155,3 +155,24 @@ def test_what_is_done_is_not_done_again(stages: Stages, tmp_path: Path) -> None:
     go(tmp_path)
     assert len(stages.plays) == len(stages.evolved) == 4
     assert len(stages.finalists) == 2
+
+
+def test_who_has_played_the_last_choice_does_not_play_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = Stages(monkeypatch, [1.0, 9.0, 8.0, 2.0], {"round-2": 6.0})
+    evolve = stages.evolve
+
+    def evolves(args: Any, out: Path, processes: int) -> None:
+        evolve(args, out, processes)
+        if out.parent.name == "round-1":  # its own finalists have played, and were counted
+            path = out / "controller.json"
+            write_json(path, read_json(path) | {"final": 7.0})
+
+    monkeypatch.setattr(iterate.controller, "evolve", evolves)
+    go(tmp_path)
+    assert [name for name, _ in stages.finalists] == ["round-2"]
+    best = tmp_path / "runs" / "best"
+    assert (load_controller(best).weights == 2).all()
+    files = [read_json(best / name)["real_frames"] for name in ("config.json", "controller.json")]
+    assert sum(files) == 10 * 14 + 4 * SPENT + 100 * 2

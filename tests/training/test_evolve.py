@@ -252,3 +252,13 @@ def test_a_first_step_is_one_over_the_input_s_spread_and_the_root_of_their_numbe
     if hidden:  # a hidden unit is tanh of a number of unit spread, about 0.6
         assert steps[-(hidden * 3) - 3 : -3] == pytest.approx([1 / 0.6 / 6**0.5] * 15)
         assert steps[-3:] == pytest.approx([6**-0.5] * 3)
+
+
+def test_a_finalist_of_before_a_stop_is_called_back_as_it_was(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bandit: list
+) -> None:
+    reality = Reality(monkeypatch, [500.0, 900.0, 1.0, 2.0, 100.0])
+    asked = {"validate": 1, "games": 2, "finalists": 2, "final_games": 2}
+    evolve(args(folder, 2, **asked), tmp_path, progress=False)
+    kept = evolve(args(folder, 3, **asked), tmp_path, progress=False)
+    assert torch.equal(kept.weights, reality.players[0])

@@ -132,3 +132,20 @@ def test_the_dream_s_mean_stands_beside_the_real_one(
     learner.learn(asked, tmp_path, progress=False)
     (point,) = read_json(tmp_path / "learning.json")["curve"]
     assert seen[0] and point["dream"] == pytest.approx(np.mean(seen[0]))
+
+
+def test_an_agent_sees_the_dream_as_it_is_and_only_its_rewards_are_scaled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it saw by running statistics, it would not see in the real game."""
+    made = []
+    plain = learner.VecNormalize
+
+    def normal(*words, **named):  # type: ignore[no-untyped-def]
+        made.append(plain(*words, **named))
+        return made[-1]
+
+    monkeypatch.setattr(learner, "VecNormalize", normal)
+    Reality(monkeypatch, 1.0)
+    learner.learn(args(folder, 1), tmp_path, progress=False)
+    assert not made[0].norm_obs and made[0].norm_reward and made[0].gamma == 0.997

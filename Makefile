@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-small test-slow test-clients check clean
+.PHONY: help demo test test-small test-slow test-clients mutants check clean
 
 # A processor with AVX2 and no more, as PyTorch, oneDNN, MKL, numba and, by them, dreamgym see it.
 SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
@@ -40,6 +40,9 @@ test-slow: .venv/installed ## the tests that take minutes
 test-clients: .venv-clients/installed ## run other libraries; GYMNASIUM= and CLEANRL= name clones
 	@OMP_NUM_THREADS=1 STABLE_BASELINES3=$(CURDIR)/.venv-clients/stable-baselines3 \
 	    .venv-clients/bin/python -m pytest --quiet -m clients tests/clients
+
+mutants: .venv/installed ## put faults into 200 lines, one at a time; the tests should notice
+	@$(BIN)/python tests/mutants.py
 
 check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff check

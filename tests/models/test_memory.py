@@ -179,3 +179,15 @@ def test_steps_that_are_not_known_do_not_count() -> None:
     alone, _ = model.loss(first, z[:1], outcomes[:1], torch.ones(1, 2))
     masked, _ = model.loss(predicted, z, outcomes, torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
     torch.testing.assert_close(masked, alone)
+
+
+def test_a_last_step_counts_for_its_outcome_and_not_for_a_next_frame() -> None:
+    model, predicted = memory(), prediction(2)
+    z, outcomes = normals(2, 3, seed=5), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    _, both = model.loss(predicted, z, outcomes, torch.ones(2, 2))
+    first = Prediction(*(part[:1] for part in predicted))
+    _, alone = model.loss(first, z[:1], outcomes[:1], torch.ones(1, 2))
+    _, last = model.loss(predicted, z, outcomes, torch.tensor([[1.0, 1.0], [0.0, 1.0]]))
+    torch.testing.assert_close(last["nll"], alone["nll"])
+    for name in model.config.heads:
+        torch.testing.assert_close(last[name], both[name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -153,3 +155,39 @@ def test_the_floor_is_of_each_frame_not_of_their_mean() -> None:
         model.mean.weight[0] *= 8 / model.encode(black_and_white)[0][1, 0]
     loss, _ = model.loss(black_and_white)
     assert float(loss.detach()) == pytest.approx((0.5 * Z + 0.5 * 8**2) / 2, rel=1e-4)
+
+
+def looking_at(model: VAE) -> VAE:
+    """Let a V draw each latent as 384 of a picture's numbers, instead of decoding it."""
+    model.decode = lambda z: z.repeat_interleave(PIXELS // Z, 1).view(-1, 3, 64, 64)  # type: ignore
+    return model
+
+
+@pytest.mark.parametrize("variance", [1e-6, 0.25, 4.0])
+def test_the_error_rises_by_the_variance_of_what_is_sampled(variance: float) -> None:
+    """E(μ + σε - x)² = (μ - x)² + σ²: V is trained on samples, not on means."""
+    model = looking_at(told(3.0, math.log(variance)))
+    torch.manual_seed(0)
+    _, parts = model.loss(torch.zeros((64, 64, 64, 3), dtype=torch.uint8))
+    expected = 3.0**2 + variance
+    spread = math.sqrt((4 * 3**2 * variance + 2 * variance**2) / (64 * Z))
+    assert float(parts["error"]) / PIXELS == pytest.approx(expected, abs=4 * spread + 1e-5)
+
+
+def test_the_variance_is_learned_through_the_samples() -> None:
+    """d E(error) / d log σ² = σ² a number; and of the KL term ½ (σ² - 1)."""
+    model = looking_at(told(3.0, math.log(4.0), reconstruction=2.0))
+    torch.manual_seed(0)
+    model.loss(torch.zeros((64, 64, 64, 3), dtype=torch.uint8))[0].backward()
+    pull = model.logvar.bias.grad.mean()  # of one dimension, which draws a Z-th of the picture
+    assert float(pull) == pytest.approx(2 * PIXELS / Z * 4 + 0.5 * (4 - 1), rel=0.15)
+
+
+def test_each_frame_and_dimension_is_sampled_with_noise_of_its_own() -> None:
+    model, seen = told(0.0), []
+    model.decode = lambda z: seen.append(z) or torch.zeros(len(z), 3, 64, 64)  # type: ignore
+    torch.manual_seed(0)
+    for _ in range(2):
+        model.loss(frames(3))
+    drawn = torch.stack(seen).flatten().tolist()
+    assert len(set(drawn)) == len(drawn) == 2 * 3 * Z

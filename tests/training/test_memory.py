@@ -1,0 +1,349 @@
+"""M learns from what the data say, at the step at which they say it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dreamgym.models.memory import MDNRNN, MemoryConfig, log_likelihood
+from dreamgym.training import memory, optimizer
+from dreamgym.training.latents import Latents
+
+SIGMA = 0.5
+TINY = MemoryConfig(z_size=1, action_size=1, hidden=8, mixtures=1)
+
+
+def data(
+    lengths: list[int], mean: Tensor, sigma: float, action: Tensor, outcomes: Tensor
+) -> Latents:
+    """A data set whose latents are N(mean, σ²)."""
+    frames = sum(lengths)
+    return Latents(
+        mean[:, None].half(), torch.full((frames, 1), 2 * math.log(sigma)).half(),
+        action[:, None], outcomes, torch.ones(frames), torch.tensor(lengths),
+        torch.full((len(lengths),), 100.0), torch.zeros(len(lengths), dtype=torch.int64), "",
+    )  # fmt: skip
+
+
+def obedient(episodes: int = 60, seed: int = 0) -> Latents:
+    """Games in which the next latent is the action just taken, and so is the hit.
+
+    Actions are -1 or 1 by a coin, "death" is the first step of every game, and games are of many
+    lengths, so that nothing else foretells anything.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 14, episodes).tolist()
+    action = torch.from_numpy(rng.choice([-1.0, 1.0], sum(lengths))).float()
+    first = np.cumsum([0, *lengths[:-1]])
+    mean = action.roll(1)
+    mean[first] = torch.from_numpy(rng.choice([-1.0, 1.0], episodes)).float()
+    begins = torch.zeros(len(action), dtype=torch.bool)
+    begins[first] = True
+    return data(lengths, mean, SIGMA, action, torch.stack((action > 0, begins), 1))
+
+
+def numbered(lengths: list[int]) -> Latents:
+    """Games in which frame n is the latent n, action n + ½, and the outcomes are n's last bits."""
+    n = torch.arange(sum(lengths))
+    bits = torch.stack((n % 2 == 1, n // 2 % 2 == 1), 1)
+    return data(lengths, n.float(), 1e-9, n + 0.5, bits)
+
+
+def small(**other: float) -> memory.Args:
+    asked = {"steps": 12, "batch": 3, "length": 4, "held_out": 4, **other}
+    return memory.Args(**asked)  # type: ignore[arg-type]
+
+
+class Watch:
+    """What M is shown in training: the slabs, the states before and after, the learning rates."""
+
+    def __init__(self, patch: pytest.MonkeyPatch):
+        self.z: list[Tensor] = []
+        self.action: list[Tensor] = []
+        self.before: list[tuple[Tensor, Tensor]] = []
+        self.after: list[tuple[Tensor, Tensor]] = []
+        self.target: list[Tensor] = []
+        self.outcomes: list[Tensor] = []
+        self.known: list[Tensor] = []
+        self.rates: list[float] = []
+        self.norms: list[float] = []
+        unroll, loss, step = MDNRNN.unroll, MDNRNN.loss, torch.optim.Adam.step
+
+        def unrolled(m, z, action, state):  # type: ignore[no-untyped-def]
+            out, last = unroll(m, z, action, state)
+            self.z.append(z.clone())
+            self.action.append(action.clone())
+            self.before.append(tuple(part.clone() for part in state))
+            self.after.append(tuple(part.detach().clone() for part in last))
+            return out, last
+
+        def lost(m, prediction, z, outcomes, known):  # type: ignore[no-untyped-def]
+            self.target.append(z.clone())
+            self.outcomes.append(outcomes.clone())
+            self.known.append(known.clone())
+            return loss(m, prediction, z, outcomes, known)
+
+        def stepped(adam, *rest):  # type: ignore[no-untyped-def]
+            (group,) = adam.param_groups
+            self.rates.append(float(group["lr"]))
+            gradients = [p.grad.flatten() for p in group["params"]]
+            self.norms.append(float(torch.cat(gradients).norm()))
+            return step(adam, *rest)
+
+        patch.setattr(MDNRNN, "unroll", unrolled)
+        patch.setattr(MDNRNN, "loss", lost)
+        patch.setattr(torch.optim.Adam, "step", stepped)
+
+    def rows(self) -> Iterator[tuple[int, int, list[int]]]:
+        """Yield (slab, row, real frames of it), in order."""
+        for number, (z, known) in enumerate(zip(self.z, self.known, strict=True)):
+            for row in range(len(z)):
+                real = z[row, known[row, :, 1] == 1, 0]
+                yield number, row, real.round().long().tolist()
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(monkeypatch)
+
+
+LENGTHS = [5, 9, 1, 4, 6, 8, 3, 7]  # with every 4th held out: frames 15 to 18 and 36 to 42
+HELD = {*range(15, 19), *range(36, 43)}
+
+
+def train(latents: Latents, out: Path, args: memory.Args, config: MemoryConfig = TINY) -> MDNRNN:
+    return memory.train(latents, out, args, config, progress=False)
+
+
+@torch.no_grad()
+def scores(m: MDNRNN, latents: Latents) -> tuple[float, Tensor]:
+    """Return by how many nats M foretells z worse than who knows the rule, and the cross-entropies.
+
+    One step at a time, from zeros, with latents that are sampled here.
+    """
+    torch.manual_seed(1)
+    z = latents.mean.float() + SIGMA * torch.randn(len(latents.mean), 1)
+    short, cross, frames = 0.0, torch.zeros(2), 0
+    for start, length in zip(latents.starts.tolist(), latents.lengths.tolist(), strict=True):
+        h = c = torch.zeros(1, m.config.hidden)
+        for t in range(start, start + length):
+            told, h, c = m.step(z[t : t + 1], latents.action[t : t + 1], h, c)
+            wanted = latents.outcomes[t : t + 1].float()
+            cross += torch.nn.functional.binary_cross_entropy_with_logits(
+                told.heads, wanted, reduction="none"
+            )[0]
+            if t + 1 < start + length:
+                knows = torch.distributions.Normal(latents.action[t], SIGMA)
+                short += float(knows.log_prob(z[t + 1]) - log_likelihood(told, z[t + 1 : t + 2])[0])
+                frames += 1
+    return short / frames, cross / len(z)
+
+
+def test_m_comes_as_near_as_hundredths_of_a_nat_to_who_knows_the_rule(tmp_path: Path) -> None:
+    """It cannot if an index is one off, if it learns V's means, or if games run into each other."""
+    args = memory.Args(steps=350, batch=32, length=8, learning_rate=0.05, held_out=10)
+    m = train(obedient(), tmp_path, args)
+    short, cross = scores(m, obedient(seed=1))
+    assert abs(short) < 0.03
+    assert (cross < 0.05).all()
+
+
+def test_m_is_told_each_action_with_its_frame_and_asked_for_what_came_of_it(
+    tmp_path: Path, watch: Watch
+) -> None:
+    train(numbered(LENGTHS), tmp_path, small())
+    for z, action, target, outcomes, known in zip(
+        watch.z, watch.action, watch.target, watch.outcomes, watch.known, strict=True
+    ):
+        there, next_too = known[..., 1] == 1, known[..., 0] == 1
+        torch.testing.assert_close(action[there], z[there] + 0.5)
+        torch.testing.assert_close(target[next_too], z[next_too] + 1)
+        n = z.round()
+        bits = torch.cat((n % 2, n // 2 % 2), -1)
+        assert there.any() and torch.equal(outcomes[there], bits[there])
+
+
+def test_every_step_of_a_game_counts_and_its_last_has_no_next_frame(
+    tmp_path: Path, watch: Watch
+) -> None:
+    latents = numbered(LENGTHS)
+    train(latents, tmp_path, small())
+    last = set((latents.starts + latents.lengths - 1).tolist())
+    for number, row, frames in watch.rows():
+        known = watch.known[number][row]
+        assert known[:, 1].tolist() == [1.0] * len(frames) + [0.0] * (4 - len(frames))
+        assert known[: len(frames), 0].tolist() == [float(n not in last) for n in frames]
+        assert (known[len(frames) :, 0] == 0).all()
+
+
+def test_m_forgets_one_game_before_the_next_and_nothing_within_one(
+    tmp_path: Path, watch: Watch
+) -> None:
+    latents = numbered(LENGTHS)
+    train(latents, tmp_path, small())
+    starts, began, went_on = set(latents.starts.tolist()), 0, 0
+    for number, row, frames in watch.rows():
+        for part in range(2):
+            before = watch.before[number][part][row]
+            if frames[0] in starts:
+                began += 1
+                assert (before == 0).all()
+            else:
+                went_on += 1
+                assert torch.equal(before, watch.after[number - 1][part][row])
+                assert before.any()
+    assert began > 6 and went_on > 6
+
+
+def test_each_row_runs_through_whole_games_of_the_training_set_alone(
+    tmp_path: Path, watch: Watch
+) -> None:
+    train(numbered(LENGTHS), tmp_path, small(steps=30))
+    shown: list[list[int]] = [[], [], []]
+    for _, row, frames in watch.rows():
+        shown[row] += frames
+    starts = dict(zip(numbered(LENGTHS).starts.tolist(), LENGTHS, strict=True))
+    for frames in shown:
+        while frames:
+            game = list(range(frames[0], frames[0] + starts[frames[0]]))
+            assert frames[: len(game)] == game[: len(frames)]  # the last may be cut by the end
+            frames = frames[len(game) :]
+    seen = {frame for _, _, frames in watch.rows() for frame in frames}
+    assert seen == set(range(sum(LENGTHS))) - HELD
+
+
+def test_each_round_shows_every_game_once_in_an_order_of_its_own() -> None:
+    args = memory.Args(batch=1, length=20)
+    batches = memory.Batches(numbered(LENGTHS), np.arange(8), args)
+    rounds = [[int(batches.skip()[0][0]) for _ in range(8)] for _ in range(3)]
+    starts = sorted(numbered(LENGTHS).starts.tolist())
+    assert [sorted(each) for each in rounds] == [starts] * 3
+    assert rounds[0] != rounds[1] != rounds[2] != starts
+
+
+def test_every_so_manieth_game_is_held_out() -> None:
+    latents = numbered([2] * 41)
+    training, held = memory.split(latents, 20)
+    assert held.tolist() == [19, 39]
+    assert sorted([*training, *held]) == list(range(41))
+    few, one = memory.split(numbered([2, 2, 2]), 20)
+    assert (few.tolist(), one.tolist()) == ([0, 1], [2])
+    pair, other = memory.split(numbered([2, 2]), 20)
+    assert (pair.tolist(), other.tolist()) == ([0], [1])
+    with pytest.raises(ValueError, match="2 episodes or more"):
+        memory.split(numbered([2]), 20)
+
+
+def test_latents_are_drawn_anew_at_every_look_with_v_s_own_spread(
+    tmp_path: Path, watch: Watch
+) -> None:
+    count = 8 * 20
+    still = data([20] * 8, torch.full((count,), 3.0), 2.0, torch.zeros(count),
+                 torch.zeros(count, 2, dtype=torch.bool))  # fmt: skip
+    train(still, tmp_path, small(steps=60, batch=8, length=10))
+    first, last = torch.stack(watch.z)[..., 0], torch.stack(watch.target)[..., 0]
+    assert torch.equal(first[..., 1:], last[..., :-1])  # what was foretold is what came
+    drawn = first.flatten().double()
+    n = len(drawn)
+    assert float(drawn.mean()) == pytest.approx(3, abs=4 * 2 / math.sqrt(n))
+    assert float(drawn.std()) == pytest.approx(2, rel=4 / math.sqrt(2 * n))
+    assert len(set(drawn.tolist())) > 0.99 * n  # no slab has the noise of another
+
+
+def test_the_rate_rises_and_falls_as_a_cosine(tmp_path: Path, watch: Watch) -> None:
+    train(numbered(LENGTHS), tmp_path, small(learning_rate=0.5, steps=12))
+    wanted = [0.5 * (step + 1) / 200 * cosine(step / 12) for step in range(12)]
+    assert watch.rates == pytest.approx(wanted, rel=1e-6)
+
+
+def cosine(share: float) -> float:
+    """From 1 to a hundredth."""
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2
+
+
+def test_the_schedule_has_known_values() -> None:
+    assert optimizer.schedule(0, 1000) == pytest.approx(1 / 200)
+    assert optimizer.schedule(99, 10**9) == pytest.approx(0.5)
+    assert optimizer.schedule(199, 10**9) == pytest.approx(1)
+    assert optimizer.schedule(500, 1000) == pytest.approx(0.505)
+    assert optimizer.schedule(250, 1000) == pytest.approx(0.01 + 0.99 * (1 + 0.5**0.5) / 2)
+    assert optimizer.schedule(1000, 1000) == pytest.approx(0.01)
+    assert optimizer.schedule(0, 0) == pytest.approx(1 / 200)
+
+
+@pytest.mark.parametrize("clip", [1e-3, 1e9])
+def test_gradients_are_clipped_to_their_norm_and_no_smaller(
+    clip: float, tmp_path: Path, watch: Watch
+) -> None:
+    train(numbered(LENGTHS), tmp_path, small(clip=clip, steps=4))
+    if clip < 1:
+        assert watch.norms == pytest.approx([clip] * 4, rel=1e-3)
+    else:
+        assert min(watch.norms) > 1
+
+
+def test_training_is_a_function_of_its_seed(tmp_path: Path) -> None:
+    runs = [train(obedient(6), tmp_path / str(i), small(seed=i // 2)) for i in range(3)]
+    weights = [torch.cat([part.flatten() for part in m.state_dict().values()]) for m in runs]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_run_stopped_in_a_game_sees_and_remembers_what_it_would_have(
+    tmp_path: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents, args = numbered(LENGTHS), small(steps=9)
+    whole = train(latents, tmp_path / "whole", args)
+    z, before, rates = list(watch.z), list(watch.before), list(watch.rates)
+    loss = MDNRNN.loss
+
+    def stops(m, *rest):  # type: ignore[no-untyped-def]
+        if len(watch.z) == 9 + 6:
+            raise KeyboardInterrupt
+        return loss(m, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MDNRNN, "loss", stops)
+        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        train(latents, tmp_path / "parts", args)
+    first = len(watch.z)
+    parts = train(latents, tmp_path / "parts", args)
+    assert len(watch.z) == first + 4  # steps 5 to 8
+    for number in range(4):
+        assert torch.equal(watch.z[first + number], z[5 + number])
+        assert torch.equal(watch.before[first + number][0], before[5 + number][0])
+        assert torch.equal(watch.before[first + number][1], before[5 + number][1])
+    assert watch.rates[-4:] == rates[5:9]
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_m_goes_on_from_the_m_that_it_is_given(tmp_path: Path) -> None:
+    taught = train(obedient(), tmp_path / "a", small(steps=40, batch=16, learning_rate=0.05))
+    args = small(steps=1, learning_rate=1e-9, init=str(tmp_path / "a"), seed=5)
+    on = train(obedient(), tmp_path / "b", args)
+    for one, other in zip(taught.parameters(), on.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+def test_what_m_learns_is_what_is_written(tmp_path: Path) -> None:
+    from dreamgym.checkpoint import load_module
+
+    m, read = train(obedient(6), tmp_path, small()), MDNRNN(TINY)
+    load_module(read, tmp_path / "memory.safetensors")
+    for one, other in zip(m.parameters(), read.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not m.training
+
+
+def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(tmp_path: Path) -> None:
+    broken = obedient(6)
+    broken.mean[:] = float("nan")
+    with pytest.raises(FloatingPointError, match="M's loss is nan at step 0"):
+        train(broken, tmp_path, small())

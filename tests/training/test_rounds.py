@@ -1,0 +1,178 @@
+"""Rounds hand on the right things: seeds, data, V, M and C, and the better one is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dreamgym import tasks
+from dreamgym.checkpoint import load_controller, read_json, save_controller, save_world, write_json
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.training import iterate
+from dreamgym.training.data import FINAL, MANIFEST
+from dreamgym.training.iterate import Round
+from tests.conftest import tiny_world
+
+FIRST = Round(5, 300, 1000, 30, 4, validate=2, games=7, rollouts=3, low=0.9, high=1.1)
+ROUNDS = (
+    FIRST,
+    replace(FIRST, episodes=2, frames=0, updates=40),  # V and M go on
+    replace(FIRST, episodes=3, frames=0, anew=True),  # M and C begin anew
+    replace(FIRST, episodes=4, frames=500),  # V learns more, so M and C begin anew
+)
+SPENT = 11
+"""Real frames that each round's validations cost."""
+
+
+class Stages:
+    """Every stage that a round calls, written down instead of done."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, scores: list[float], finals: dict[str, float]):
+        self.scores, self.finals = iter(scores), finals
+        self.plays: list[Any] = []
+        self.sights: list[Any] = []
+        self.encoded: list[Any] = []
+        self.memories: list[Any] = []
+        self.evolved: list[Any] = []
+        self.worlds: list[int] = []
+        self.finalists: list[tuple[str, list[int]]] = []
+        self.examined: list[Path] = []
+        patch.setattr(iterate.collect, "collect", self.collect)
+        patch.setattr(iterate.vision, "train", lambda *words: self.sights.append(words))
+        patch.setattr(iterate.world, "load_vision", lambda folder: folder)
+        patch.setattr(iterate.latents, "encode", self.encode)
+        patch.setattr(iterate.memory, "train", lambda *words: self.memories.append(words))
+        patch.setattr(iterate.world, "assemble", self.assemble)
+        patch.setattr(iterate.controller, "evolve", self.evolve)
+        patch.setattr(iterate.controller, "spent", lambda folder: SPENT)
+        patch.setattr(iterate, "examine", lambda task, best, sight: self.examined.append(sight))
+        patch.setattr(iterate, "real", self.real)
+
+    def collect(self, args: Any, out: Path, processes: int) -> None:
+        self.plays.append((args, out))
+        write_json(out / MANIFEST, {"lengths": [10] * args.episodes})
+
+    def encode(self, task: Any, seen: Any, out: Path, v: Any) -> list[Path]:
+        self.encoded.append((list(seen), out, v))
+        return list(seen)
+
+    def assemble(self, task, v, m, z, out, death="health", validation=0):  # type: ignore[no-untyped-def]
+        self.worlds.append(validation)
+        save_world(out, tiny_world(task=tasks.DOOM, seed=len(self.worlds)), real_frames=validation)
+
+    def evolve(self, args: Any, out: Path, processes: int) -> None:
+        self.evolved.append((args, out))
+        config = ControllerConfig(38)
+        weights = torch.full((config.parameters,), float(len(self.evolved)))
+        path = out / "controller.safetensors"
+        save_controller(
+            path, Controller(config, weights), real=next(self.scores), real_frames=SPENT
+        )
+
+    def real(self, task, world, policy, seeds, processes):  # type: ignore[no-untyped-def]
+        name = Path(world).parent.name
+        self.finalists.append((name, list(seeds)))
+        return [{"return": self.finals[name] + seed % 2, "length": 2} for seed in seeds]
+
+
+def go(out: Path) -> None:
+    iterate.iterate("doom", ROUNDS, out / "data", out / "runs")
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stages:
+    made = Stages(monkeypatch, [1.0, 9.0, 8.0, 2.0], {"round-1": 5.0, "round-2": 6.0})
+    go(tmp_path)
+    return made
+
+
+def test_no_game_is_played_twice_and_each_by_the_controller_before(
+    stages: Stages, tmp_path: Path
+) -> None:
+    args = [each for each, _ in stages.plays]
+    assert [each.seed for each in args] == [0, 5, 7, 10]
+    assert [each.episodes for each in args] == [5, 2, 3, 4]
+    assert [each.steps for each in args] == [300] * 4
+    runs = [tmp_path / "runs" / f"round-{n}" for n in range(4)]
+    assert [each.policy for each in args] == [
+        "random", *(str(run / "controller" / "controller.safetensors") for run in runs[:3]),
+    ]  # fmt: skip
+    assert [each.world for each in args] == ["", *(str(run / "world") for run in runs[:3])]
+
+
+def test_v_and_m_learn_from_all_that_was_seen_so_far(stages: Stages, tmp_path: Path) -> None:
+    data = [tmp_path / "data" / f"round-{n}" for n in range(4)]
+    assert [out for _, out in stages.plays] == data
+    assert [seen for seen, _, _ in stages.encoded] == [data[: n + 1] for n in range(4)]
+    assert [words[0] for words in stages.memories] == [data[: n + 1] for n in range(4)]
+    assert [words[2].frames for words in stages.sights] == [1000, 500]
+    assert [words[2].z_size for words in stages.sights] == [64, 64]
+
+
+def test_each_stage_goes_on_from_what_it_should(stages: Stages, tmp_path: Path) -> None:
+    runs = [tmp_path / "runs" / f"round-{n}" for n in range(4)]
+    assert [words[1] for words in stages.sights] == [runs[0], runs[3]]
+    assert [words[2].init for words in stages.sights] == ["", str(runs[0])]
+    sights = [runs[0], runs[0], runs[0], runs[3]]
+    assert [(out, v) for _, out, v in stages.encoded] == [(run, run) for run in sights]
+    assert [words[1] for words in stages.memories] == runs
+    assert [words[2].init for words in stages.memories] == ["", str(runs[0]), "", ""]
+    assert [words[2].steps for words in stages.memories] == [30, 40, 30, 30]
+    asked = [args for args, _ in stages.evolved]
+    first = str(runs[0] / "controller" / "controller.safetensors")
+    assert [each.init for each in asked] == ["", first, "", ""]
+    assert [each.world for each in asked] == [str(run / "world") for run in runs]
+    assert [each.seed for each in asked] == [0, 1, 2, 3]
+    for each in asked:
+        assert (each.generations, each.rollouts, each.validate, each.games) == (4, 3, 2, 7)
+        assert (each.low, each.high, each.steps) == (0.9, 1.1, 300)
+
+
+def test_the_best_of_two_on_fresh_games_is_kept(stages: Stages, tmp_path: Path) -> None:
+    """Round 1 was better on validation, round 2 is when both play again."""
+    fresh = list(range(FINAL, FINAL + 100))
+    assert stages.finalists == [("round-1", fresh), ("round-2", fresh)]
+    best = tmp_path / "runs" / "best"
+    assert (load_controller(best).weights == 3).all()
+    facts = read_json(best / "controller.json")
+    assert facts["real"] == 8 and facts["final"] == 6.5
+    assert stages.examined == [tmp_path / "runs" / "round-0"]  # by the V that it dreams with
+
+
+def test_real_frames_of_all_rounds_are_counted_once(stages: Stages, tmp_path: Path) -> None:
+    assert stages.worlds == [0, SPENT, 2 * SPENT, 3 * SPENT]
+    best = tmp_path / "runs" / "best"
+    files = [read_json(best / name)["real_frames"] for name in ("config.json", "controller.json")]
+    data, validations, finals = 10 * (5 + 2 + 3 + 4), 4 * SPENT, 2 * 100 * 2
+    assert sum(files) == data + validations + finals
+
+
+def test_what_is_done_is_not_done_again(stages: Stages, tmp_path: Path) -> None:
+    go(tmp_path)
+    assert len(stages.plays) == len(stages.evolved) == 4
+    assert len(stages.finalists) == 2
+
+
+def test_who_has_played_the_last_choice_does_not_play_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = Stages(monkeypatch, [1.0, 9.0, 8.0, 2.0], {"round-2": 6.0})
+    evolve = stages.evolve
+
+    def evolves(args: Any, out: Path, processes: int) -> None:
+        evolve(args, out, processes)
+        if out.parent.name == "round-1":  # its own finalists have played, and were counted
+            path = out / "controller.json"
+            write_json(path, read_json(path) | {"final": 7.0})
+
+    monkeypatch.setattr(iterate.controller, "evolve", evolves)
+    go(tmp_path)
+    assert [name for name, _ in stages.finalists] == ["round-2"]
+    best = tmp_path / "runs" / "best"
+    assert (load_controller(best).weights == 2).all()
+    files = [read_json(best / name)["real_frames"] for name in ("config.json", "controller.json")]
+    assert sum(files) == 10 * 14 + 4 * SPENT + 100 * 2

@@ -1,0 +1,126 @@
+"""V learns from every frame, at the rate and with the noise that it should."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym.checkpoint import load_module, read_json
+from dreamgym.models.vision import VAE
+from dreamgym.training import optimizer, vision
+from dreamgym.training.data import Episode, Frames, episode_path
+
+GREYS = (10, 200)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two episodes of 6 frames, one dark and one bright."""
+    path = tmp_path_factory.mktemp("grey")
+    for index, grey in enumerate(GREYS):
+        Episode(
+            np.full((6, 64, 64, 3), grey, np.uint8), np.zeros((6, 1), np.float32),
+            np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32),
+            np.arange(6) == 5, np.zeros(6, bool),
+        ).save(episode_path(path, index))  # fmt: skip
+    return path
+
+
+def train(data: Path, out: Path, **args: float) -> VAE:
+    small = {"frames": 4 * 5, "batch": 4, "z_size": 3, **args}
+    return vision.train([data], out, vision.Args(**small), progress=False)  # type: ignore[arg-type]
+
+
+def test_v_learns_to_tell_apart_what_it_saw(data: Path, tmp_path: Path) -> None:
+    v = train(data, tmp_path, frames=4 * 45, learning_rate=1e-2)
+    shown = torch.tensor(GREYS)[:, None, None, None].expand(2, 64, 64, 3).to(torch.uint8)
+    with torch.no_grad():
+        rebuilt = v.decode(v.encode(shown)[0]).mean((1, 2, 3)) * 255
+    assert rebuilt[1] - rebuilt[0] > (GREYS[1] - GREYS[0]) / 3
+
+
+def test_v_takes_batch_after_batch_at_the_cosine_s_rate_with_fresh_noise(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, rates, shown, noise = [], [], [], []
+    plain, loss, step = Frames.read, VAE.loss, torch.optim.Adam.step
+
+    def reads(frames, number):  # type: ignore[no-untyped-def]
+        batch = plain(frames, number)
+        read.append(batch)
+        return batch
+
+    def lost(v, batch):  # type: ignore[no-untyped-def]
+        shown.append(batch.numpy().copy())
+        noise.append(torch.randn(3, generator=torch.random.default_generator.clone_state()))
+        return loss(v, batch)
+
+    def steps(adam, *rest):  # type: ignore[no-untyped-def]
+        rates.append(float(adam.param_groups[0]["lr"]))
+        return step(adam, *rest)
+
+    monkeypatch.setattr(Frames, "read", reads)
+    monkeypatch.setattr(VAE, "loss", lost)
+    monkeypatch.setattr(torch.optim.Adam, "step", steps)
+    train(data, tmp_path, frames=4 * 5 + 3, learning_rate=0.5)  # three frames make no batch
+    assert len(shown) == 5
+    frames = Frames(sorted(data.glob("*.npz")), 4, 0)
+    for number, batch in enumerate(shown):
+        assert np.array_equal(batch, plain(frames, number))
+    cosine = [0.01 + 0.99 * (1 + math.cos(math.pi * n / 5)) / 2 for n in range(5)]
+    assert rates == pytest.approx([0.5 * (n + 1) / 200 * part for n, part in enumerate(cosine)])
+    assert len({tuple(each.tolist()) for each in noise}) == 5
+
+
+def test_v_has_the_size_and_the_weight_that_it_is_told(data: Path, tmp_path: Path) -> None:
+    v = train(data, tmp_path, frames=4, z_size=5, reconstruction=7.0)
+    config = read_json(tmp_path / "vision.json")["config"]
+    assert (v.config.z_size, v.config.reconstruction) == (5, 7.0)
+    assert (config["z_size"], config["reconstruction"]) == (5, 7.0)
+    read = VAE(v.config)
+    load_module(read, tmp_path / "vision.safetensors")
+    for one, other in zip(v.parameters(), read.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not v.training
+
+
+def test_v_goes_on_from_the_v_that_it_is_given(data: Path, tmp_path: Path) -> None:
+    taught = train(data, tmp_path / "a")
+    on = train(data, tmp_path / "b", frames=4, learning_rate=1e-9, init=str(tmp_path / "a"), seed=9)
+    for one, other in zip(taught.parameters(), on.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+def test_training_is_a_function_of_its_seed(data: Path, tmp_path: Path) -> None:
+    runs = [train(data, tmp_path / str(i), frames=8, seed=i // 2) for i in range(3)]
+    weights = [v.dense.weight for v in runs]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_stopped_run_takes_the_steps_that_are_left(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(data, tmp_path / "whole")
+    loss, calls = VAE.loss, []
+
+    def stops(v, batch):  # type: ignore[no-untyped-def]
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return loss(v, batch)
+
+    monkeypatch.setattr(VAE, "loss", stops)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        train(data, tmp_path / "parts")
+    parts = train(data, tmp_path / "parts")
+    assert len(calls) == 3 + 1 + 2
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other)
+    train(data, tmp_path / "parts")  # all done
+    assert len(calls) == 6

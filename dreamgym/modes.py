@@ -27,6 +27,8 @@ def plainly(method: F) -> F:
 
     @wraps(method)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():  # modes are its caller's, who asks for the whole graph
+            return method(self, *args, **kwargs)
         if not _changed(self.device.type):  # the modes below take longer to set than to ask for
             with torch.no_grad():
                 return method(self, *args, **kwargs)

@@ -15,6 +15,7 @@ import pytest
 from dreamgym import cli
 from dreamgym.checkpoint import read_json, write_json
 from dreamgym.cli import main
+from dreamgym.training import vision
 from tests.conftest import data_set
 
 
@@ -124,7 +125,11 @@ def test_data_of_another_game_are_refused(tmp_path, capsys):
     assert "games holds games of doom, not of car_racing" in capsys.readouterr().err
     assert main(["vision", "--data", str(cars), *out, "--frames", "128"]) == 0
     assert read_json(tmp_path / "run" / "vision.json")["config"]["z_size"] == 32  # CarRacing's
-    assert main(["memory", "doom", "--data", str(cars), *out]) == 2
+    assert main(["memory", "doom", "--data", str(games), *out]) == 2
+    assert "run holds a V of car_racing, not of doom" in capsys.readouterr().err
+    sight = ["--vision", str(tmp_path / "v"), "--out", str(tmp_path / "m")]
+    vision.train([games], tmp_path / "v", vision.Args(frames=128), progress=False)
+    assert main(["memory", "doom", "--data", str(cars), *sight]) == 2
     assert "cars holds games of car_racing, not of doom" in capsys.readouterr().err
 
 

@@ -217,7 +217,8 @@ def _evolve(
                     continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(run, curve, losses, steps)
-            bar.update(1 if clock == float("inf") else clock - (until - time.monotonic()) - bar.n)
+            passed = clock - max(0.0, until - time.monotonic())  # tqdm shows no more than the total
+            bar.update(1 if clock == float("inf") else passed - bar.n)
             shown = ("generation", "dream", "real", "impossible")
             bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])

@@ -15,6 +15,7 @@ from dreamgym.tasks import DOOM
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
 from dreamgym.training.games import random_policy
+from dreamgym.training.runs import LOCK
 
 ARGS = Args("doom", episodes=3, seed=72)
 
@@ -56,6 +57,7 @@ def test_an_interrupted_run_is_completed_and_nothing_is_played_twice(played: Pat
     assert same(Episode.load(lost), before)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert sorted(path.name for path in played.iterdir()) == [
+        LOCK,
         *(episode_path(played, i).name for i in range(3)),
         MANIFEST,
     ]
@@ -88,7 +90,7 @@ def test_another_seed_in_the_same_folder_is_refused(played: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in played.iterdir()}
     with pytest.raises(ValueError) as caught:
         collect(Args("doom", episodes=3, seed=73), played, processes=1, progress=False)
-    expected = f"{played} was collected with seed 72, not 73: choose another --out, or delete"
+    expected = f"{played} was begun with seed 72, not 73: choose another --out, or delete"
     assert str(caught.value).startswith(expected)
     assert {path: path.stat().st_mtime_ns for path in played.iterdir()} == before
 

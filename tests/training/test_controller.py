@@ -14,6 +14,7 @@ from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.evaluate import controller_config, dream
 from dreamgym.training.games import uniform
+from dreamgym.training.runs import LOCK
 from tests.conftest import tiny_world
 
 
@@ -38,7 +39,7 @@ def test_another_run_s_folder_is_refused(folder, tmp_path):
 
 def test_a_run_holds_safetensors_json_a_picture_and_logs(folder, tmp_path):
     evolve(args(folder, generations=1), tmp_path, progress=False)
-    kinds = {path.suffix for path in tmp_path.iterdir() if path.is_file()}
+    kinds = {path.suffix for path in tmp_path.iterdir() if path.is_file() and path.name != LOCK}
     assert kinds == {".safetensors", ".json", ".png"}
 
 

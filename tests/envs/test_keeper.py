@@ -42,10 +42,12 @@ def over(scratch: str) -> bool:
     return not os.path.exists(scratch) and not list(keeper.engines(scratch))
 
 
-def hold(then: str) -> tuple[subprocess.Popen[str], str]:
+def hold(then: str, stdin: int | None = None) -> tuple[subprocess.Popen[str], str]:
     """Start a process that holds a game; return it and the game's folder."""
     command = [sys.executable, "-c", HOLD.format(then)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdin=stdin, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stdout is not None
     scratch = process.stdout.readline().strip()
     process.stdout.close()
@@ -67,7 +69,10 @@ def test_a_process_that_is_killed_leaves_no_engine_no_folder_and_no_memory(blow,
 
 @pytest.mark.parametrize("end", ["env.close()", "pass", "raise SystemExit(0)"])
 def test_a_process_that_ends_by_itself_leaves_nothing(end: str) -> None:
-    process, scratch = hold(end)
+    process, scratch = hold(f"input()\n{end}", subprocess.PIPE)  # not before it was seen
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.close()
     assert process.wait(PATIENCE) == 0
     assert over(scratch)
 

@@ -169,7 +169,6 @@ def test_a_linear_policy_is_one_layer(folder, tmp_path, small, unreal):
     "words, message",
     [
         (["--algo", "dreamer"], "algo is 'dreamer': choose one of ppo, a2c"),
-        (["--timesteps", "-1"], "timesteps is -1"),
         (["--games", "0"], "games is 0"),
         (["--observation", "pixels"], "observation is 'pixels'"),
         (["--temperature", "-1"], "temperature is -1.0"),

@@ -103,7 +103,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} does not exist: check the folder, or train it")
     try:
         value = json.loads(path.read_text("utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): get or train it again") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds {type(value).__name__}, not a JSON object")
@@ -231,12 +231,13 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     size = memory.config.z_size
     if vision.config.z_size != size:
         raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
-    count = len(starts.get("mean", ()))
+    count = starts["mean"].shape[0] if starts.get("mean", torch.empty(())).ndim else 0
     for name, shape in {"mean": (count, size), "logvar": (count, size), "budget": (count,)}.items():
-        if name not in starts or starts[name].shape != shape or not count or size % 2:
+        right = name in starts and starts[name].shape == shape and starts[name].is_floating_point()
+        if not right or not count or size % 2:
             raise CheckpointError(
-                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])}, of one S "
-                "and an even number of latents"
+                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])} floats, of "
+                "one S and an even number of latents"
             )
     if not (starts["budget"] > 0).all():
         raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
@@ -354,6 +355,9 @@ def load_controller(path: str | Path) -> Controller:
     facts = path.with_suffix(".json")
     config = config_from(ControllerConfig, read_json(facts).get("config"), facts)
     weights = tensors.get("weights")
-    if weights is None or weights.shape != (config.parameters,):
-        raise CheckpointError(f"{path}: 'weights' must be ({config.parameters},): get it again")
+    right = weights is not None and weights.shape == (config.parameters,)
+    if weights is None or not right or not weights.is_floating_point():
+        raise CheckpointError(
+            f"{path}: 'weights' must be ({config.parameters},) floats: get it again"
+        )
     return Controller(config, weights)

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import json
-import math
 import os
 import shlex
 import signal
@@ -26,6 +25,8 @@ DATA, RUNS = "data", "runs"
 """Where stages write when they are not told: both are ignored by git."""
 
 
+FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
+"""What ends a command with a sentence; anything else is a fault of ours and shows where it is."""
 TEST_GAMES = {"doom": 1000, "car_racing": 100}
 """Real games behind a reported score: Take Cover's vary by 500 steps; the paper drove 100."""
 
@@ -36,9 +37,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     A terminal that lacks a letter shows `?` for it. SIGTERM and SIGHUP end a command as Ctrl-C
     does, with nothing left behind, unless the caller handles or ignores them.
     """
+    for name in ("stdout", "stderr"):  # closed by whoever started us; progress bars want them
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     with _any_letter(sys.stdout, sys.stderr), _ending_on(signal.SIGTERM, signal.SIGHUP):
         args = _parser().parse_args(argv)
         try:
+            _check_words(args)
             if "task" in args:
                 args.task = _game(args)
             args.run(args)
@@ -48,10 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # whoever read our words has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
-        except (ValueError, OSError, RuntimeError, ArithmeticError, gym.error.Error) as error:
+        except FAULTS as error:
             if args.debug:
                 traceback.print_exc()
-            print(f"dreamgym: {error}", file=sys.stderr)
+            what = "out of memory: " if isinstance(error, MemoryError) else ""
+            print(f"dreamgym: {what}{error}", file=sys.stderr)
             return 2
     return 0
 
@@ -86,6 +92,18 @@ def _ending_on(*signals: signal.Signals) -> Iterator[None]:
     finally:
         for each in ours:
             signal.signal(each, signal.SIG_DFL)
+
+
+def _check_words(args: argparse.Namespace) -> None:
+    """Refuse a word that is empty, as a shell's variable that was never set.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    for name in ("world", "policy", "data", "out", "vision", "readme", "device"):
+        value = getattr(args, name, None)
+        if value == "" or (isinstance(value, list) and "" in value):
+            raise ValueError(f"--{name} is empty: leave it out, or say which")
 
 
 def _game(args: argparse.Namespace) -> str:
@@ -291,11 +309,12 @@ def _vision(args: argparse.Namespace) -> None:
 
 def _memory(args: argparse.Namespace) -> None:
     from dreamgym.models.memory import MemoryConfig
-    from dreamgym.training import latents, memory, world
+    from dreamgym.training import latents, memory, runs, world
 
     stage = memory.Args(steps=args.steps)
     out = args.out or f"{RUNS}/{args.task}"
     sight, task = args.vision or out, tasks.get(args.task)
+    runs.check_folder(out)
     v = world.load_vision(sight, args.task)
     seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
     config = MemoryConfig(task.z_size, len(task.low), task.hidden, heads=task.rules.heads)
@@ -431,13 +450,17 @@ def _report(args: argparse.Namespace) -> None:
     report(args.readme)
 
 
+MOST = 10**15
+"""No number of steps is larger; they would take centuries."""
+
+
 def _whole(text: str) -> int:
     """Return a whole number, 0 or more, which may be written as 2e6."""
     try:
         number = float(text)
     except ValueError:
         number = -1
-    if not 0 <= number < math.inf or number != int(number):
+    if not 0 <= number <= MOST or number != int(number):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number, 0 or more, such as 2e6")
     return int(number)
 

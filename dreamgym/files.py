@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,10 +21,9 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
     An exception, a full disk or a killed process leaves the old file as it was.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not by tempfile, whose files are hidden from the colleagues who share a run.
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    partial = _partial(path)
     try:
         with open(partial, "xb") as file:
             yield file
@@ -38,25 +37,51 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 def remove_partial(folder: str | Path) -> int:
     """Delete what killed writers left in `folder` and return how many files that were."""
-    left = list(Path(folder).glob(f"*{TEMPORARY}"))
+    left = [path for path in Path(folder).glob(f"*{TEMPORARY}") if _is_left(path)]
     for path in left:
         path.unlink(missing_ok=True)
     return len(left)
+
+
+def _partial(path: Path) -> Path:
+    """Return a name, beside `path`, of a file that this process is writing.
+
+    Not tempfile's, whose files are hidden from the colleagues who share a run.
+    """
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
+
+
+def _is_left(path: Path) -> bool:
+    """Tell whether a file was being written by a process that is no more."""
+    named = re.search(rf"\.(\d+)-[0-9a-f]{{8}}{re.escape(TEMPORARY)}$", path.name)
+    if named is None:
+        return False
+    try:
+        os.kill(int(named[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
 
 
 def check_writable(path: str | Path) -> Path:
     """Return a path at which a file can be written: asked before the work that ends in it.
 
     Raises:
-        ValueError: if it is a folder.
-        OSError: if its folder cannot be made or written into.
+        ValueError: if it is a folder, or no file that could be replaced.
+        OSError: if its folder cannot be made or written into, or its name is too long.
     """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder: give the name of a file, such as {path / 'out'}")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is a device or a pipe: give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        return path
+    trial = _partial(Path(os.path.realpath(path)))
+    with open(trial, "xb"):
+        trial.unlink()
+    return path
 
 
 def fingerprint(*paths: str | Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamgym.files import TEMPORARY, remove_partial, replacing
+from dreamgym.files import TEMPORARY, check_writable, remove_partial, replacing
 
 
 @pytest.fixture
@@ -83,8 +83,34 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path, mask: int, mode: 
 
 
 def test_remove_partial_takes_only_what_is_partial(tmp_path: Path) -> None:
-    for name in ("a.npz", f"a.npz.x1{TEMPORARY}", f"b.npz.x2{TEMPORARY}", "partial.json"):
+    """A stranger's download, and a file that another process is writing now, are left alone."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    ours = [f"{name}.npz.{dead.pid}-0123abcd{TEMPORARY}" for name in "ab"]
+    others = ["a.npz", f"a.npz.{os.getpid()}-0123abcd{TEMPORARY}", f"film.iso{TEMPORARY}",
+              "partial.json"]  # fmt: skip
+    for name in ours + others:
         (tmp_path / name).touch()
     assert remove_partial(tmp_path) == 2
-    assert sorted(os.listdir(tmp_path)) == ["a.npz", "partial.json"]
+    assert sorted(os.listdir(tmp_path)) == sorted(others)
     assert remove_partial(tmp_path) == 0
+
+
+def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "file")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "far" / "file").read_bytes() == b"new"
+
+
+def test_a_place_that_no_file_can_take_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").touch()
+    for place, error in {"pipe": ValueError, ".": ValueError, "file/deep": OSError,
+                         250 * "x": OSError}.items():  # fmt: skip
+        with pytest.raises(error):
+            check_writable(tmp_path / place)
+    assert check_writable(tmp_path / "new" / "score.json")
+    assert sorted(os.listdir(tmp_path)) == ["file", "new", "pipe"]

@@ -19,7 +19,7 @@ from dreamgym.world import World
 
 from . import workers
 from .agent import Policy
-from .data import VALIDATION, Episode, episode_path, frames_of
+from .data import VALIDATION, Episode, episode_path, frames_of, number_of
 from .evaluate import fitting, policy_file
 from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
 from .runs import OTHER, Run, check_input
@@ -83,6 +83,7 @@ def collect(args: Args, out: str | Path, processes: int = 0, progress: bool = Tr
 def _collect(run: Run, args: Args, out: Path, processes: int, progress: bool) -> int:
     if not run.facts and any(out.glob("episode-*.npz")):
         raise ValueError(f"{out} holds episodes, but no {run.path.name} that tells whose: {OTHER}")
+    run.at_least(max((number_of(path) + 1 for path in out.glob("episode-*.npz")), default=0))
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
     _check_disk(args, out, len(todo))
     facts = _facts(args)

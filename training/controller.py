@@ -24,10 +24,12 @@ from dreamgym.checkpoint import (
     load_controller,
     load_tensors,
     policy_fingerprint,
+    read_json,
     save_controller,
     save_tensors,
     world_fingerprint,
     world_folder,
+    write_json,
 )
 from dreamgym.envs.dream import check_memory, parse_temperature, shared_world
 from dreamgym.files import replacing
@@ -38,7 +40,7 @@ from dreamgym.world import World
 from . import workers
 from .data import DEMO, FINAL, VALIDATION
 from .evaluate import choice, controller_config, dream, fitting, real, tournament
-from .runs import OTHER, Run, check_input, read
+from .runs import OTHER, Run, check_input, check_numbers, read
 
 SIGMA = 0.1
 """First step size of CMA-ES (the paper's train.py)."""
@@ -88,7 +90,7 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
-                 "final_games": 1, "hidden": 0, "steps": 0}  # fmt: skip
+                 "final_games": 1, "finalists": 0, "hidden": 0, "steps": 0}  # fmt: skip
         most = {"rollouts": VALIDATION - 1, "games": FINAL - VALIDATION, "seed": 2**32 - 1,
                 "final_games": DEMO - FINAL}  # fmt: skip
         for name, low in (least | {"seed": 0}).items():
@@ -154,7 +156,8 @@ def _evolve(
     until: float,
 ) -> Controller:
     out, folder = run.path.parent, world_folder(args.world)
-    curve, losses, steps = _resume(run)
+    curve, losses, steps = _resume(run, args, config)
+    run.at_least(len(curve))
     if steps is None and args.scaled:
         steps = first_steps(world, config, args)
     es = strategy(args, steps, first)
@@ -211,6 +214,9 @@ def _evolve(
                 score(point, "real", means[-1], VALIDATION, args.games)
                 if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(path, means[-1], **point)
+                elif path.exists():  # those that were not kept have cost frames too
+                    told = path.with_suffix(".json")
+                    write_json(told, read_json(told) | {"real_frames": point["real_frames"]})
             curve.append(point)
             for key, value in point.items():
                 if key == "temperature":
@@ -258,18 +264,20 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
         check_memory(world, args.population * (1 if args.reality else args.rollouts))
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         each = 8 * 4 + 4 * args.rollouts  # bytes: pycma keeps three, a row of doubles, each dream
-        if (need := each * args.population * config.parameters) > there:
-            raise ValueError(f"their weights take {need / 2**30:,.0f} GiB of {there / 2**30:,.0f}")
+        square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and their likes
+        if (need := each * args.population * config.parameters + square) > there:
+            raise ValueError(f"the search takes {need / 2**30:,.0f} GiB of {there / 2**30:,.0f}")
     except ValueError as error:
         raise ValueError(
-            f"population is {args.population}, rollouts {args.rollouts}: too many for this machine "
-            f"({error})"
+            f"population is {args.population}, rollouts {args.rollouts}, C has {config.parameters} "
+            f"weights: too many for this machine ({error})"
         ) from None
 
 
 def spent(out: str | Path) -> int:
     """Return the real frames that an evolution has cost so far."""
-    curve = read(Path(out) / "evolution.json").get("curve", [])
+    path = Path(out) / "evolution.json"
+    curve = check_numbers(read(path).get("curve"), path, ("generation",), ("real_frames",))
     return max((int(point.get("real_frames", 0)) for point in curve), default=0)
 
 
@@ -347,7 +355,9 @@ def _checkpoint(
     run.write(curve=curve)
 
 
-def _resume(run: Run) -> tuple[list[dict[str, Any]], list[np.ndarray], np.ndarray | None]:
+def _resume(
+    run: Run, args: Args, config: ControllerConfig
+) -> tuple[list[dict[str, Any]], list[np.ndarray], np.ndarray | None]:
     """Return the curve, the losses and the first steps so far.
 
     Raises:
@@ -355,12 +365,21 @@ def _resume(run: Run) -> tuple[list[dict[str, Any]], list[np.ndarray], np.ndarra
     """
     if not run.facts:
         return [], [], None
-    path, curve = run.path.with_suffix(".safetensors"), run.facts.get("curve")
+    required, optional = ("generation", "dream"), ("real", "final", "real_frames", "sigma")
+    curve = check_numbers(run.facts.get("curve"), run.path, required, optional)
+    path = run.path.with_suffix(".safetensors")
     tensors = load_tensors(path)
-    if not isinstance(curve, list) or len(tensors.get("losses", ())) < len(curve):
+    losses, steps = tensors.get("losses", torch.empty(0)), tensors.get("steps")
+    if (
+        losses.ndim != 2
+        or losses.shape[1] != args.population
+        or len(losses) < len(curve)
+        or [point["generation"] for point in curve] != list(range(1, len(curve) + 1))
+        or (steps is None) == args.scaled
+        or (steps is not None and (steps.shape != (config.parameters,) or not (steps > 0).all()))
+    ):
         raise CheckpointError(f"{path} does not hold what {run.path.name} tells of: {OTHER}")
-    steps = tensors["steps"].numpy() if "steps" in tensors else None
-    return curve, list(tensors["losses"].numpy()[: len(curve)]), steps
+    return curve, list(losses.numpy()[: len(curve)]), None if steps is None else steps.numpy()
 
 
 def plot(curve: list[dict[str, Any]], path: str | Path) -> None:

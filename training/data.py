@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamgym import tasks
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
@@ -51,11 +52,26 @@ class Episode:
             with open(path, "rb") as file, np.load(file) as arrays:
                 rest = {key: arrays[key] for key in arrays.files if key != "frames"}
             episode = cls(frames=mapped(path, "frames"), **rest)
+            episode._check()
         except DAMAGED as error:
             raise ValueError(f"{path} is damaged ({error}): delete it and collect again") from error
-        if len(episode.frames) != len(episode):
-            raise ValueError(f"{path} holds {len(episode.frames)} frames of {len(episode)} steps")
         return episode
+
+    def _check(self) -> None:
+        """Refuse arrays of another type or length, or numbers that are none."""
+        steps = len(self.frames)
+        usual = {"frames": ("u1", (steps, *tasks.FRAME)), "rewards": ("f4", (steps,)),
+                 "budget": ("f4", (steps + 1,)), "terminated": ("b1", (steps,)),
+                 "truncated": ("b1", (steps,))}  # fmt: skip
+        for name, (kind, shape) in usual.items():
+            array = getattr(self, name)
+            if array.dtype != np.dtype(kind) or array.shape != shape:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {kind} {shape}")
+        if self.actions.dtype != np.float32 or self.actions.shape[:1] != (steps,):
+            raise ValueError(f"actions is {self.actions.dtype} {self.actions.shape}")
+        for name in ("actions", "rewards", "budget"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"{name} holds NaN or infinity")
 
 
 def read_ahead(paths: Sequence[Path]) -> Iterator[Episode]:
@@ -151,6 +167,11 @@ def episode_path(folder: Path, index: int) -> Path:
     return folder / f"episode-{index:06d}.npz"
 
 
+def number_of(path: Path) -> int:
+    """Return the number of an episode by its file's name."""
+    return int(path.stem.removeprefix("episode-"))
+
+
 def episode_paths(*folders: str | Path) -> list[Path]:
     """Return the episodes of data folders, one folder after the other, each in order of play.
 
@@ -176,6 +197,8 @@ def game_of(folder: str | Path) -> str:
     there = len(episode_paths(folder))
     record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")
     game, lengths = record["args"].get("task"), record.get("lengths")
+    if game not in tasks.TASKS:
+        raise ValueError(f"{Path(folder) / MANIFEST} is damaged (its task is {game!r})")
     if not isinstance(lengths, list) or len(lengths) != there:
         raise ValueError(
             f"{folder} holds {there} episodes, its {MANIFEST} tells of other ones: call "

@@ -16,7 +16,7 @@ from . import controller, workers
 from .data import DEMO, TEST
 from .evaluate import confidence, real
 from .film import film
-from .runs import held
+from .runs import LOCK, held
 
 GENERATIONS = 1000
 """More than the time allows: the demonstration ends by the clock."""
@@ -45,6 +45,8 @@ def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> N
     low, high = shipped_temperature(folder)
     args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0, seed=SEED)
     run = out / "run"
+    if run.exists() and not (run / LOCK).exists():
+        raise ValueError(f"{run} is of no demonstration: choose another --out")
     shutil.rmtree(run, ignore_errors=True)  # of a demonstration that was killed
     try:
         controller.evolve(args, run, processes, seconds=seconds)

@@ -77,7 +77,8 @@ def dream(
     controller = begun(controller) if controller else None
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
-    steps = tqdm(range(limit or world.task.max_steps), "dream", unit=" steps", disable=not progress)
+    most = min(limit or world.task.max_steps, world.task.max_steps)
+    steps = tqdm(range(most), "dream", unit=" steps", disable=not progress)
     for step in steps:
         told = choice(controller, world, state)
         state, reward, dead = world.step(state, told, temperature)
@@ -108,6 +109,8 @@ class _Games:
     world: str
     policy: str
     seeds: tuple[int, ...]
+    prints: tuple[str, str]
+    """Fingerprints of the world and of the policy: others may have taken their place since."""
     weights: bytes | None = None
     config: ControllerConfig | None = None
 
@@ -125,12 +128,19 @@ def real(
     Args:
         policy: `random`, a controller's file, or a controller.
     """
-    weights, config = None, None
+    weights, config, prints = None, None, (world_fingerprint(world), "")
+    if not isinstance(policy, Controller) and str(policy) != "random":
+        if Path(policy).suffix == ".zip":
+            prints = (prints[0], policy_fingerprint(policy))
+        else:
+            policy = load_controller(policy)
     if isinstance(policy, Controller):
         weights, config = _bytes(policy), policy.config
         policy = "weights"
     chunks = [tuple(seeds[i : i + SIDE_BY_SIDE]) for i in range(0, len(seeds), SIDE_BY_SIDE)]
-    jobs = [_Games(task, str(world), str(policy), chunk, weights, config) for chunk in chunks]
+    jobs = [
+        _Games(task, str(world), str(policy), chunk, prints, weights, config) for chunk in chunks
+    ]
     episodes: dict[int, list[dict[str, Any]]] = {}
     with tqdm(total=len(seeds), unit=" games", desc="real", disable=not progress) as bar:
         for number, played in workers.run(play, jobs, processes, timeout=900):
@@ -149,8 +159,9 @@ def tournament(
     processes: int = 0,
 ) -> tuple[np.ndarray, int]:
     """Return what each real game (R) pays each controller (M), (M, R), and all games' frames."""
+    prints = (world_fingerprint(world), "")
     jobs = [
-        _Games(task, str(world), "weights", tuple(seeds), _bytes(each), each.config)
+        _Games(task, str(world), "weights", tuple(seeds), prints, _bytes(each), each.config)
         for each in controllers
     ]
     played = dict(workers.run(play, jobs, processes, timeout=900))
@@ -165,7 +176,7 @@ def play(job: _Games) -> list[dict[str, Any]]:
     if controller is None:
         player: Player = Uniform(tasks.get(job.task), seeds)
     else:
-        player = Learned(_world(job.world, world_fingerprint(job.world)), controller, seeds)
+        player = Learned(_world(job), controller, seeds)
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     for turn in turns(job.task, seeds, player):
         returns[turn.games] += turn.rewards
@@ -176,8 +187,19 @@ def play(job: _Games) -> list[dict[str, Any]]:
     ]
 
 
+def _world(job: _Games) -> World:
+    """Return a job's world.
+
+    Raises:
+        ValueError: if another has taken its place.
+    """
+    if world_fingerprint(job.world) != job.prints[0]:
+        raise ValueError(f"{job.world} was changed while it was in use: begin anew")
+    return _loaded(job.world, job.prints[0])
+
+
 @cache
-def _world(name: str, _: str) -> World:
+def _loaded(name: str, _: str) -> World:
     """Load a world once a process, until its content, of which there is a fingerprint, changes."""
     return load_world(name)
 
@@ -190,7 +212,9 @@ def _controller(job: _Games) -> Policy | None:
     if job.policy == "random":
         return None
     if job.weights is None or job.config is None:
-        return fitting(job.policy, _world(job.world, world_fingerprint(job.world)))
+        if policy_fingerprint(job.policy) != job.prints[1]:
+            raise ValueError(f"{job.policy} was changed while it played: begin anew")
+        return fitting(job.policy, _world(job))
     return Controller(job.config, torch.frombuffer(bytearray(job.weights), dtype=torch.float32))
 
 
@@ -237,12 +261,14 @@ def result(
     episodes: list[dict[str, Any]],
     frames: int,
     fingerprints: dict[str, str],
+    made: dict[str, Any],
 ) -> dict[str, Any]:
     """Return a score with everything that is needed to repeat it.
 
     Args:
         frames: real ones behind the policy.
         fingerprints: of the world and of the policy.
+        made: what made it, as `origin` said before the games began.
     """
     returns = np.array([episode["return"] for episode in episodes])
     low, high = confidence(returns)
@@ -257,7 +283,7 @@ def result(
         "ci95": [low, high],
         "real_frames": frames,
         "fingerprints": fingerprints,
-        **origin(),
+        **made,
         "episodes": episodes,
     }
 
@@ -306,7 +332,7 @@ def commit() -> str:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         tracked = git("ls-files", "--error-unmatch", here.name) is not None
         if tracked and git("rev-parse", "--show-toplevel") == str(here.parents[1]):
-            return git("describe", "--always", "--dirty=+") or ""
+            return git("describe", "--always", "--dirty=+", "--exclude=*") or ""
     source = json.loads(distribution("dreamgym").read_text("direct_url.json") or "{}")
     return str(source.get("vcs_info", {}).get("commit_id", ""))[:7]
 
@@ -355,9 +381,10 @@ def evaluate(
         check_memory(model, episodes)
     if out:
         check_writable(out)
-    seeds = range(seed, seed + episodes)
+    made, seeds = origin(), range(seed, seed + episodes)
     if env == "twin":
-        played = real(task, folder, policy, seeds, processes)
+        known = controller if isinstance(controller, Controller) else policy
+        played = real(task, folder, known, seeds, processes)
     else:
         paid, lengths = dream(model, controller, torch.tensor(seeds), low, high, progress=True)
         played = [
@@ -365,7 +392,7 @@ def evaluate(
             for s, r, n in zip(seeds, paid.tolist(), lengths.tolist(), strict=True)
         ]
     name, tau = (facts.latent_id, None) if env == "twin" else (facts.dream_id, [low, high])
-    score = result(task, name, asked, tau, seed, played, frames, prints)
+    score = result(task, name, asked, tau, seed, played, frames, prints, made)
     if out:
         write_json(out, score)
     return score

@@ -17,7 +17,7 @@ from dreamgym.tasks import Task
 
 from .agent import Policy, begun
 from .data import DEMO
-from .evaluate import fitting
+from .evaluate import SEEDS, fitting
 
 ZOOM = 3
 """Screen pixels a frame pixel."""
@@ -42,8 +42,8 @@ def film(
     Raises:
         ValueError: if the policy does not fit the world, or `out` cannot be written.
     """
-    if seed < 0:
-        raise ValueError(f"seed is {seed}: give 0 or more")
+    if not 0 <= seed < SEEDS:
+        raise ValueError(f"seed is {seed}: give 0 to {SEEDS - 1:,}")
     folder = world_folder(world)
     model = load_world(folder)
     task, controller = model.task, fitting(policy, model)

@@ -22,7 +22,7 @@ from . import collect, controller, latents, memory, vision, workers, world
 from .data import FINAL, MANIFEST, content, dataset
 from .evaluate import real
 from .examine import examine
-from .runs import held
+from .runs import check_numbers, held
 
 CANDIDATES = 2
 """Rounds that play for the last choice …"""
@@ -210,8 +210,8 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes:
             }
             write_json(policy.with_suffix(".json"), _facts(folder) | final)
         played[folder] = _facts(folder)["final"]
-        frames += _facts(folder).get("final_frames", 0)
         print(f"{folder}: {played[folder]:.0f} on {GAMES} fresh games")
+    frames += sum(_facts(folder).get("final_frames", 0) for folder in folders)
     best = max(played, key=lambda folder: played[folder])
     weights = best / "controller" / "controller.safetensors"
     others = frames - real_frames(best / "world" / "config.json")
@@ -224,4 +224,5 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    return read_json(folder / "controller" / "controller.json")
+    path = folder / "controller" / "controller.json"
+    return check_numbers([read_json(path)], path, ("real",), ("final", "final_frames"))[0]

@@ -61,17 +61,23 @@ def encode(
     """Encode every episode in the folders `data` into shards in `out`, skipping those there.
 
     Raises:
-        ValueError: if the data are unfinished or of another game, or V is not of the task's size.
+        ValueError: if the data are unfinished or of another game.
     """
     out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
     paths = [dataset([folder], task.name) for folder in folders]  # a shard is of one folder
     shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    files = [out / f"latents-{number:04d}.npz" for number in range(len(shards))]
+    whats = [
+        np.array([mark, f"{task.name} {FORMAT}", *map(episode_fingerprint, shard)])
+        for shard in shards
+    ]
+    known = sorted(out.glob("latents-*.npz"))
+    if known == files and all(map(_holds, files, whats)):
+        return load(out)  # nothing to write, in a folder that is perhaps another user's
     with held(out):
         bar = tqdm(shards, "encode", unit=" shards", disable=not progress)
-        for number, shard in enumerate(bar):
-            path = out / f"latents-{number:04d}.npz"
-            what = np.array([mark, f"{task.name} {FORMAT}", *map(episode_fingerprint, shard)])
+        for path, shard, what in zip(files, bar, whats, strict=True):
             if _holds(path, what):
                 continue
             arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
@@ -134,11 +140,28 @@ def _shard(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(
             f"{path} is damaged ({error}): delete it and call `dreamgym memory` again"
         ) from error
-    if shard.keys() != names or not str(shard["what"][1]).endswith(f" {FORMAT}"):
+    if shard.keys() != names or not _fits(shard):
         raise ValueError(
-            f"{path} is of an older dreamgym: delete it and call `dreamgym memory` again"
+            f"{path} is damaged, or of an older dreamgym: delete it, call `dreamgym memory` again"
         )
     return shard
+
+
+def _fits(shard: dict[str, np.ndarray]) -> bool:
+    """Tell whether a shard's columns are of one length, and of the types that `_encoded` writes."""
+    kinds = {"mean": "f2", "logvar": "f2", "action": "f4", "outcomes": "b1", "reward": "f4",
+             "lengths": "i8", "whole": "f4", "source": "i8"}  # fmt: skip
+    if any(shard[name].dtype != np.dtype(kind) for name, kind in kinds.items()):
+        return False
+    if shard["reward"].ndim != 1 or shard["lengths"].ndim != 1:
+        return False
+    what, frames, games = shard["what"], len(shard["reward"]), shard["lengths"].shape
+    wide = all(shard[name].ndim == 2 and len(shard[name]) == frames
+               for name in ("mean", "logvar", "action", "outcomes"))  # fmt: skip
+    long = (shard["lengths"] > 0).all() and shard["lengths"].sum() == frames
+    whole = shard["whole"].shape == shard["source"].shape == games
+    told = what.ndim == 1 and len(what) == 2 + games[0] and what[1].endswith(f" {FORMAT}")
+    return bool(wide and long and whole and told)
 
 
 def outcomes(task: Task, episode: Episode) -> np.ndarray:

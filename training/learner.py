@@ -29,7 +29,7 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.dream import check_memory, parse_temperature
+from dreamgym.envs.dream import check_memory, parse_temperature, shared_world
 from dreamgym.files import replacing
 from dreamgym.sb3 import DreamVecEnv, scaled
 from dreamgym.tasks import Task
@@ -38,7 +38,7 @@ from . import workers
 from .agent import algorithm
 from .data import FINAL, VALIDATION
 from .evaluate import real
-from .runs import OTHER, Run
+from .runs import OTHER, Run, check_numbers, is_number
 
 LATEST, BEST = "latest.zip", "policy.zip"
 """In the run folder: where learning goes on, and what it is for."""
@@ -96,6 +96,7 @@ def learn(
     world = load_world(folder)
     task = world.task
     world.size(args.observation or task.observation)  # names those that exist
+    shared_world(str(folder), device)  # names the devices that there are
     if args.envs:
         check_memory(world, args.envs)
     hyper = hyperparameters(args, task)
@@ -114,6 +115,10 @@ def _learn(
     device: str,
 ) -> Path:
     out, state = run.path.parent, _resume(run)
+    if is_number(asked := run.before.get("timesteps", 0)):  # a rollout goes a little further
+        run.at_least(min(state["steps"], asked))
+    if state["curve"] and not (out / BEST).exists():
+        raise CheckpointError(f"{out / BEST} is missing, which {run.path.name} tells of: {OTHER}")
     envs = dreams(args, task, hyper, device)
     normal = VecNormalize(envs, norm_obs=False, gamma=hyper["kwargs"].get("gamma", 0.99))
     if not hyper["normalize"]:
@@ -244,15 +249,15 @@ class _Validation(BaseCallback):
             "seconds": time.monotonic() - self.began,
         }
         known = self.out / BEST.replace("zip", "json")  # the curve may have been cut short
-        before = read_json(known).get("real", -np.inf) if known.exists() else -np.inf
+        before = read_json(known).get("real") if known.exists() else -np.inf
+        if not is_number(before) and known.exists():
+            raise CheckpointError(f"{known} is damaged (its 'real' is {before!r}): {OTHER}")
         best = point["real"] > before
         curve.append(point)
-        kept = point if best else max(curve, key=lambda p: p["real"])
-        facts = kept | {"real_frames": point["real_frames"]}
         if best:
-            _save(self.model, self.args.algo, self.out / BEST, **facts)
+            _save(self.model, self.args.algo, self.out / BEST, **point)
         else:  # those that were not kept have cost frames too
-            write_json(known, {"algo": self.args.algo, **facts})
+            write_json(known, read_json(known) | {"real_frames": point["real_frames"]})
         for path in (candidate, candidate.with_suffix(".json")):
             path.replace(self.out / path.name.replace("candidate", "latest"))
         rms = self.dreams.ret_rms
@@ -280,6 +285,9 @@ def _resume(run: Run) -> dict[str, Any]:
         CheckpointError: if its record is damaged.
     """
     state = run.facts or {"steps": 0, "seconds": 0.0, "curve": []}
-    if not {"steps", "seconds", "curve"} <= state.keys() or not isinstance(state["curve"], list):
-        raise CheckpointError(f"{run.path} is damaged: {OTHER}")
+    check_numbers([state], run.path, ("steps", "seconds"))
+    check_numbers(state.get("curve"), run.path, ("steps", "real", "real_frames", "seconds"))
+    if returns := state.get("returns"):
+        names = ("mean", "var", "count")
+        check_numbers([dict(zip(names, returns, strict=False))], run.path, names)
     return state

@@ -19,7 +19,7 @@ from dreamgym.product import halves
 
 from . import optimizer
 from .latents import Latents
-from .runs import Run
+from .runs import Run, read
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,13 @@ def train(
                 "another V"
             )
     inputs = {"latents": latents.content} | optimizer.origin(args.init, "memory")
+    if args.init:
+        path = Path(args.init) / "memory.json"
+        if (seen := read(path).get("vision")) != latents.vision:
+            raise ValueError(
+                f"init {args.init} learned from another V's latents ({seen}, these are "
+                f"{latents.vision}): begin anew"
+            )
     with Run(out, "memory", args, inputs) as run:
         return _train(run, latents, args, config, progress)
 
@@ -109,9 +116,11 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
                 for name, value in parts.items():
                     log.add_scalar(f"memory/{name}", value.item(), step)
             if step == args.steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
-                optimizer.checkpoint(run, "memory", m, adam, step, h=h, c=c)
+                optimizer.checkpoint(
+                    run, "memory", m, adam, step, {"vision": latents.vision}, h=h, c=c
+                )
                 saved, kept = time.monotonic(), step
-    run.finish()
+    optimizer.finish(run, "memory", m)
     return m.eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ def checkpoint(
     module: nn.Module,
     adam: torch.optim.Adam,
     step: int,
+    facts: dict[str, Any] | None = None,
     **extra: Tensor,
 ) -> None:
     """Write everything that the next step depends on as one file, and the weights as another."""
@@ -59,10 +61,41 @@ def checkpoint(
     for number, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{names[number]}.{key}": value for key, value in state.items()}
     tensors |= {f"extra.{key}": value for key, value in extra.items()}
-    run.write(config=asdict(module.config), step=step)  # type: ignore[call-overload]
+    run.write(config=asdict(module.config), step=step, **facts or {})  # type: ignore[call-overload]
     save_tensors(out / f"{name}.safetensors", module.state_dict())
     # Last: a run that is killed before this resumes from the file that is there.
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
+
+
+def finish(run: Run, name: str, module: nn.Module) -> None:
+    """Write down that nothing is left to do, and what came of it; lost weights are written."""
+    path = run.path.parent / f"{name}.safetensors"
+    try:
+        kept = load_tensors(path)
+        same = all(torch.equal(kept[key], value) for key, value in module.state_dict().items())
+    except (CheckpointError, KeyError, RuntimeError):
+        same = False
+    if not same:
+        save_tensors(path, module.state_dict())
+    run.write(finished=True, **run.facts | {"result": fingerprint(path)})
+
+
+def result(folder: str | Path, name: str, again: str) -> dict[str, Any]:
+    """Return the record of a run whose weights are to be read, which must be the run's own.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or unfinished, or the weights are other ones.
+    """
+    record, path = (
+        finished(Path(folder) / f"{name}.json", again),
+        Path(folder) / f"{name}.safetensors",
+    )
+    if not path.is_file() or fingerprint(path) != record.get("result"):
+        raise CheckpointError(
+            f"{path} is not what its run has learned: call `dreamgym {again}` again, with the same "
+            "arguments, which writes it anew"
+        )
+    return record
 
 
 def origin(init: str, name: str) -> dict[str, str]:
@@ -73,8 +106,7 @@ def origin(init: str, name: str) -> dict[str, str]:
     """
     if not init:
         return {"init": ""}
-    finished(Path(init) / f"{name}.json", f"{name} --out {init}")
-    return {"init": fingerprint(Path(init) / f"{name}.safetensors")}
+    return {"init": result(init, name, f"{name} --out {init}")["result"]}
 
 
 def begin(module: nn.Module, folder: str, name: str) -> None:

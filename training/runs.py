@@ -8,9 +8,10 @@ refused. So is an input that is not finished.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,18 @@ from dreamgym.files import remove_partial
 LOCK = ".lock"
 """The file by which a process holds a folder; the system lets go of it when the process ends."""
 OTHER = "choose another --out, or delete the folder"
+ANEW = "make it anew, in another folder"
+
+
+def check_folder(folder: str | Path) -> None:
+    """Make a folder if it is not there: asked before the work that ends in it.
+
+    Raises:
+        ValueError: if it is a file.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise ValueError(f"{folder} is a file: give the name of a folder")
+    Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -32,7 +45,7 @@ def held(folder: str | Path) -> Iterator[None]:
     Raises:
         ValueError: if another process holds it.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     lock = FileLock(Path(folder) / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -56,7 +69,8 @@ class Run:
         args: a dataclass, what the results are a function of.
         inputs: fingerprints of the content of what is read, by name. An argument of the same name
             is where it lies, and may change.
-        grows: an argument that may be larger the next time, so that more of the same is done.
+        grows: an argument that may differ the next time, so that more of the same is done; see
+            `at_least`.
 
     Raises:
         ValueError: when opened, if another process holds the folder, or if the run was begun with
@@ -69,6 +83,7 @@ class Run:
         self.path = Path(folder) / f"{name}.json"
         self.args, self.inputs, self.grows = args, inputs, grows
         self.facts: dict[str, Any] = {}
+        self.before: dict[str, Any] = {}  # the arguments of the last call
 
     def __enter__(self) -> Run:
         with ExitStack() as stack:
@@ -96,18 +111,29 @@ class Run:
         """Write down that nothing is left to do."""
         self.write(True, **self.facts)
 
+    def at_least(self, done: int) -> None:
+        """Refuse to do less than what is done.
+
+        Raises:
+            ValueError: if the argument that grows is smaller.
+        """
+        if (asked := getattr(self.args, self.grows)) < done:
+            raise ValueError(
+                f"{self.path.parent} holds {done} {self.grows} already, more than {asked}: ask for "
+                f"{done} or more, or {OTHER}"
+            )
+
     def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
         """Hold a record to this run's arguments and inputs, and return the stage's own facts."""
         begun, was, inputs = f"{self.path.parent} was begun", record["args"], record["inputs"]
+        self.before = was
         for field in fields(self.args):
             new, old = getattr(self.args, field.name), was.get(field.name, field.default)
-            if field.name == self.grows:
-                if not isinstance(old, (int, float)) or new < old:
-                    raise ValueError(
-                        f"{begun} with {field.name} {old!r}, more than {new!r}: ask for {old!r} or "
-                        f"more, or {OTHER}"
-                    )
-            elif field.name not in self.inputs and new != old:
+            if old is MISSING:
+                raise CheckpointError(
+                    f"{self.path} is damaged (its 'args' lack {field.name!r}): {ANEW}"
+                )
+            if field.name not in (self.grows, *self.inputs) and new != old:
                 raise ValueError(f"{begun} with {field.name} {old!r}, not {new!r}: {OTHER}")
         for name in sorted(self.inputs.keys() | inputs.keys()):
             if self.inputs.get(name) != inputs.get(name):
@@ -134,7 +160,7 @@ def read(path: Path) -> dict[str, Any]:
         if not isinstance(record.get(key), kind):
             raise CheckpointError(
                 f"{path} is damaged, or of an older dreamgym (its {key!r} is {record.get(key)!r}): "
-                f"{OTHER}"
+                f"{ANEW}"
             )
     return record
 
@@ -155,6 +181,30 @@ def finished(path: Path, again: str) -> dict[str, Any]:
             "arguments, until it is"
         )
     return record
+
+
+def check_numbers(
+    points: Any, path: Path, required: Sequence[str], optional: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """Return what a record says point by point, each a number under its name.
+
+    Raises:
+        CheckpointError: if a number is missing, or is none.
+    """
+    good = isinstance(points, list) and all(
+        isinstance(point, dict)
+        and all(is_number(point.get(name)) for name in required)
+        and all(is_number(point.get(name, 0)) for name in optional)
+        for point in points
+    )
+    if not good:
+        raise CheckpointError(f"{path} is damaged (its points lack {', '.join(required)}): {ANEW}")
+    return list(points)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether what JSON held is a number, and a finite one."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_input(policy: str | Path) -> None:

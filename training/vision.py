@@ -97,5 +97,5 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
             if step == steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
                 optimizer.checkpoint(run, "vision", v, adam, step)
                 saved, kept = time.monotonic(), step
-    run.finish()
+    optimizer.finish(run, "vision", v)
     return v.eval()

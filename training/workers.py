@@ -18,6 +18,8 @@ START_TIMEOUT = 120.0
 """Seconds that a new process may take before its first answer, imports included."""
 GRACE = 5.0
 """Seconds that a process gets to close its games before it is killed."""
+MOST = 64
+"""Processes a core; more would only take memory."""
 TRIES = 3
 """How often a job is given out before it counts as impossible."""
 
@@ -99,9 +101,13 @@ def count(processes: int) -> int:
     Raises:
         ValueError: if it is no whole number, 0 or more.
     """
-    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 0:
-        raise ValueError(f"processes is {processes!r}: give 1 or more, or 0 for one a core")
-    return processes or os.cpu_count() or 1
+    cores = os.cpu_count() or 1
+    whole = isinstance(processes, int) and not isinstance(processes, bool)
+    if not whole or not 0 <= processes <= MOST * cores:
+        raise ValueError(
+            f"processes is {processes!r}: give 1 or more, up to {MOST * cores}, or 0 for one a core"
+        )
+    return processes or cores
 
 
 def run(

@@ -12,8 +12,8 @@ from dreamgym.models.memory import MDNRNN
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.world import World
 
-from .latents import Latents
-from .runs import finished
+from .latents import Latents, fingerprint
+from .optimizer import result
 
 STARTS = 1000
 """First frames that a world keeps (the paper's initial_z.json for Doom)."""
@@ -30,7 +30,7 @@ def load_vision(folder: str | Path, task: str = "") -> VAE:
         ValueError: if it is of another game.
     """
     path = Path(folder) / "vision.json"
-    record = finished(path, f"vision --out {folder}")
+    record = result(folder, "vision", f"vision --out {folder}")
     if (game := record["args"].get("task")) and task and game != task:
         raise ValueError(f"{folder} holds a V of {game}, not of {task}: give one of {task}")
     vision = VAE(config_from(VisionConfig, record.get("config"), path))
@@ -51,7 +51,12 @@ def assemble(
 
     Args:
         validation: real frames that have chosen those who played the data.
+
+    Raises:
+        ValueError: if the latents are another V's.
     """
+    if fingerprint(vision) != latents.vision:
+        raise ValueError("the latents are of another V: encode the data with this one")
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
     world = World(tasks.get(task), vision, memory, starts, death)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -52,7 +54,9 @@ def test_an_interrupted_run_is_completed_and_nothing_is_played_twice(played: Pat
     manifest = read_json(played / MANIFEST)
     kept = {path: path.stat().st_mtime_ns for path in episode_paths(played) if path != lost}
     lost.unlink()
-    (played / f"{lost.name}.x7{TEMPORARY}").write_bytes(b"half an episode")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (played / f"{lost.name}.{dead.pid}-0123abcd{TEMPORARY}").write_bytes(b"half an episode")
     collect(ARGS, played, processes=1, progress=False)
     assert same(Episode.load(lost), before)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept

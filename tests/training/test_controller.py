@@ -233,7 +233,7 @@ def test_a_rerun_with_fewer_generations_relabels_nothing(folder, tmp_path, monke
     known_scores(monkeypatch, 500.0, 900.0, 100.0, 400.0, 600.0)
     evolve(validated(folder, 3, finalists=2), tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
-    with pytest.raises(ValueError, match="begun with generations 3, more than 2: ask for 3 or"):
+    with pytest.raises(ValueError, match="holds 3 generations already, more than 2: ask for 3 or"):
         evolve(validated(folder, 2, finalists=2), tmp_path, progress=False)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before
 

@@ -52,11 +52,15 @@ def test_a_run_goes_on_with_its_own_arguments_and_inputs(tmp_path: Path) -> None
 
 
 def test_a_run_may_grow_but_not_shrink(tmp_path: Path) -> None:
-    for steps in (10, 10, 20):
+    for steps in (10, 20, 15):  # of which 15 are done
         with Run(tmp_path, "stage", Args(steps=steps), {}, grows="steps") as run:
+            run.at_least(steps)
             run.write()
-    with pytest.raises(ValueError, match="begun with steps 20, more than 10: ask for 20 or more"):
-        Run(tmp_path, "stage", Args(steps=10), {}, grows="steps").__enter__()
+    with (
+        pytest.raises(ValueError, match="holds 15 steps already, more than 10: ask for 15 or more"),
+        Run(tmp_path, "stage", Args(steps=10), {}, grows="steps") as run,
+    ):
+        run.at_least(15)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ with held({str(tmp_path)!r}):
 """
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None and other.stdout.readline() == "held\n"
-    partial = tmp_path / f"weights{TEMPORARY}"
+    partial = tmp_path / f"weights.{other.pid}-0123abcd{TEMPORARY}"
     partial.touch()
     with pytest.raises(ValueError, match="in use by another process: wait until it ends"):
         held(tmp_path).__enter__()

@@ -45,6 +45,14 @@ def test_help_names_every_stage(capsys):
         ("evolve doom --population 1000000 --rollouts 1", "too many for this machine"),
         ("evolve doom --games 200000", "games is 200000: give 1 to 100,000"),
         ("evolve doom --seed -1", "seed is -1: give 0 to"),
+        ("evolve doom --hidden 300", "C has 327000 weights: too many for this machine"),
+        ("evolve doom --finalists -5", "finalists is -5: give 0 or more"),
+        ("evolve doom --processes 100000", "processes is 100000: give 1 or more, up to"),
+        ("evaluate --world= --env dream", "--world is empty: leave it out, or say which"),
+        ("collect --policy=", "--policy is empty: leave it out, or say which"),
+        ("vision --data=", "--data is empty: leave it out, or say which"),
+        ("train doom --device nonsense", "device is 'nonsense'"),
+        ("film doom --seed 99999999999999999999", "give 0 to 2,147,483,647"),
         ("evolve doom --hidden 5000", "hidden is 5000, expected a whole number, 0 to 4096"),
         ("evolve doom --reality --temperature 1", "--temperature is for dreams"),
         ("evolve doom --reality --form torch", "--form is for dreams"),
@@ -180,6 +188,14 @@ def test_whoever_stops_reading_gets_no_traceback(folder):
     process.stderr.close()
     assert process.wait() == 128 + signal.SIGPIPE
     assert b"Traceback" not in said and b"Exception ignored" not in said
+
+
+def test_a_closed_terminal_loses_no_score(folder, tmp_path):
+    out = tmp_path / "score.json"
+    words = f"evaluate --env dream --episodes 2 --world {folder} --out {out} >&- 2>&-"
+    done = subprocess.run(["sh", "-c", f"{sys.executable} -m dreamgym {words}"])
+    assert done.returncode == 0
+    assert json.loads(out.read_text())["episodes"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

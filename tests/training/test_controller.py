@@ -263,3 +263,17 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"ControllerConfig\.inputs is 5000, expected a whole"):
         save_controller(tmp_path / "c.safetensors", Controller(large, torch.zeros(5000)))
     assert not list(tmp_path.iterdir())
+
+
+def test_validations_that_were_not_kept_have_cost_frames_too(folder, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        if len(left) == 0:
+            raise KeyboardInterrupt
+        return [{"return": left.pop(0), "length": 20}]
+
+    left = [900.0, 100.0, 100.0]
+    monkeypatch.setattr(controller, "real", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evolve(validated(folder, 9), tmp_path, progress=False)
+    facts = json.loads((tmp_path / "controller.json").read_text())
+    assert (facts["generation"], facts["real_frames"]) == (1, 60) == (1, controller.spent(tmp_path))

@@ -194,3 +194,39 @@ def test_a_commit_is_the_package_s_own(tmp_path, monkeypatch, tracked):
 def test_a_command_is_the_one_that_was_typed(argv, said, monkeypatch):
     monkeypatch.setattr(sys, "argv", argv)
     assert evaluation.command() == said
+
+
+def test_games_are_one_world_s_and_one_policy_s(folder, tmp_path):
+    """Whatever takes their place while they are played."""
+    world = shutil.copytree(folder, tmp_path / "world")
+    job = evaluation._Games("doom", str(world), "weights", (0,), ("other", ""), b"", None)
+    with pytest.raises(ValueError, match="world was changed while it was in use: begin anew"):
+        evaluation._world(job)
+    policy = tmp_path / "policy.zip"
+    policy.touch()
+    write_json(tmp_path / "policy.json", {"algo": "ppo"})
+    job = evaluation._Games("doom", str(world), str(policy), (0,), ("", "other"))
+    with pytest.raises(ValueError, match=r"policy.zip was changed while it played: begin anew"):
+        evaluation._controller(job)
+
+
+def test_a_controller_is_read_once_for_all_its_games(folder, tmp_path, monkeypatch):
+    """A search may write another one over it meanwhile."""
+    jobs = []
+    monkeypatch.setattr(
+        evaluation.workers, "run", lambda _, given, *__, **___: jobs.extend(given) or []
+    )
+    real("doom", folder, folder / "controller.safetensors", range(25), progress=False)
+    assert len(jobs) == 3 and len({job.weights for job in jobs}) == 1 and jobs[0].weights
+
+
+def test_the_commit_is_the_one_that_played(folder, monkeypatch):
+    monkeypatch.setattr(evaluation, "commit", lambda: "before")
+    plain = evaluation.dream
+
+    def dream(*given, **more):
+        monkeypatch.setattr(evaluation, "commit", lambda: "after")
+        return plain(*given, **more)
+
+    monkeypatch.setattr(evaluation, "dream", dream)
+    assert evaluate("doom", str(folder), "random", "dream", 2, 0, None, None)["commit"] == "before"

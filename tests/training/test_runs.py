@@ -13,15 +13,26 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, load_world, read_json, save_controller, save_world
+from dreamgym.checkpoint import (
+    load_controller,
+    load_tensors,
+    load_world,
+    read_json,
+    save_controller,
+    save_tensors,
+    save_world,
+    write_json,
+)
 from dreamgym.cli import main
 from dreamgym.files import TEMPORARY
 from dreamgym.models.controller import Controller
 from dreamgym.models.memory import MemoryConfig
 from dreamgym.tasks import DOOM
 from dreamgym.training import collect, controller, latents, learner, memory, optimizer, vision
+from dreamgym.training.data import Episode, episode_path
+from dreamgym.training.demo import demo
 from dreamgym.training.runs import LOCK, Run, finished, held
-from dreamgym.training.world import load_vision
+from dreamgym.training.world import assemble, load_vision
 from tests.conftest import data_set, tiny_world
 
 SMALL = vision.Args(frames=128)
@@ -312,3 +323,171 @@ def test_the_lock_is_no_part_of_a_world_or_a_data_set(tmp_path: Path) -> None:
     with held(tmp_path):
         pass
     assert {path.name for path in tmp_path.iterdir()} <= {LOCK}
+
+
+def test_weights_that_were_lost_or_replaced_are_written_again(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "data", [40] * 3)
+    before = vision.train([data], tmp_path / "v", SMALL, progress=False)
+    weights, other = tmp_path / "v" / "vision.safetensors", vision.VAE(SMALL.config)
+    for spoil in (lambda: weights.unlink(), lambda: save_tensors(weights, other.state_dict())):
+        spoil()
+        with pytest.raises(ValueError, match="is not what its run has learned: call `dreamgym vis"):
+            load_vision(tmp_path / "v")
+        vision.train([data], tmp_path / "v", SMALL, progress=False)
+        assert torch.equal(load_vision(tmp_path / "v").mean.weight, before.mean.weight)
+
+
+def test_latents_and_m_are_of_the_v_of_their_world(tmp_path: Path) -> None:
+    data = data_set(tmp_path / "data", [40] * 3)
+    one, two = (
+        vision.train([data], tmp_path / str(n), replace(SMALL, seed=n), progress=False)
+        for n in range(2)
+    )
+    seen = [
+        latents.encode(DOOM, [data], tmp_path / str(n), v, progress=False)
+        for n, v in enumerate((one, two))
+    ]
+    config, args = MemoryConfig(hidden=8), memory.Args(steps=1, batch=2, length=8)
+    m = memory.train(seen[0], tmp_path / "m", args, config, progress=False)
+    with pytest.raises(ValueError, match="the latents are of another V: encode the data with this"):
+        assemble("doom", two, m, seen[0], tmp_path / "world")
+    init = replace(args, init=str(tmp_path / "m"))
+    with pytest.raises(ValueError, match="learned from another V's latents"):
+        memory.train(seen[1], tmp_path / "m1", init, config, progress=False)
+    memory.train(seen[0], tmp_path / "m2", init, config, progress=False)
+
+
+def test_another_user_s_latents_are_read_and_not_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = data_set(tmp_path / "data", [40] * 3)
+    v = vision.train([data], tmp_path / "v", SMALL, progress=False)
+    before = latents.encode(DOOM, [data], tmp_path / "v", v, progress=False)
+    monkeypatch.setattr(latents, "held", lambda _: pytest.fail("it locks"))
+    assert latents.encode(DOOM, [data], tmp_path / "v", v, progress=False).content == before.content
+
+
+@pytest.mark.parametrize("column", ["what", "mean", "action", "lengths", "reward"])
+@pytest.mark.parametrize("value", [np.array(1), np.zeros(0), np.array(["a"]), np.full(3, 9999)])
+def test_a_column_that_is_another_is_named(tmp_path: Path, column: str, value: np.ndarray) -> None:
+    data = data_set(tmp_path / "data", [40] * 3)
+    v = vision.VAE(SMALL.config)
+    latents.encode(DOOM, [data], tmp_path / "v", v, progress=False)
+    shard = tmp_path / "v" / "latents-0000.npz"
+    with np.load(shard) as arrays:
+        columns = dict(arrays) | {column: value}
+    np.savez(shard, **columns)
+    with pytest.raises(ValueError, match=r"latents-0000.npz is damaged"):
+        latents.load(tmp_path / "v")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rewards", np.float32(1)), ("frames", np.zeros((40, 64, 64, 3), np.float32)),
+        ("actions", np.full((40, 1), np.nan, np.float32)), ("budget", np.zeros(40, np.float32)),
+        ("budget", np.full(41, np.inf, np.float32)), ("terminated", np.zeros(40, np.int64)),
+    ],
+)  # fmt: skip
+def test_an_episode_that_is_none_is_named(tmp_path: Path, name: str, value: object) -> None:
+    path = episode_path(data_set(tmp_path, [40]), 0)
+    episode = Episode.load(path)
+    arrays = vars(episode) | {"frames": np.array(episode.frames), name: value}
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match=r"episode-000000.npz is damaged"):
+        Episode.load(path)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"curve": [{}]}, {"curve": [None]}, {"curve": {}}, {"curve": None},
+        {"curve": [{"generation": 2, "dream": 1.0}]},
+        {"curve": [{"generation": 1, "dream": None}]},
+        {"curve": [{"generation": 1, "dream": 1.0, "real": "good"}]},
+        {"args": {}},
+    ],
+)  # fmt: skip
+def test_a_search_s_record_is_read_point_by_point(
+    folder: Path, tmp_path: Path, spoilt: dict[str, object]
+) -> None:
+    stage = controller.Args(str(folder), 1, population=4, rollouts=1, validate=0)
+    controller.evolve(stage, tmp_path, progress=False)
+    path = tmp_path / "evolution.json"
+    write_json(path, read_json(path) | spoilt)
+    with pytest.raises(ValueError, match=r"evolution.json"):
+        controller.evolve(replace(stage, generations=2), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize("steps", [None, torch.ones(3), -torch.ones(38)])
+def test_a_search_s_state_is_checked(
+    folder: Path, tmp_path: Path, steps: torch.Tensor | None
+) -> None:
+    stage = controller.Args(str(folder), 1, population=4, rollouts=1, validate=0)
+    controller.evolve(stage, tmp_path, progress=False)
+    path = tmp_path / "evolution.safetensors"
+    kept = load_tensors(path)
+    del kept["steps"]
+    save_tensors(path, kept | ({} if steps is None else {"steps": steps}))
+    with pytest.raises(ValueError, match=r"does not hold what evolution.json tells of"):
+        controller.evolve(replace(stage, generations=2), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"steps": "many"}, {"curve": [{}]}, {"returns": [1]}, {"seconds": None}]
+)
+def test_an_agent_s_record_is_read_point_by_point(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: dict[str, object]
+) -> None:
+    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": 1.0, "length": 1}])
+    stage = learner.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
+    learner.learn(stage, tmp_path, progress=False)
+    path = tmp_path / "learning.json"
+    write_json(path, read_json(path) | spoilt)
+    with pytest.raises(ValueError, match=r"learning.json is damaged"):
+        learner.learn(replace(stage, timesteps=128), tmp_path, progress=False)
+
+
+def test_an_agent_that_was_lost_is_named(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": 1.0, "length": 1}])
+    stage = learner.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
+    learner.learn(stage, tmp_path, progress=False).unlink()
+    with pytest.raises(ValueError, match=r"policy.zip is missing, which learning.json tells of"):
+        learner.learn(stage, tmp_path, progress=False)
+
+
+def test_an_agent_s_weights_keep_their_own_facts_after_a_kill(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the best agent's file and the curve, which then does not know of it."""
+    scores, write = [100.0, 300.0, 200.0, 200.0], Run.write
+
+    def killed(self: Run, finished: bool = False, **facts: object) -> None:
+        if len(facts["curve"]) == 2:  # type: ignore[arg-type]
+            raise KeyboardInterrupt
+        write(self, finished, **facts)
+
+    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": scores.pop(0), "length": 10}])
+    stage = learner.Args(str(folder), "a2c", 192, envs=4, scaled=False, games=1, validate=64)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "write", killed)
+        learner.learn(stage, tmp_path, progress=False)
+    before = read_json(tmp_path / "policy.json")
+    assert before["real"] == 300
+    weights = (tmp_path / "policy.zip").read_bytes()
+    learner.learn(stage, tmp_path, progress=False)
+    after = read_json(tmp_path / "policy.json")
+    assert (tmp_path / "policy.zip").read_bytes() == weights
+    assert (after["real"], after["steps"]) == (300, before["steps"])
+
+
+def test_a_demonstration_leaves_strangers_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    kept = [tmp_path / "run" / "thesis.txt", tmp_path / f"film.iso{TEMPORARY}"]
+    for path in kept:
+        path.touch()
+    with pytest.raises(ValueError, match="run is of no demonstration: choose another --out"):
+        demo("doom", tmp_path, seconds=1, games=2)
+    assert all(path.exists() for path in kept)

@@ -5,8 +5,8 @@ import pytest
 from tests.clients.page import blocks, typed_python
 
 pytestmark = pytest.mark.clients
-PATIENCE = {"RAY_agent_register_timeout_ms": "120000", "RAY_raylet_start_wait_time_s": "120"}
-"""Ray gives its helpers 15 seconds to start, which a busy machine may not keep."""
+PATIENCE = {"RAY_agent_register_timeout_ms": "120000"}
+"""Ray stops when its helpers have not started in time, which a busy machine may not keep."""
 
 
 def test_ppo_learns_in_one_dream(tmp_path):

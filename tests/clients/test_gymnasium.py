@@ -12,18 +12,13 @@ pytestmark = pytest.mark.clients
 GYMNASIUM = os.environ.get("GYMNASIUM")
 
 TESTS = {
-    "vector": (
-        "tests/vector/test_sync_vector_env.py tests/vector/test_vector_env.py"
-        " tests/vector/test_vector_env_info.py tests/vector/test_vector_wrapper.py",
-        300,
-    ),
+    "vector": ("tests/vector --ignore tests/vector/test_async_vector_env.py", 300),
     "asynchronous": ("tests/vector/test_async_vector_env.py", 300),
-    "autoreset": ("tests/vector/test_autoreset_mode.py tests/wrappers/test_autoreset.py", 120),
     "rendering": ("tests/envs/test_rendering.py", 120),
     "wrappers": ("tests/wrappers --ignore tests/wrappers/vector", 300),
     "vector wrappers": ("tests/wrappers/vector", 900),
 }
-"""Gymnasium's tests, and the seconds each group may take: those of the wrappers record videos."""
+"""Gymnasium's tests, and the seconds that each group may take: some record many videos."""
 
 
 def test_a_wrapper_counts_the_games_of_a_batch(tmp_path):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,20 +26,29 @@ def typed_python(code: str, folder: Path, **environment: str) -> str:
     return _done([sys.executable, "-c", code], folder, environment)
 
 
-def typed_shell(code: str, folder: Path, **environment: str) -> str:
+def typed_shell(code: str, folder: Path, seconds: float = 300, **environment: str) -> str:
     """Run shell lines, the first failure ending them, and return what they printed."""
-    return _done(["bash", "-euo", "pipefail", "-c", code], folder, environment)
+    return _done(["bash", "-euo", "pipefail", "-c", code], folder, environment, seconds)
 
 
-def _done(command: list[str], folder: Path, environment: dict[str, str]) -> str:
+def _done(
+    command: list[str], folder: Path, environment: dict[str, str], seconds: float = 300
+) -> str:
     python = Path(sys.executable).parent  # the shell's `python` is the one that runs the tests
-    done = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=folder,
         env=os.environ | {"PATH": f"{python}:{os.environ['PATH']}"} | environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=300,
+        start_new_session=True,  # so that its workers can be ended with it
     )
-    assert done.returncode == 0, f"{done.stdout[-6_000:]}\n{done.stderr[-6_000:]}"
-    return done.stdout
+    try:
+        printed, complained = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        printed, complained = process.communicate()
+        complained += f"\nnot done after {seconds} seconds: killed"
+    assert process.returncode == 0, f"{printed[-6_000:]}\n{complained[-6_000:]}"
+    return printed

@@ -11,6 +11,9 @@ from tests.clients.replaced import passes
 pytestmark = pytest.mark.clients
 SOURCE = os.environ.get("STABLE_BASELINES3")
 
+TESTS = {"run": 300, "predict": 300, "deterministic": 300, "save_load": 600, "vec_*": 600}
+"""Its files of tests and the seconds each may take: many start several processes a test."""
+
 
 def test_ppo_learns_in_a_batch(tmp_path):
     (code,) = blocks("Stable-Baselines3", "python")
@@ -18,6 +21,6 @@ def test_ppo_learns_in_a_batch(tmp_path):
 
 
 @pytest.mark.skipif(not SOURCE, reason="STABLE_BASELINES3 names no folder of its source archive")
-@pytest.mark.parametrize("tests", ["run", "predict", "deterministic", "save_load", "vec_*"])
-def test_its_own_tests_pass(tests, tmp_path):
-    assert " passed" in passes(Path(SOURCE), tmp_path, f"tests/test_{tests}.py")
+@pytest.mark.parametrize(("tests", "seconds"), TESTS.items(), ids=TESTS)
+def test_its_own_tests_pass(tests, seconds, tmp_path):
+    assert " passed" in passes(Path(SOURCE), tmp_path, f"tests/test_{tests}.py", seconds)

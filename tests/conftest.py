@@ -14,7 +14,7 @@ from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.tasks import Task
 from dreamgym.training import collect
-from dreamgym.training.data import Episode, episode_path
+from dreamgym.training.data import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
 from dreamgym.world import World
 
@@ -40,18 +40,25 @@ def tiny_world(
 def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom") -> Path:
     """Write a finished data set of games that nobody played; return its folder."""
     rng, size = np.random.default_rng(seed), len(tasks.get(task).low)
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, length in enumerate(lengths):
+        last = np.arange(length) == length - 1
+        Episode(
+            frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
+            actions=rng.integers(-1, 2, (length, size)).astype(np.float32),
+            rewards=np.ones(length, np.float32),
+            budget=np.append(np.full(length, 100), 0).astype(np.float32),
+            terminated=last,
+            truncated=np.zeros(length, bool),
+        ).save(episode_path(folder, index))
+    return finish(folder, task, seed)
+
+
+def finish(folder: Path, task: str = "doom", seed: int = 0) -> Path:
+    """Write what `collect` writes of episodes that are all there; return their folder."""
+    lengths = [len(Episode.load(path)) for path in episode_paths(folder)]
     args = collect.Args(task, len(lengths), seed)
     with Run(folder, "manifest", args, {"policy": "random", "world": ""}, "episodes") as run:
-        for index, length in enumerate(lengths):
-            last = np.arange(length) == length - 1
-            Episode(
-                frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
-                actions=rng.integers(-1, 2, (length, size)).astype(np.float32),
-                rewards=np.ones(length, np.float32),
-                budget=np.append(np.full(length, 100), 0).astype(np.float32),
-                terminated=last,
-                truncated=np.zeros(length, bool),
-            ).save(episode_path(folder, index))
         run.write(finished=True, lengths=lengths)
     return folder
 

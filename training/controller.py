@@ -142,7 +142,7 @@ def evolve(
         check_input(args.init)
         inputs["init"] = policy_fingerprint(args.init)
     with Run(out, "evolution", args, inputs, grows="generations") as run:
-        return _evolve(run, args, world, config, first, processes, progress, began + seconds)
+        return _evolve(run, args, world, config, first, processes, progress, began, seconds)
 
 
 def _evolve(
@@ -153,7 +153,8 @@ def _evolve(
     first: np.ndarray,
     processes: int,
     progress: bool,
-    until: float,
+    began: float,
+    seconds: float,
 ) -> Controller:
     out, folder = run.path.parent, world_folder(args.world)
     curve, losses, steps = _resume(run, args, config)
@@ -184,13 +185,12 @@ def _evolve(
         before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
         point["real_frames"] = before + frames
 
-    clock = until - time.monotonic()
     with (
-        _bar(args, len(losses), clock, not progress) as bar,
+        _bar(args, len(losses), seconds, not progress) as bar,
         SummaryWriter(str(out / "log")) as log,
     ):
         for generation in range(len(losses), args.generations):
-            if curve and time.monotonic() > until:
+            if curve and time.monotonic() - began > seconds:
                 break
             members = es.ask()
             returns, frames = _population(
@@ -223,8 +223,8 @@ def _evolve(
                     continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(run, curve, losses, steps)
-            passed = clock - max(0.0, until - time.monotonic())  # tqdm shows no more than the total
-            bar.update(1 if clock == float("inf") else passed - bar.n)
+            passed = min(time.monotonic() - began, seconds)  # tqdm shows no more than the total
+            bar.update(1 if seconds == np.inf else passed - bar.n)
             shown = ("generation", "dream", "real", "impossible")
             bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
     tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
@@ -244,14 +244,14 @@ def _evolve(
     return load_controller(path)
 
 
-def _bar(args: Args, done: int, clock: float, off: bool) -> Any:
+def _bar(args: Args, done: int, seconds: float, off: bool) -> Any:
     """Return a progress bar of generations, or, where the clock ends the search, of seconds."""
-    if clock == float("inf"):
+    if seconds == np.inf:
         return tqdm(
             total=args.generations, initial=done, unit=" generations", desc="C", disable=off
         )
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f} of {total:.0f} s{postfix}"
-    return tqdm(total=clock, desc="C", bar_format=form, disable=off)
+    return tqdm(total=seconds, desc="C", bar_format=form, disable=off)
 
 
 def _check_population(args: Args, world: World, config: ControllerConfig) -> None:

@@ -72,10 +72,10 @@ def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> It
     for step in count(1):
         told = player.act()
         came = [games[i].step(action) for i, action in zip(playing, told, strict=True)]
-        seen, rewards, terminated, _, infos = zip(*came, strict=True)
+        seen, rewards, terminated, truncated, infos = zip(*came, strict=True)
         after = np.array([info[gauge] for info in infos], np.float32)
         ended = np.array(terminated)
-        cut = (step == limit) & ~ended
+        cut = (np.array(truncated) | (step == limit)) & ~ended
         turn = Turn(playing, frames, budget, told, np.array(rewards), ended, cut, after)
         yield turn
         going = ~(turn.terminated | turn.truncated)

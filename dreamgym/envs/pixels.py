@@ -14,20 +14,20 @@ from dreamgym.tasks import Task
 class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
     """A real game whose last frame (64, 64, 3) uint8 is `_frame`, None before the first reset.
 
-    A copy or a pickle is a game made with the same arguments.
+    A pickle is a game made with the same arguments, as Gymnasium has it, not yet reset.
     """
 
     task: Task
     """What is known of the game."""
     _frame: np.ndarray | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __deepcopy__(self, _: dict[int, Any]) -> PixelGame:
         if self._frame is not None:
             raise TypeError(
                 "a real game that is under way cannot be copied: make another, reset it with the "
                 "same seed and take the same actions; dreams can be copied"
             )
-        return super().__getstate__()
+        return type(self)(*self._ezpickle_args, **self._ezpickle_kwargs)
 
     def render(self) -> np.ndarray | None:
         if self.render_mode is None:

@@ -12,7 +12,7 @@ from dreamgym import tasks
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.training import latents, world
 from dreamgym.training.data import Episode, episode_path
-from tests.conftest import tiny_world
+from tests.conftest import finish, tiny_world
 
 LENGTHS = ((3, 1, 6), (4,))
 """Of the episodes of two data folders."""
@@ -38,6 +38,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         made.append(tmp_path_factory.mktemp("data"))
         for index, length in enumerate(lengths):
             episode(length, 10 * number + index).save(episode_path(made[-1], index))
+        finish(made[-1])
     return made
 
 

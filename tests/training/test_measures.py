@@ -195,7 +195,10 @@ def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
     monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(task=task, hit=-1.0))
     seen = data(task)
     seen.lengths, seen.source = torch.ones(80).long(), torch.arange(80) // 40
+    seen.task = task.name
     monkeypatch.setattr(examine, "load", lambda folder: seen)
+    monkeypatch.setattr(examine, "load_vision", lambda folder, task: tiny_world().vision)
+    monkeypatch.setattr(examine, "fingerprint", lambda vision: seen.vision)
     report = examine.examine(task.name, tmp_path)
     assert asked["memory"] == [[19, 39], [59, 79]]
     assert asked["returns"] == (asked["memory"] if task is tasks.CAR_RACING else [])

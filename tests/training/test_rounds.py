@@ -43,7 +43,7 @@ class Stages:
         self.examined: list[Path] = []
         patch.setattr(iterate.collect, "collect", self.collect)
         patch.setattr(iterate.vision, "train", lambda *words: self.sights.append(words))
-        patch.setattr(iterate.world, "load_vision", lambda folder: folder)
+        patch.setattr(iterate.world, "load_vision", lambda folder, task: folder)
         patch.setattr(iterate.latents, "encode", self.encode)
         patch.setattr(iterate.memory, "train", lambda *words: self.memories.append(words))
         patch.setattr(iterate.world, "assemble", self.assemble)
@@ -51,6 +51,8 @@ class Stages:
         patch.setattr(iterate.controller, "spent", lambda folder: SPENT)
         patch.setattr(iterate, "examine", lambda task, best, sight: self.examined.append(sight))
         patch.setattr(iterate, "real", self.real)
+        patch.setattr(iterate, "dataset", lambda seen, task: seen)
+        patch.setattr(iterate, "content", lambda paths: f"that of {paths[0].name}")
 
     def collect(self, args: Any, out: Path, processes: int) -> None:
         self.plays.append((args, out))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_controller, read_json
+from dreamgym.checkpoint import load_controller, read_json, write_json
 from dreamgym.models.controller import Controller
 from dreamgym.tasks import CAR_RACING
 from dreamgym.training import evaluate
@@ -86,7 +87,7 @@ def test_games_side_by_side_are_added_up_each_by_itself(monkeypatch: pytest.Monk
             yield SimpleNamespace(games=np.array(games), rewards=np.array(rewards))
 
     monkeypatch.setattr(evaluate, "turns", turns)
-    games = evaluate.play(evaluate._Games("doom", "", "random", (7, 5, 6)))
+    games = evaluate.play(evaluate._Games("doom", "", "random", (7, 5, 6), ("", "")))
     assert games == [
         {"seed": 7, "return": 33.0, "length": 3},
         {"seed": 5, "return": 200.0, "length": 1},
@@ -129,12 +130,13 @@ def test_a_tournament_has_a_row_for_each_controller(workers: None, folder: Path)
 
 def test_a_result_has_the_mean_the_spread_and_the_interval_of_its_games() -> None:
     games = [{"seed": i, "return": r, "length": 1} for i, r in enumerate((2.0, 4.0, 9.0))]
-    score = result("doom", "LatentDoom-v0", "shipped", None, 0, games, 12)
+    score = result("doom", "LatentDoom-v0", "shipped", None, 0, games, 12, {}, {"commit": "c"})
     assert score["mean"] == 5
     assert score["sd"] == pytest.approx(((9 + 1 + 16) / 2) ** 0.5)
     assert 2 <= score["ci95"][0] < 5 < score["ci95"][1] <= 9
     assert score["real_frames"] == 12 and score["episodes"] == games
-    alone = result("doom", "LatentDoom-v0", "shipped", None, 0, games[:1], 0)
+    assert score["commit"] == "c"
+    alone = result("doom", "LatentDoom-v0", "shipped", None, 0, games[:1], 0, {}, {})
     assert (alone["mean"], alone["sd"], alone["ci95"]) == (2, 0, [2, 2])
 
 
@@ -149,7 +151,8 @@ def test_the_interval_is_that_of_the_normal_approximation() -> None:
 def test_a_score_is_of_the_seeds_the_game_and_the_range_that_are_asked_for(
     env: str, folder: Path, workers: None, tmp_path: Path
 ) -> None:
-    asked = ("doom", str(folder), "shipped", env, 12, 2_000_000, (0.8, 1.2))
+    tau = None if env == "twin" else (0.8, 1.2)
+    asked = ("doom", str(folder), "shipped", env, 12, 2_000_000, tau)
     score = evaluate.evaluate(*asked, tmp_path / "score.json")
     games = score["episodes"]
     assert [game["seed"] for game in games] == list(range(2_000_000, 2_000_012))
@@ -164,7 +167,10 @@ def test_a_score_is_of_the_seeds_the_game_and_the_range_that_are_asked_for(
         assert [game["length"] for game in games] == lengths.tolist()
 
 
-def test_real_frames_are_the_world_s_and_the_controller_s_own(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"real_frames": 1000}')
-    (tmp_path / "controller.json").write_text('{"real_frames": 24}')
-    assert evaluate.real_frames(tmp_path, tmp_path / "controller.safetensors") == 1024
+def test_real_frames_are_the_world_s_and_the_controller_s_own(folder: Path, tmp_path: Path) -> None:
+    world = shutil.copytree(folder, tmp_path / "world")
+    for name, frames in (("config.json", 1000), ("controller.json", 24)):
+        write_json(world / name, read_json(world / name) | {"real_frames": frames})
+    for policy, frames in (("shipped", 1024), ("random", 0)):
+        score = evaluate.evaluate("doom", str(world), policy, "dream", 2, 0, None, None)
+        assert score["real_frames"] == frames

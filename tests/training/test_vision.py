@@ -13,6 +13,7 @@ from dreamgym.checkpoint import load_module, read_json
 from dreamgym.models.vision import VAE
 from dreamgym.training import optimizer, vision
 from dreamgym.training.data import Episode, Frames, episode_path
+from tests.conftest import finish
 
 GREYS = (10, 200)
 
@@ -27,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32),
             np.arange(6) == 5, np.zeros(6, bool),
         ).save(episode_path(path, index))  # fmt: skip
-    return path
+    return finish(path)
 
 
 def train(data: Path, out: Path, **args: float) -> VAE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from dreamgym import cli
 from dreamgym.product import halves
 from dreamgym.tasks import TASKS
-from dreamgym.training import bench
+from dreamgym.training import bench, controller
 from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.training.demo import demo
 from dreamgym.training.film import GAP, ZOOM, film
@@ -23,8 +24,10 @@ from dreamgym.zoo.ppo import hyperparams
 
 
 def test_the_demonstration_shows_three_scores_and_a_film(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    small = partial(controller.Args, population=8, rollouts=2)
+    monkeypatch.setattr(controller, "Args", small)
     demo("doom", tmp_path, seconds=1, games=2, processes=2)
     shown = capsys.readouterr().out
     assert shown.count("95 % [") == 3
@@ -60,6 +63,7 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
         pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
     monkeypatch.setattr(bench, "halves", lambda _: half)
     monkeypatch.setattr(bench, "SECONDS", 0.05)
+    monkeypatch.setattr(bench.workers, "run", lambda f, jobs, _: enumerate(map(f, jobs)))
     monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute
     for own in hyperparams.values():

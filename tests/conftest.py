@@ -1,7 +1,9 @@
 """A tiny random world: right in every shape, wrong in every prediction."""
 
 import random
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.memory import MDNRNN, MemoryConfig
 from dreamgym.models.vision import VAE, VisionConfig
 from dreamgym.tasks import Task
-from dreamgym.training import collect
+from dreamgym.training import collect, workers
 from dreamgym.training.data import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
 from dreamgym.world import World
@@ -69,6 +71,21 @@ def seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Let workers work in this process, which need not start and import; return their jobs."""
+    jobs: list[Any] = []
+
+    def run(
+        function: Callable[[Any], Any], some: Sequence[Any], *_: object, **__: object
+    ) -> Iterator[tuple[int, Any]]:
+        jobs.extend(some)
+        yield from ((number, function(job)) for number, job in enumerate(some))
+
+    monkeypatch.setattr(workers, "run", run)
+    return jobs
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_the_learning_curve_is_drawn(tmp_path):
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path):
+def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path, inside):
     stage = Args(str(folder), 2, population=4, rollouts=1, validate=0, reality=True)
     evolve(stage, tmp_path, 2, progress=False)
     curve = json.loads((tmp_path / "evolution.json").read_text())["curve"]

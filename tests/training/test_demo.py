@@ -24,7 +24,10 @@ from dreamgym.zoo.ppo import hyperparams
 
 
 def test_the_demonstration_shows_three_scores_and_a_film(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    inside: list,
 ) -> None:
     small = partial(controller.Args, population=8, rollouts=2)
     monkeypatch.setattr(controller, "Args", small)
@@ -56,14 +59,17 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
 @pytest.mark.parametrize("half", [False, True], ids=["float32 alone", "bfloat16 too"])
 @pytest.mark.parametrize("name", ["folder", "car_folder"])
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, half: bool
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    half: bool,
+    inside: list,
 ) -> None:
     """On a processor that multiplies in bfloat16 and on one that does not."""
     if half and not halves("cpu"):
         pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
     monkeypatch.setattr(bench, "halves", lambda _: half)
     monkeypatch.setattr(bench, "SECONDS", 0.05)
-    monkeypatch.setattr(bench.workers, "run", lambda f, jobs, _: enumerate(map(f, jobs)))
     monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute
     for own in hyperparams.values():

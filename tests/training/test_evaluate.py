@@ -38,7 +38,7 @@ def test_a_score_does_not_depend_on_the_processes(folder, tmp_path):
     assert [each["seed"] for each in scores[0]["episodes"]] == list(range(2_000_000, 2_000_012))
 
 
-def test_a_tournament_is_each_controller_s_own_games(folder):
+def test_a_tournament_is_each_controller_s_own_games(folder, inside):
     config = load_controller(folder).config
     players = [Controller(config, torch.full((config.parameters,), w)) for w in (-1.0, 0.0, 1.0)]
     returns, frames = tournament("doom", folder, players, range(2), 2)
@@ -58,7 +58,8 @@ def test_a_result_file_holds_the_contract_s_keys(folder, tmp_path):
     assert score["real_frames"] == 0
 
 
-def test_the_interval_covers_the_mean_of_known_samples():
+def test_the_interval_covers_the_mean_of_known_samples(monkeypatch):
+    monkeypatch.setattr(evaluation, "RESAMPLES", 1000)
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(60):

@@ -23,9 +23,9 @@ def short_round(episodes: int, steps: int, frames: int) -> Round:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CarRacing in short dreams, and no examination."""
-    monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=5))
+def short(monkeypatch: pytest.MonkeyPatch, inside: list) -> None:
+    """CarRacing in short games and dreams, no examination, no processes."""
+    monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=30))
     monkeypatch.setattr(iterate, "examine", lambda *_: None)
     monkeypatch.setattr(iterate, "GAMES", 2)
 

@@ -138,19 +138,6 @@ def test_an_episode_that_is_there_is_not_written_again(played: list, tmp_path: P
     assert not episode_path(tmp_path, 2).exists()  # more than was asked for
 
 
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch) -> list:
-    """Workers that work in this process; returns their jobs."""
-    jobs: list = []
-
-    def run(function, some, *_, **__):  # type: ignore[no-untyped-def]
-        jobs.extend(some)
-        yield from ((number, function(job)) for number, job in enumerate(some))
-
-    monkeypatch.setattr(collect.workers, "run", run)
-    return jobs
-
-
 def test_each_episode_has_a_seed_of_its_own(
     inside: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -219,7 +219,7 @@ def test_m_of_another_shape_is_refused_before_it_learns(tmp_path: Path) -> None:
         memory.train(seen, tmp_path / "m", memory.Args(steps=1), config, progress=False)
 
 
-def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path) -> None:
+def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path, inside: list) -> None:
     world = shutil.copytree(folder, tmp_path / "world")
     policy = world / "controller.safetensors"
     args = collect.Args("doom", 1, policy=str(policy), world=str(world), steps=3)
@@ -237,7 +237,9 @@ def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path) -> None:
         collect.collect(replace(args, episodes=2), tmp_path / "data", 1, progress=False)
 
 
-def test_a_controller_that_still_learns_plays_no_data(folder: Path, tmp_path: Path) -> None:
+def test_a_controller_that_still_learns_plays_no_data(
+    folder: Path, tmp_path: Path, inside: list
+) -> None:
     stage = controller.Args(str(folder), 2, population=4, rollouts=1, validate=0)
     controller.evolve(stage, tmp_path, progress=False, seconds=0)
     assert not read_json(tmp_path / "evolution.json")["finished"]

@@ -169,7 +169,9 @@ def reach(tree: Path, test: Path, sources: str) -> dict[str, Any]:
     def measure() -> int:
         seconds, lines, data = Seconds(), {}, CoverageData(".coverage")
         flags = ("--cov=dreamgym", "--cov=training", "--cov-context=test", "--cov-report=")
-        pytest.main(["-qm", "not slow and not clients", "-p", "no:cacheprovider", *flags, name], [seconds])
+        pytest.main(
+            ["-qm", "not slow and not clients", "-p", "no:cacheprovider", *flags, name], [seconds]
+        )
         data.read()
         for file in data.measured_files():
             lines[str(Path(file).relative_to(tree))] = {

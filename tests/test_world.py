@@ -252,3 +252,24 @@ def test_a_world_has_v_and_m_of_its_own() -> None:
     memory.load_state_dict(other.state_dict())
     assert torch.equal(rollout(world, [1, 2, 3]), before)
     assert memory.training and all(each.requires_grad for each in memory.parameters())
+
+
+def test_a_picture_s_numbers_are_255_times_what_v_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = tiny_world()
+    drawn = torch.tensor([0.0, 0.4, 0.5019, 0.9961, 1.0])
+    monkeypatch.setattr(
+        world.vision, "decode", lambda z: drawn[:, None, None, None].expand(5, 3, 64, 64)
+    )
+    pictures = world.decode(torch.zeros(5, Z))
+    assert pictures.dtype == torch.uint8 and pictures.shape == (5, 64, 64, 3)
+    assert pictures[:, 7, 9, 1].tolist() == [0, 102, 128, 254, 255]
+
+
+def test_dreams_begin_with_their_seeds_first_episode_unless_told_otherwise() -> None:
+    world, seeds = tiny_world(), torch.arange(20)
+    first, same, next_one = (
+        world.start(seeds, episodes)
+        for episodes in (None, torch.zeros_like(seeds), torch.ones_like(seeds))
+    )
+    assert torch.equal(first.z, same.z) and torch.equal(first.key, same.key)
+    assert not (first.key == next_one.key).any()

@@ -15,6 +15,8 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import save_tensors
+from dreamgym.envs import dream as dream_module
+from dreamgym.envs.dream import check_memory
 from tests.conftest import tiny_world
 
 KINDS = ("z", "zh", "zhc", "rgb")
@@ -425,3 +427,14 @@ def test_statistics_over_the_batch_count_each_step_once(safe_folder):
     envs.reset(seed=0)
     infos = [envs.step(np.ones(2, int))[4] for _ in range(20)]
     assert [info["episode"]["l"].tolist() for info in infos if "episode" in info] == [[5, 5]] * 4
+
+
+def test_as_many_dreams_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dream of the tiny world holds 4 · 16 gates, 3 · 5 · 6 numbers of the head, and three times
+    6 latents and twice 16 cells, each of 4 bytes."""
+    each = 4 * (4 * 16 + 3 * 5 * 6 + 3 * (6 + 2 * 16))
+    pages = {"SC_PAGE_SIZE": each, "SC_PHYS_PAGES": 100}
+    monkeypatch.setattr(dream_module.os, "sysconf", pages.__getitem__)
+    check_memory(tiny_world(), 100)
+    with pytest.raises(ValueError, match=r"num_envs is 101: .* give 100 or fewer"):
+        check_memory(tiny_world(), 101)

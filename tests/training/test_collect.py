@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from dreamgym.checkpoint import read_json
 from dreamgym.files import TEMPORARY
 from dreamgym.tasks import DOOM
+from dreamgym.training import collect as collect_stage
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
 from dreamgym.training.games import random_policy
@@ -154,3 +156,26 @@ def test_games_leave_no_scratch_folders_behind(
     monkeypatch.setenv("TMPDIR", str(scratch))
     collect(Args("doom", 2), tmp_path / "data", processes=2, progress=False)
     assert not list(scratch.glob("dreamgym-*"))
+
+
+@pytest.mark.parametrize(
+    ("args", "frames"),
+    [
+        (Args("doom", 10), 10 * 310),  # as long as random play lasts
+        (Args("car_racing", 10), 10 * 950),
+        (Args("doom", 10, steps=50), 10 * 50),
+        (Args("doom", 10, policy="shipped", world="doom"), 10 * 2100),  # as long as it may last
+    ],
+)
+def test_a_disk_that_is_too_small_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: Args, frames: int
+) -> None:
+    need = frames * 64 * 64 * 3
+    for free, enough in ((need, True), (need - 1, False)):
+        usage = SimpleNamespace(free=free)
+        monkeypatch.setattr(collect_stage.shutil, "disk_usage", lambda _, usage=usage: usage)
+        if enough:
+            collect_stage._check_disk(args, tmp_path, args.episodes)
+        else:
+            with pytest.raises(ValueError, match=f"needs .* {need / 1e9:.1f} GB and has"):
+                collect_stage._check_disk(args, tmp_path, args.episodes)

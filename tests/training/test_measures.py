@@ -204,3 +204,9 @@ def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
     assert asked["returns"] == (asked["memory"] if task is tasks.CAR_RACING else [])
     assert {"vision", "plays", "memory", "memory_on_policy"} <= report.keys()
     assert ("returns" in report) == (task is tasks.CAR_RACING)
+
+
+def test_the_safest_move_is_the_one_that_m_expects_no_hit_of() -> None:
+    world = knowing(tasks.DOOM)  # a hit is foretold of a step to the right
+    state = world.start(torch.arange(5))
+    assert examine._safest(world, state).tolist() == [[-1.0]] * 5

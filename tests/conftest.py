@@ -1,6 +1,7 @@
 """A tiny random world: right in every shape, wrong in every prediction."""
 
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from dreamgym.training.runs import Run
 from dreamgym.world import World
 
 Z, HIDDEN = 6, 16
+
+# Whoever runs the tests may ignore hang-ups, as nohup does; what they start should not.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def tiny_world(

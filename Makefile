@@ -19,7 +19,7 @@ SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTION
          NUMBA_CPU_NAME=haswell
 # What depends on it: the products, the kernels, M, V, the shipped dreams, the benchmark.
 TESTS ?= tests
-quick := tests/models tests/test_product.py tests/test_kernels.py tests/test_golden.py \
+quick := tests/models tests/engines tests/test_golden.py \
          tests/training/test_demo.py
 
 help: ## list these targets

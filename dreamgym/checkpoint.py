@@ -20,13 +20,14 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from dreamgym import tasks
+from dreamgym import games
+from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.models.memory import MDNRNN, MemoryConfig
-from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
-from dreamgym.world import World
+from dreamgym.world import FORMS, World
 
 C = TypeVar("C")
 FORMAT = 2
@@ -36,6 +37,8 @@ LARGEST = 1 << 12
 FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
 """What a world is made of."""
 SHIPPED = Path(__file__).parent / "worlds"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Of M's products."""
 
 
 class CheckpointError(ValueError):
@@ -188,7 +191,7 @@ def save_world(
         save_tensors(folder / f"{name}.safetensors", small)
     facts = {
         "format": FORMAT,
-        "task": world.task.name,
+        "task": world.game.name,
         "death": world.death,
         "vision": asdict(world.vision.config),
         "memory": asdict(world.memory.config),
@@ -219,7 +222,7 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     if missing := {"task", "death", "vision", "memory"} - config.keys():
         raise CheckpointError(f"{path} lacks {sorted(missing)}: get or train it again")
     try:
-        task = tasks.get(config["task"])
+        game = games.get(config["task"])
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     real_frames(path)
@@ -241,18 +244,18 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
             )
     if not (starts["budget"] > 0).all():
         raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
-    if memory.config.action_size != len(task.low) or memory.config.heads != task.rules.heads:
+    if memory.config.action_size != len(game.low) or memory.config.heads != game.rules.heads:
         raise CheckpointError(
             f"{path}: M takes {memory.config.action_size} actions and foretells "
-            f"{', '.join(memory.config.heads)}; {task.name} has {len(task.low)} and needs "
-            f"{', '.join(task.rules.heads)}: train it for this task"
+            f"{', '.join(memory.config.heads)}; {game.name} has {len(game.low)} and needs "
+            f"{', '.join(game.rules.heads)}: train it for this game"
         )
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device is {device!r}, which is not here ({error}): use 'cpu'") from error
     first = (starts["mean"].float(), starts["logvar"].float(), starts["budget"].float())
-    dream = World(task, vision, memory, first, config["death"])
+    dream = World(game, vision, memory, first, config["death"])
     return dream.to(where)
 
 
@@ -283,7 +286,7 @@ def world_game(world: str | Path) -> str:
     """
     path = world_folder(world) / "config.json"
     try:
-        return tasks.get(read_json(path).get("task", "")).name
+        return games.get(read_json(path).get("task", "")).name
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -361,3 +364,38 @@ def load_controller(path: str | Path) -> Controller:
             f"{path}: 'weights' must be ({config.parameters},) floats: get it again"
         )
     return Controller(config, weights)
+
+
+_shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
+
+
+def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
+    """Load a world once a process, however many environments dream it, until its files change.
+
+    Raises:
+        ValueError: if the device is not there, or precision or form is none; the message says
+            which are.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
+    if precision not in (*PRECISIONS, "fastest"):
+        known = ", ".join((*PRECISIONS, "fastest"))
+        raise ValueError(f"precision is {precision!r}: choose one of {known}")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's words for a GPU it was built without
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
+    if precision == "fastest":
+        precision = "bfloat16" if supports_bfloat16(device) else "float32"
+    folder = world_folder(world).resolve()
+    key, files = (folder, device, precision, form), _files(folder)
+    if key not in _shared or _shared[key][0] != files:
+        _shared[key] = files, load_world(folder).to(device, PRECISIONS[precision], form)
+    return _shared[key][1]
+
+
+def _files(folder: Path) -> tuple[Any, ...]:
+    """Return what tells a world's files from others that take their place."""
+    paths = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return tuple((p.name, s.st_ino, s.st_size, s.st_mtime_ns) for p in paths for s in [p.stat()])

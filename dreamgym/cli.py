@@ -18,7 +18,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.training.data import DEMO, TEST, game_of
 
 DATA, RUNS = "data", "runs"
@@ -27,8 +27,6 @@ DATA, RUNS = "data", "runs"
 
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
 """What ends a command with a sentence; anything else is a fault of ours and shows where it is."""
-TEST_GAMES = {"doom": 1000, "car_racing": 100}
-"""Real games behind a reported score: Take Cover's vary by 500 steps; the paper drove 100."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +123,7 @@ def _game(args: argparse.Namespace) -> str:
         return theirs
     if named is None and (data := getattr(args, "data", None)) and isinstance(data, list):
         return game_of(data[0])
-    return named or "doom"
+    return named or next(iter(games.GAMES))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         sub.add_argument(
             "task",
-            choices=sorted(tasks.TASKS),
+            choices=sorted(games.GAMES),
             nargs="?",
             help="the world's or the data's, or doom",
         )
@@ -215,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--rollouts", type=int, default=16, help="dreams or games a member")
     sub.add_argument("--steps", type=int, default=0, help="cut dreams off after so many")
     sub.add_argument("--init", default="", help="a controller's file to begin from")
-    sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the task's own)")
+    sub.add_argument("--observation", default="", help="what C sees: z, zh or zhc (the game's own)")
     sub.add_argument("--hidden", type=int, default=0, help="units of C between input and action")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--device", default="cpu", help="where it dreams")
@@ -229,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--world", help="shipped name or folder (TASK)")
     sub.add_argument("--out", help="folder of the run (runs/TASK-ALGO)")
     sub.add_argument("--envs", type=int, default=0, help="dreams at once; 0: as the zoo says")
-    sub.add_argument("--observation", default="", help="z, zh or zhc (the task's own)")
+    sub.add_argument("--observation", default="", help="z, zh or zhc (the game's own)")
     sub.add_argument("--linear", action="store_true", help="a policy without a hidden layer")
     sub.add_argument(
         "--validate", type=_whole, default=0, help="steps between validations; 0: a tenth of all"
@@ -301,19 +299,19 @@ def _vision(args: argparse.Namespace) -> None:
     from dreamgym.training import vision
 
     stage = vision.Args(
-        frames=args.frames, reconstruction=args.reconstruction, z_size=tasks.get(args.task).z_size,
+        frames=args.frames, reconstruction=args.reconstruction, z_size=games.get(args.task).z_size,
         task=args.task,
     )  # fmt: skip
     vision.train(args.data or [f"{DATA}/{args.task}"], args.out or f"{RUNS}/{args.task}", stage)
 
 
 def _memory(args: argparse.Namespace) -> None:
-    from dreamgym.models.memory import MemoryConfig
+    from dreamgym.models.mdn_rnn import MemoryConfig
     from dreamgym.training import latents, memory, runs, world
 
     stage = memory.Args(steps=args.steps)
     out = args.out or f"{RUNS}/{args.task}"
-    sight, task = args.vision or out, tasks.get(args.task)
+    sight, task = args.vision or out, games.get(args.task)
     runs.check_folder(out)
     v = world.load_vision(sight, args.task)
     seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
@@ -385,7 +383,7 @@ def _iterate(args: argparse.Namespace) -> None:
 
     if args.rounds < 1:
         raise ValueError(f"rounds is {args.rounds}: give 1 or more")
-    recipe = iterate.RECIPES[args.task]
+    recipe = games.get(args.task).recipe
     rounds = (*recipe, *(recipe[-1],) * (args.rounds - len(recipe)))[: args.rounds]
     if args.temperature:
         low, high = _range(args)
@@ -396,16 +394,14 @@ def _iterate(args: argparse.Namespace) -> None:
 
 
 def _make(args: argparse.Namespace) -> None:
-    from dreamgym.training.iterate import RECIPES
-
     run = args.out or f"{RUNS}/{args.task}"
     data = args.data or f"{DATA}/{args.task}"
     processes = ["--processes", str(args.processes)]
-    rounds = len(RECIPES[args.task])
+    rounds = len(games.get(args.task).recipe)
     for words in (
         ["iterate", args.task, "--rounds", str(rounds), "--data", data, "--out", run, *processes],
         ["evaluate", args.task, "--world", f"{run}/best", "--out", f"{run}/best/score.json",
-         "--episodes", str(TEST_GAMES[args.task]), *processes],
+         "--episodes", str(games.get(args.task).test_games), *processes],
     ):  # fmt: skip
         print(f"\n$ dreamgym {shlex.join(words)}")
         stage = _parser().parse_args(words)
@@ -466,8 +462,8 @@ def _whole(text: str) -> int:
 
 
 def _range(args: argparse.Namespace) -> tuple[float, float]:
-    """Return the temperatures asked for, or the task's own."""
-    from dreamgym.envs.dream import parse_temperature
+    """Return the temperatures asked for, or the game's own."""
+    from dreamgym.envs.arguments import parse_temperature
 
-    given = args.temperature or [tasks.get(args.task).temperature]
+    given = args.temperature or [games.get(args.task).temperature]
     return parse_temperature(given[0] if len(given) == 1 else tuple(given))

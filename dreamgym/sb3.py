@@ -15,18 +15,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 import dreamgym  # noqa: F401
-from dreamgym import noise
+from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
-from dreamgym.envs.dream import (
-    DreamVectorEnv,
-    check_actions,
-    check_game,
-    check_observation,
-    observation_space,
-    shared_world,
-)
-from dreamgym.tasks import FRAME, Task
-from dreamgym.world import State
+from dreamgym.envs.dream import DreamVectorEnv
+from dreamgym.envs.spaces import check_actions, check_game, check_observation, observation_space
+from dreamgym.games import FRAME, Game
+from dreamgym.twin import Twin
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
 """Entry point of every batched dream."""
@@ -197,7 +191,7 @@ class VecLatentObservation(VecEnvWrapper):
     Args:
         venv: pixel environments, such as `make_vec_env("PixelDoom-v0", 8, vec_env_cls=…)`.
         world: a shipped world's name or a folder, of the environments' game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`; None is the task's.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`; None is the game's own.
         device: where V and M run.
 
     Raises:
@@ -213,14 +207,14 @@ class VecLatentObservation(VecEnvWrapper):
                 f"the environments show {venv.observation_space}: expected uint8 frames {FRAME}"
             )
         self.world = shared_world(world, str(device))
-        if venv.has_attr("task") and isinstance(task := venv.get_attr("task", 0)[0], Task):
-            check_game(self.world, world, task, task.pixel_id)
-        check_actions(venv.action_space, self.world.task)
-        kind = self.world.task.observation if observation is None else observation
-        self.kind = check_observation(kind)
+        if venv.has_attr("game") and isinstance(game := venv.get_attr("game", 0)[0], Game):
+            check_game(self.world, world, game, game.pixel_id)
+        check_actions(venv.action_space, self.world.game)
+        kind = self.world.game.observation if observation is None else observation
+        self._twin = Twin(self.world, check_observation(kind))
         self.continuous = isinstance(venv.action_space, gym.spaces.Box)
-        super().__init__(venv, observation_space(self.world, self.kind), venv.action_space)
-        self._state: State | None = None
+        super().__init__(venv, observation_space(self.world, kind), venv.action_space)
+        self._begun = False
         self._keys = np.random.default_rng().integers(2**31, size=self.num_envs)
         self._episodes = np.zeros(self.num_envs, np.int64)
 
@@ -236,44 +230,32 @@ class VecLatentObservation(VecEnvWrapper):
     def reset(self) -> np.ndarray:
         frames = np.asarray(self.venv.reset())
         self._episodes += 1
-        self._state = self._begun(frames, np.arange(self.num_envs))
-        return self._observations(self._state)
+        self._twin.begin(frames, self._keys, self._episodes)
+        self._begun = True
+        return self._observations()
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        if self._state is None:
+        if not self._begun:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         came, rewards, dones, infos = self.venv.step_wait()
         frames, over = np.asarray(came), np.flatnonzero(dones)
-        told = actions.told(self._actions, self.world.task, self.continuous)
+        told = actions.told(self._actions, self.world.game, self.continuous)
         seen = frames.copy()
         for lane in over:
             seen[lane] = infos[lane]["terminal_observation"]
-        device = self.world.device
-        self._state = self.world.follow(
-            self._state, torch.from_numpy(told).to(device), torch.from_numpy(seen).to(device)
-        )
-        observations = self._observations(self._state)
+        self._twin.follow(told, seen)
+        observations = self._observations()
         if len(over):
             for lane in over:
                 infos[lane]["terminal_observation"] = observations[lane].copy()
             self._episodes[over] += 1
-            begun = self._begun(frames[over], over)
-            self._state.put(torch.from_numpy(over).to(device), begun)
-            observations[over] = self._observations(begun)
+            self._twin.begin(frames[over], self._keys[over], self._episodes[over], over)
+            observations = self._observations()
         return observations, rewards, dones, infos
 
-    def _begun(self, frames: np.ndarray, lanes: np.ndarray) -> State:
-        """Return the state of lanes that show their first frames."""
-        device = self.world.device
-        mean, logvar = self.world.encode(torch.from_numpy(np.array(frames)).to(device))
-        keys = noise.key(
-            torch.from_numpy(self._keys[lanes]), torch.from_numpy(self._episodes[lanes])
-        )
-        return self.world.begin(mean, logvar, keys.to(device), mean.new_zeros(len(mean)))
-
-    def _observations(self, state: State) -> np.ndarray:
-        return self.world.observe(state, self.kind).cpu().numpy().copy()
+    def _observations(self) -> np.ndarray:
+        return self._twin.observe().cpu().numpy().copy()

@@ -7,19 +7,21 @@ environments, the evolution of controllers, the benchmark.
 from __future__ import annotations
 
 import copy
+import os
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dreamgym import kernels, noise
-from dreamgym.models.memory import MDNRNN, sample
-from dreamgym.models.vision import VAE
-from dreamgym.models.vision import sample as sample_latent
+from dreamgym import noise
+from dreamgym.engines import kernels
+from dreamgym.engines.linear import Linear
+from dreamgym.games import Game
+from dreamgym.models.mdn_rnn import MDNRNN, sample
+from dreamgym.models.vae import VAE
+from dreamgym.models.vae import sample as sample_latent
 from dreamgym.modes import ours, plainly
-from dreamgym.product import Product
-from dreamgym.tasks import Survival, Task
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
@@ -42,8 +44,7 @@ class State:
     c: Tensor  # (N, H)
     step: Tensor  # (N,) int64, steps taken
     key: Tensor  # (N,) int64, see `noise.key`
-    budget: Tensor  # (N,) what the rules count down: health, or tiles that were not touched
-    whole: Tensor  # (N,) the budget at the start
+    counts: Tensor  # (N, C) what the rules keep count of: health, or tiles
 
     def __len__(self) -> int:
         return len(self.z)
@@ -68,12 +69,12 @@ class World:
     world of them. So a copy of something that holds a world may share it.
 
     Args:
-        task: the game that was learned.
+        game: the game that was learned.
         vision: V, of which it takes a copy.
         memory: M, of which it takes a copy.
-        starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them.
-        death: what ends a dream of `Survival`: `"health"` adds up sampled hits of known damage,
-            `"head"` samples M's death head, as the paper's does with a threshold.
+        starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them:
+            what the first of the rules' counts begins with.
+        death: how a dream ends, where the rules know several ways: see `games.rules.Survival`.
         form: how it steps, one of `FORMS`. All dream the same distribution, not the same bits.
 
     Raises:
@@ -84,7 +85,7 @@ class World:
     @ours()
     def __init__(
         self,
-        task: Task,
+        game: Game,
         vision: VAE,
         memory: MDNRNN,
         starts: tuple[Tensor, Tensor, Tensor],
@@ -93,22 +94,21 @@ class World:
     ):
         if form not in FORMS:
             raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
-        if death not in ("health", "head"):
-            raise ValueError(f"death is {death!r}: choose 'health' or 'head'")
-        if memory.config.heads != task.rules.heads:
+        rules = game.rules.ending(death)
+        if memory.config.heads != rules.heads:
             raise ValueError(
                 f"M foretells {', '.join(memory.config.heads) or 'nothing'}; the rules of "
-                f"{task.name} need {', '.join(task.rules.heads)}: train it for this task"
+                f"{game.name} need {', '.join(rules.heads)}: train it for this game"
             )
         vision, memory = copy.deepcopy(vision).eval(), copy.deepcopy(memory).eval()
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
-        self.task, self.vision, self.memory, self.death = task, vision, memory, death
-        self.starts, self.form = starts, form
+        self.game, self.rules, self.death = game, rules, death
+        self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.fused = form == "auto" and self.device.type == "cpu"
         gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
-        self._gates = Product(gates, memory.bias, packed=self.fused)
-        self._head = Product(memory.head.weight, memory.head.bias, packed=self.fused)
+        self._gates = Linear(gates, memory.bias, packed=self.fused)
+        self._head = Linear(memory.head.weight, memory.head.bias, packed=self.fused)
         if form == "compiled":
             graphs = "reduce-overhead" if self.device.type == "cuda" else "default"
             self._graph = torch.compile(self._advance, fullgraph=True, mode=graphs)
@@ -119,7 +119,7 @@ class World:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles are made anew: laid out weights and graphs are their process's alone."""
-        parts = (self.task, self.vision, self.memory, self.starts, self.death, self.form)
+        parts = (self.game, self.vision, self.memory, self.starts, self.death, self.form)
         return World, parts
 
     @property
@@ -143,7 +143,7 @@ class World:
         vision = copy.deepcopy(self.vision).to(device)
         memory = copy.deepcopy(self.memory).to(device, precision)
         return World(
-            self.task, vision, memory, (mean, logvar, budget), self.death, form or self.form
+            self.game, vision, memory, (mean, logvar, budget), self.death, form or self.form
         )
 
     def size(self, kind: str) -> int:
@@ -156,6 +156,25 @@ class World:
             raise ValueError(f"observation is {kind!r}: choose one of {', '.join(OBSERVATIONS)}")
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
+
+    def check_room(self, dreams: int) -> None:
+        """Refuse more dreams than this machine has memory for, however much of it is free.
+
+        Raises:
+            ValueError: naming how many fit.
+        """
+        config = self.memory.config
+        outputs = 3 * config.mixtures * config.z_size
+        each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # a step
+        if self.device.type == "cuda":
+            there = torch.cuda.mem_get_info(self.device)[0]
+        else:
+            there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if dreams * each > there:
+            raise ValueError(
+                f"num_envs is {dreams}: they take {dreams * each / 2**30:,.0f} GiB, {self.device} "
+                f"has {there / 2**30:,.0f}: give {there // each:,} or fewer"
+            )
 
     @plainly
     def start(self, seeds: Tensor, episodes: Tensor | None = None) -> State:
@@ -171,7 +190,7 @@ class World:
         before = torch.full_like(keys, -1)  # the step before the first: lanes of its own
         which = noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
         chosen = (which * len(mean)).long()
-        return self.begin(mean[chosen], logvar[chosen], keys, budget[chosen])
+        return self.begin(mean[chosen], logvar[chosen], keys, self.rules.begin(budget[chosen]))
 
     @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
@@ -185,20 +204,18 @@ class World:
         return self.vision.encode(frames)
 
     @plainly
-    def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, whole: Tensor) -> State:
+    def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, counts: Tensor) -> State:
         """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen.
 
         Args:
             keys: (N,) int64, see `noise.key`.
-            whole: (N,), the budgets.
+            counts: (N, C), see `games.rules.Rules`.
         """
         before = torch.full_like(keys, -1)
         z = sample_latent(mean, logvar, noise.normal(keys, before, mean.shape[1]))
         zeros = z.new_zeros(len(z), self.memory.config.hidden)
         # Memory of its own: a tensor that was made in inference mode may not be written to.
-        return State(
-            z, zeros, zeros.clone(), before + 1, keys.clone(), whole.clone(), whole.clone()
-        )
+        return State(z, zeros, zeros.clone(), before + 1, keys.clone(), counts.clone())
 
     @plainly
     def step(
@@ -240,29 +257,9 @@ class World:
             z = sample(prediction, mixture, normal, temperature)
             heads, chance = prediction.heads, noise.uniform(state.key, state.step, 2, first=size)
         odds = torch.sigmoid(heads)  # (N, O)
-        budget, reward, dead = self._settle(state, odds, chance)
-        after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, budget, state.whole)
+        counts, reward, dead = self.rules.settle(state.counts, odds, chance, state.step)
+        after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, counts)
         return after, reward, dead
-
-    def _settle(self, state: State, odds: Tensor, chance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what the rules make of M's odds (N, O): the budget, the reward, the end, all (N,).
-
-        Args:
-            chance: (N, 2) ~ U(0, 1).
-        """
-        rules, first, second = self.task.rules, chance[:, 0], chance[:, 1]
-        if isinstance(rules, Survival):
-            hit = first < odds[:, 0]  # ~ Bernoulli(p)
-            roll = 1 + torch.floor(second * rules.faces)  # ~ U{1..8}
-            budget = (state.budget - rules.damage * roll * hit).clamp_min(0)
-            dead = budget <= 0 if self.death == "health" else first < odds[:, 1]
-            return budget, torch.ones_like(budget), dead
-        touched = (first[:, None] < odds[:, :2]).sum(1).minimum(state.budget)  # 0, 1 or 2 tiles
-        budget = state.budget - touched
-        fallen = second < odds[:, 2]
-        reward = rules.lap * touched / state.whole - rules.cost
-        reward = torch.where(fallen, -rules.fall, reward)
-        return budget, reward, fallen | (budget <= 0)
 
     @plainly
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:

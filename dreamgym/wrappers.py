@@ -6,33 +6,26 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.utils import RecordConstructorArgs
 
-from dreamgym import noise, tasks
+from dreamgym import games
+from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
-from dreamgym.envs.dream import (
-    check_actions,
-    check_game,
-    check_observation,
-    observation_space,
-    shared_world,
-)
 from dreamgym.envs.seeds import Episodes
-from dreamgym.tasks import Task
-from dreamgym.world import State
+from dreamgym.envs.spaces import check_actions, check_game, check_observation, observation_space
+from dreamgym.games import FRAME, Game
+from dreamgym.twin import Twin
 
 
 class LatentObservation(gym.Wrapper, RecordConstructorArgs):
     """Replace a game's frames by what V and M make of them: the dream's observations, from reality.
 
-    V's latent is sampled, as it is in the dream, from a generator that depends on the seed, the
-    episode and the step alone. M takes in the latent and the action of every step.
+    See `dreamgym.twin.Twin` for what they are.
 
     Args:
         env: a pixel environment: uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
         world: a shipped world's name or a folder, of the environment's game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction); None is the task's.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction); None is the game's own.
         device: where V and M run.
 
     Raises:
@@ -51,20 +44,20 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
             self, world=str(world), observation=observation, device=str(device)
         )
         gym.Wrapper.__init__(self, env)
-        if env.observation_space.shape != tasks.FRAME or env.observation_space.dtype != np.uint8:
+        if env.observation_space.shape != FRAME or env.observation_space.dtype != np.uint8:
             raise ValueError(
-                f"{env} shows {env.observation_space}: expected uint8 frames {tasks.FRAME}, "
+                f"{env} shows {env.observation_space}: expected uint8 frames {FRAME}, "
                 "so crop and resize them first"
             )
         self.world = shared_world(world, str(device))
-        if isinstance(task := getattr(env.unwrapped, "task", None), Task):
-            check_game(self.world, world, task, task.pixel_id)
-        check_actions(env.action_space, self.world.task)
-        kind = self.world.task.observation if observation is None else observation
-        self.kind = check_observation(kind)
-        self.observation_space = observation_space(self.world, self.kind)
+        if isinstance(game := getattr(env.unwrapped, "game", None), Game):
+            check_game(self.world, world, game, game.pixel_id)
+        check_actions(env.action_space, self.world.game)
+        kind = self.world.game.observation if observation is None else observation
+        self._twin = Twin(self.world, check_observation(kind))
+        self.observation_space = observation_space(self.world, kind)
         self.continuous = isinstance(env.action_space, gym.spaces.Box)
-        self._state: State | None = None
+        self._begun = False
         self._episodes = Episodes()
 
     def reset(
@@ -72,28 +65,20 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         seed = seeds.one(seed)
         frame, info = self.env.reset(seed=seed, options=options)
-        own, episodes = self._episodes.next(seed, self.np_random)
-        mean, logvar = self.world.encode(self._tensor(frame))
-        keys = noise.key(torch.from_numpy(own), torch.from_numpy(episodes))
-        whole = mean.new_tensor([info.get(self.world.task.rules.gauge, 0.0)])
-        self._state = self.world.begin(mean, logvar, keys.to(self.world.device), whole)
+        self._twin.begin(frame[None], *self._episodes.next(seed, self.np_random))
+        self._begun = True
         return self._observe(), info
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
-        if self._state is None:
+        if not self._begun:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         frame, reward, terminated, truncated, info = self.env.step(action)
-        told = torch.from_numpy(actions.told([action], self.world.task, self.continuous))
-        told = told.to(self.world.device)
-        self._state = self.world.follow(self._state, told, self._tensor(frame))
+        told = actions.told([action], self.world.game, self.continuous)
+        self._twin.follow(told, frame[None])
         return self._observe(), reward, terminated, truncated, info
 
-    def _tensor(self, frame: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(frame.copy())[None].to(self.world.device)
-
     def _observe(self) -> np.ndarray:
-        assert self._state is not None
-        return self.world.observe(self._state, self.kind)[0].cpu().numpy().copy()
+        return self._twin.observe()[0].cpu().numpy().copy()
 
 
 def make_twin(
@@ -106,16 +91,16 @@ def make_twin(
     """Build a twin, such as `LatentDoom-v0`: the real game behind `LatentObservation`.
 
     Args:
-        task: a task's name.
+        task: a game's name.
         world, observation, device: see `LatentObservation`.
         **kwargs: the pixel environment's own arguments.
 
     Its episodes end when the game does; `gym.make` adds the limit that is registered.
     """
-    right = tasks.get(task)
-    check_game(shared_world(world, str(device)), world, right, right.latent_id)
-    game = gym.make(right.pixel_id, disable_env_checker=True, **kwargs).unwrapped
-    return LatentObservation(game, world, observation, device)
+    game = games.get(task)
+    check_game(shared_world(world, str(device)), world, game, game.latent_id)
+    env = gym.make(game.pixel_id, disable_env_checker=True, **kwargs).unwrapped
+    return LatentObservation(env, world, observation, device)
 
 
 # Gymnasium asks an entry point for its render modes before it calls it.

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import save_controller, save_world
+from dreamgym.games import Game
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.models.memory import MDNRNN, MemoryConfig
-from dreamgym.models.vision import VAE, VisionConfig
-from dreamgym.tasks import Task
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.training import collect, workers
 from dreamgym.training.data import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
@@ -31,21 +33,21 @@ def tiny_world(
     hit: float | tuple[float, ...] = -3.0,
     death: str = "health",
     seed: int = 0,
-    task: Task = tasks.DOOM,
+    game: Game = DOOM,
 ) -> World:
     """Return a small world whose outcomes come with about the chances sigmoid(`hit`)."""
     torch.manual_seed(seed)
-    heads = task.rules.heads
-    memory = MDNRNN(MemoryConfig(Z, len(task.low), HIDDEN, heads=heads))
+    heads = game.rules.heads
+    memory = MDNRNN(MemoryConfig(Z, len(game.low), HIDDEN, heads=heads))
     with torch.no_grad():
         memory.head.bias[-len(heads) :] = torch.tensor(hit)
     starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))
-    return World(task, VAE(VisionConfig(z_size=Z)), memory, starts, death)
+    return World(game, VAE(VisionConfig(z_size=Z)), memory, starts, death)
 
 
 def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom") -> Path:
     """Write a finished data set of games that nobody played; return its folder."""
-    rng, size = np.random.default_rng(seed), len(tasks.get(task).low)
+    rng, size = np.random.default_rng(seed), len(games.get(task).low)
     folder.mkdir(parents=True, exist_ok=True)
     for index, length in enumerate(lengths):
         last = np.arange(length) == length - 1
@@ -115,7 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def car_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny world of CarRacing, with a controller."""
-    world = tiny_world(hit=(-1.0, -4.0, -9.0), task=tasks.CAR_RACING)
+    world = tiny_world(hit=(-1.0, -4.0, -9.0), game=CAR_RACING)
     config = ControllerConfig(Z + HIDDEN, 3, True, "zh")
     return saved(tmp_path_factory.mktemp("car"), world, config, [1.0, 1.2])
 

@@ -117,9 +117,9 @@ def test_an_offence_is_seen(module: str, source: str) -> None:
     [
         ("dreamgym.__init__", "import gymnasium\nfrom dreamgym.tasks import TASKS"),
         ("dreamgym.models.memory", "import torch\nfrom .vision import VAE"),
-        ("dreamgym.world", "from dreamgym.models.memory import MDNRNN\nfrom . import noise"),
+        ("dreamgym.world", "from dreamgym.models.mdn_rnn import MDNRNN\nfrom . import noise"),
         ("dreamgym.training.controller", "from stable_baselines3 import PPO\nfrom .data import D"),
-        ("dreamgym.training.memory", "from dreamgym.models.memory import MDNRNN"),
+        ("dreamgym.training.memory", "from dreamgym.models.mdn_rnn import MDNRNN"),
         ("dreamgym.cli", "from dreamgym import __version__\nfrom dreamgym.training import collect"),
     ],
 )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from itertools import pairwise
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import load_world
-from dreamgym.tasks import Task
-from dreamgym.world import State
+from dreamgym.games import Game
 from tests import golden
 
 WAYS = [(form, precision) for form in golden.FORMS for precision in golden.PRECISIONS]
@@ -22,9 +20,9 @@ were 1e-7 away in the middle and 2e-5 at most; bfloat16, which rounds to 3 digit
 middle and 0.04 at the hundredth most."""
 
 
-@pytest.fixture(params=sorted(tasks.TASKS))
-def task(request: pytest.FixtureRequest) -> Task:
-    return tasks.get(request.param)
+@pytest.fixture(params=sorted(games.GAMES))
+def task(request: pytest.FixtureRequest) -> Game:
+    return games.get(request.param)
 
 
 def compare(found: dict[str, str]) -> None:
@@ -35,40 +33,39 @@ def compare(found: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("form", "precision"), WAYS)
-def test_dreams_are_what_they_were_to_the_bit(task: Task, form: str, precision: str) -> None:
+def test_dreams_are_what_they_were_to_the_bit(task: Game, form: str, precision: str) -> None:
     found = golden.alone(task, form, precision)
     assert golden.among_others(task, form, precision) == found
     compare({f"{task.name} {form} {precision} {kind}": found[kind] for kind in golden.KINDS})
 
 
 @pytest.mark.parametrize(("form", "precision"), WAYS)
-def test_dreams_are_what_they_were_on_any_machine(task: Task, form: str, precision: str) -> None:
+def test_dreams_are_what_they_were_on_any_machine(task: Game, form: str, precision: str) -> None:
     world = load_world(task.name).to("cpu", golden.DTYPES[precision], form)
     kept = load_file(golden.FOLDER / f"{task.name}.safetensors")
     moments = [
-        State(*(kept[f"dream.{field.name}"][number] for field in fields(State)))
-        for number in range(golden.STEPS // golden.EVERY + 1)
+        golden.state(task, kept, number) for number in range(golden.STEPS // golden.EVERY + 1)
     ]
     first = world.start(torch.tensor(golden.SEEDS))
     assert torch.allclose(first.z, moments[0].z, atol=1e-5)
     assert torch.equal(first.key, moments[0].key)
-    away, budgets = [], []
+    away, counts = [], []
     for number, (before, after) in enumerate(pairwise(moments)):
         dreamt = golden.further(world, before, number)
         assert torch.equal(dreamt.step, after.step)
         away += [(getattr(dreamt, part) - getattr(after, part)).abs().flatten() for part in "zhc"]
-        budgets.append(dreamt.budget == after.budget)
+        counts.append(dreamt.counts == after.counts)
     for share, bound in CLOSE[precision].items():
         assert torch.quantile(torch.cat(away), share) < bound
-    assert torch.cat(budgets).float().mean() >= (1 if precision == "float32" else 0.9)
+    assert torch.cat(counts).float().mean() >= (1 if precision == "float32" else 0.9)
 
 
-def test_real_games_are_what_they_were_to_the_bit(task: Task) -> None:
+def test_real_games_are_what_they_were_to_the_bit(task: Game) -> None:
     compare(golden.games(task))
 
 
 @pytest.mark.parametrize("seed", golden.GAME_SEEDS)
-def test_real_games_are_what_they_were_on_any_machine(task: Task, seed: int) -> None:
+def test_real_games_are_what_they_were_on_any_machine(task: Game, seed: int) -> None:
     kept = load_file(golden.FOLDER / f"{task.name}.safetensors")
     before = {name: kept[f"game.{seed}.{name}"] for name in ("seen", "wanted", "done", "paid")}
     seen, wanted, _, paid = map(torch.from_numpy, golden.game(task, seed, before["done"].numpy()))

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym.models.memory import MDNRNN, MemoryConfig
-from dreamgym.models.vision import VAE, VisionConfig
-from dreamgym.models.vision import sample as sample_latent
-from dreamgym.tasks import CAR_RACING, DOOM
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
+from dreamgym.games.doom import HEALTH
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.vae import VAE, VisionConfig
+from dreamgym.models.vae import sample as sample_latent
 from dreamgym.world import BOUND, OBSERVATIONS, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
@@ -59,7 +61,7 @@ def test_dreams_start_from_the_stored_first_frames_with_an_empty_memory():
     assert (distance.amin(1) < 1e-6).all()
     assert set(distance.argmin(1).tolist()) == set(range(8))
     assert not state.h.any() and not state.c.any()
-    assert (state.budget == DOOM.rules.budget).all()
+    assert (state.counts[:, 0] == HEALTH).all()
 
 
 def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
@@ -67,9 +69,9 @@ def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
     state = world.start(torch.arange(4000))
     tau = torch.ones(4000, 1)
     state, reward, dead = world.step(state, torch.zeros(4000, 1), tau)
-    taken = DOOM.rules.budget - state.budget
+    taken = HEALTH - state.counts[:, 0]
     assert (reward == 1).all()
-    assert torch.equal(dead, state.budget <= 0)
+    assert torch.equal(dead, state.counts[:, 0] <= 0)
     survivors = taken[~dead] / DOOM.rules.damage
     assert set(survivors.tolist()) == {1, 2, 3, 4}
     share = dead.float().mean().item()
@@ -78,45 +80,45 @@ def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
 
 
 def test_a_lap_pays_a_thousand_in_tiles_and_costs_a_tenth_a_frame():
-    world = tiny_world((50.0, -50.0, -50.0), task=CAR_RACING)  # one tile a step, no fall
+    world = tiny_world((50.0, -50.0, -50.0), game=CAR_RACING)  # one tile a step, no fall
     state = world.start(torch.arange(5))
     tau, paid = torch.ones(5, 1), torch.zeros(5)
     for step in range(100):  # the tiny world's tracks have 100 tiles
         state, reward, dead = world.step(state, torch.zeros(5, 3), tau)
         paid += reward
-        assert dead.all() == (step == 99) and (state.budget == 99 - step).all()
+        assert dead.all() == (step == 99) and (state.counts[:, 0] == 99 - step).all()
     assert torch.allclose(paid, torch.full((5,), 1000 - 0.1 * 100), atol=1e-3)
 
 
 def test_the_last_tiles_are_not_paid_twice():
-    world = tiny_world((50.0, 50.0, -50.0), task=CAR_RACING)  # two tiles a step
+    world = tiny_world((50.0, 50.0, -50.0), game=CAR_RACING)  # two tiles a step
     state = world.start(torch.arange(3))
-    state.budget[:] = torch.tensor([1.0, 2.0, 3.0])
+    state.counts[:, 0] = torch.tensor([1.0, 2.0, 3.0])
     state, reward, dead = world.step(state, torch.zeros(3, 3), torch.ones(3, 1))
     assert torch.allclose(reward, torch.tensor([10.0, 20.0, 20.0]) - 0.1)
-    assert dead.tolist() == [True, True, False] and state.budget.tolist() == [0, 0, 1]
+    assert dead.tolist() == [True, True, False] and state.counts[:, 0].tolist() == [0, 0, 1]
 
 
 def test_a_fall_pays_minus_a_hundred_and_nothing_else():
-    world = tiny_world((50.0, -50.0, 50.0), task=CAR_RACING)
+    world = tiny_world((50.0, -50.0, 50.0), game=CAR_RACING)
     _, reward, dead = world.step(world.start(torch.arange(4)), torch.zeros(4, 3), torch.ones(4, 1))
     assert (reward == -100).all() and dead.all()
 
 
 def test_two_tiles_come_as_often_as_m_says():
-    world = tiny_world((0.0, -1.0, -50.0), task=CAR_RACING)  # P(1 or more) 0.5, P(2) 0.27
+    world = tiny_world((0.0, -1.0, -50.0), game=CAR_RACING)  # P(1 or more) 0.5, P(2) 0.27
     state = world.start(torch.arange(20_000))
     prediction, _, _ = world.memory.step(state.z, torch.zeros(20_000, 3), state.h, state.c)
     odds = torch.sigmoid(prediction.heads).mean(0)
     after, _, _ = world.step(state, torch.zeros(20_000, 3), torch.ones(20_000, 1))
-    taken = state.budget - after.budget
+    taken = state.counts[:, 0] - after.counts[:, 0]
     for count in (1, 2):
         share = (taken >= count).float().mean().item()
         assert abs(share - odds[count - 1].item()) < 0.015
 
 
 def test_a_world_whose_memory_foretells_something_else_is_refused():
-    doom, car = tiny_world(), tiny_world(task=CAR_RACING)
+    doom, car = tiny_world(), tiny_world(game=CAR_RACING)
     with pytest.raises(ValueError, match="M foretells hit, death; the rules of car_racing need"):
         World(CAR_RACING, car.vision, doom.memory, car.starts)
 
@@ -127,7 +129,7 @@ def test_without_hits_nothing_dies():
     for _ in range(20):
         state, _, dead = world.step(state, torch.zeros(64, 1), torch.ones(64, 1))
         assert not dead.any()
-    assert (state.budget == DOOM.rules.budget).all()
+    assert (state.counts[:, 0] == HEALTH).all()
 
 
 def test_the_death_head_can_end_a_dream_instead():
@@ -214,7 +216,7 @@ def test_each_mode_dreams_the_same_outcome(world, precision, form):
         state = model.start(torch.arange(seed, seed + n))
         for _ in range(10):
             state, _, _ = model.step(state, torch.zeros(n, 1), torch.ones(n, 1))
-        hit.append((state.budget < DOOM.rules.budget).float().mean().item())
+        hit.append((state.counts[:, 0] < HEALTH).float().mean().item())
     assert 0.3 < hit[0] < 0.5
     assert abs(hit[0] - hit[1]) < 3 * np.sqrt(2 * hit[0] * (1 - hit[0]) / n)
 

@@ -13,8 +13,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
 from dreamgym.checkpoint import CheckpointError, read_json
+from dreamgym.games import Game
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.tasks import Task
 from dreamgym.world import OBSERVATIONS, World
 
 ALGORITHMS = {
@@ -55,7 +55,7 @@ class Agent:
         observation: what it sees, see `world.OBSERVATIONS`.
     """
 
-    def __init__(self, model: Any, task: Task, observation: str):
+    def __init__(self, model: Any, task: Game, observation: str):
         self.model, self.task = model, task
         size = model.observation_space.shape[0]
         self.config = ControllerConfig(size, len(task.low), observation=observation)
@@ -130,8 +130,8 @@ def load_agent(path: str | Path, world: World) -> Agent:
             "take the agent that learned in it"
         )
     action = model.action_space
-    sizes = {gym.spaces.Discrete: len(world.task.moves), gym.spaces.Box: len(world.task.low)}
+    sizes = {gym.spaces.Discrete: len(world.game.moves), gym.spaces.Box: len(world.game.low)}
     size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
     if sizes.get(type(action)) != size:
-        raise ValueError(f"{path} acts by {action}, which {world.task.game} does not know")
-    return Agent(model, world.task, kinds[seen[0]])
+        raise ValueError(f"{path} acts by {action}, which {world.game.game} does not know")
+    return Agent(model, world.game, kinds[seen[0]])

@@ -19,15 +19,14 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from dreamgym import kernels
-from dreamgym.checkpoint import load_world, world_folder
-from dreamgym.envs.dream import PRECISIONS, shared_world
+from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder
+from dreamgym.engines import kernels
+from dreamgym.engines.linear import Linear, supports_bfloat16
+from dreamgym.games import Game
 from dreamgym.models.controller import Controller
-from dreamgym.models.memory import MDNRNN
-from dreamgym.models.vision import VAE
-from dreamgym.product import Product, halves
+from dreamgym.models.mdn_rnn import MDNRNN
+from dreamgym.models.vae import VAE
 from dreamgym.sb3 import VecLatentObservation
-from dreamgym.tasks import Task
 from dreamgym.world import State, World
 
 from . import controller, learner, workers
@@ -35,8 +34,6 @@ from .evaluate import choice, controller_config, origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
 """What a row says of how a world steps."""
-STOCK = {"car_racing": ("CarRacing-v3",)}
-"""The same game as others ship it, to be compared with."""
 SECONDS = 3.0
 """How long each row is measured."""
 TURNS = 3
@@ -61,12 +58,12 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     folder = world_folder(world)
     shared_world(str(folder), device)  # names the devices that there are
     model, cores = load_world(folder), torch.get_num_threads()
-    task = model.task
+    task = model.game
     rows: list[dict[str, Any]] = []
-    fastest = "bfloat16" if halves(device) else "float32"
+    fastest = "bfloat16" if supports_bfloat16(device) else "float32"
     left_out: dict[str, str] = {}
     real, alone = f"{task.pixel_id}, {cores} processes", f"{task.pixel_id}, one game alone"
-    stock = {f"{name}, {cores} processes": name for name in STOCK.get(task.name, ())}
+    stock = {f"{name}, {cores} processes": name for name in task.stock}
     games = {what: (name, cores) for what, name in stock.items()}
     games |= {real: (task.pixel_id, cores), alone: (task.pixel_id, 1)}
     before = {what: real_rate(*game) for what, game in games.items()}
@@ -86,7 +83,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
 
     most, there = min(1024, sizes[-1]), [device] * (device != "cpu")
-    able = [precision for precision in PRECISIONS if precision == "float32" or halves(device)]
+    able = [
+        precision for precision in PRECISIONS if precision == "float32" or supports_bfloat16(device)
+    ]
     for precision in able:
         env = gym.make(task.dream_id, world=str(folder), precision=precision)
         what = f"{task.dream_id}, one dream alone, one thread, {precision}; × one game alone"
@@ -105,7 +104,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         add(f"dream × {size:,}, {', '.join(('decoded to frames', fastest, *there))}", seen, real)
     _learning(model, add)
     for what, where in {"dreams": device, "V and M": "cpu"}.items():
-        if not halves(where):
+        if not supports_bfloat16(where):
             left_out[f"{what} in bfloat16"] = f"{where} does not multiply in it by itself"
     _agents(folder, task, cores, add)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
@@ -121,7 +120,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
     """Add the rows of V, against PyTorch's own layers in float32, and of M, against float32."""
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
     config, m = model.vision.config, model.memory.config
-    half, named = (torch.bfloat16, "bfloat16") if halves("cpu") else (None, "float32")
+    half, named = (torch.bfloat16, "bfloat16") if supports_bfloat16("cpu") else (None, "float32")
     ours, stock = fast(VAE(config)), StockVAE(config)
     for what, slow, quick in (
         ("V training", fit(stock, frames), fit(ours, frames, half)),
@@ -137,7 +136,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
         add("M training, ours, bfloat16", now, before)
 
 
-def _agents(folder: Path, task: Task, cores: int, add: Callable[..., None]) -> None:
+def _agents(folder: Path, task: Game, cores: int, add: Callable[..., None]) -> None:
     """Add the rows of CMA-ES and of Stable-Baselines3's PPO, in the dream and in the real game."""
     steps, generations = 100, 3
     args = controller.Args(str(folder), generations, steps=steps, validate=0)
@@ -213,8 +212,8 @@ def products(world: World, size: int) -> tuple[Callable[[], object], Callable[[]
     is faster depends on the size.
     """
     m, packed = world.memory, world.device.type == "cpu"
-    gates = Product(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
-    head = Product(m.head.weight, m.head.bias, packed)
+    gates = Linear(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
+    head = Linear(m.head.weight, m.head.bias, packed)
     seen = torch.randn(size, gates.weight.shape[1]).to(gates.weight)
     h = torch.randn(size, m.config.hidden).to(gates.weight)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import load_world, policy_fingerprint, world_fingerprint, world_folder
 from dreamgym.world import World
 
@@ -24,8 +24,6 @@ from .evaluate import fitting, policy_file
 from .games import SIDE_BY_SIDE, Idle, Learned, Player, turns
 from .runs import OTHER, Run, check_input
 
-MEAN_LENGTH = {"doom": 310, "car_racing": 950}
-"""Frames that a random episode lasts, for the estimate of the disk alone."""
 EXPLORE = 0.02
 """Chance a frame that a controller begins a held random action: ours, a tenth of its time."""
 
@@ -46,7 +44,7 @@ class Args:
     """Frames after which an episode is cut off; 0: none before the game itself does."""
 
     def __post_init__(self) -> None:
-        tasks.get(self.task)
+        games.get(self.task)
         if self.episodes < 1:
             raise ValueError(f"episodes is {self.episodes}: give 1 or more")
         if self.steps < 0:
@@ -166,7 +164,7 @@ def _learned(folder: Path, file: str, *_: str) -> tuple[World, Policy]:
 
 def _player(args: Args, seeds: list[int]) -> Player:
     if args.policy == "random":
-        return Idle(tasks.get(args.task), seeds)
+        return Idle(games.get(args.task), seeds)
     folder = world_folder(args.world)
     file = policy_file(args.policy, folder)
     prints = policy_fingerprint(file), world_fingerprint(folder)
@@ -176,18 +174,18 @@ def _player(args: Args, seeds: list[int]) -> Player:
 def _facts(args: Args) -> dict[str, Any]:
     names = ("dreamgym", "gymnasium", "vizdoom", "numpy")
     return {
-        "env": tasks.get(args.task).pixel_id,
+        "env": games.get(args.task).pixel_id,
         "versions": {name: version(name) for name in names} | {"python": platform.python_version()},
     }
 
 
 def _check_disk(args: Args, out: Path, episodes: int) -> None:
     """Tell what the episodes will take: a mean for random play, the most for a controller."""
-    word, length = "about", MEAN_LENGTH[args.task]
+    word, length = "about", games.get(args.task).mean_length
     if args.policy != "random":
-        word, length = "at most", tasks.get(args.task).max_steps
+        word, length = "at most", games.get(args.task).max_steps
     length = min(length, args.steps or length)
-    need = episodes * length * int(np.prod(tasks.FRAME))
+    need = episodes * length * int(np.prod(games.FRAME))
     free = shutil.disk_usage(out).free
     print(f"{episodes} episodes to play, {word} {need / 1e9:.1f} GB; {free / 1e9:.0f} GB are free.")
     if need > free:

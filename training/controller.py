@@ -27,14 +27,14 @@ from dreamgym.checkpoint import (
     read_json,
     save_controller,
     save_tensors,
+    shared_world,
     world_fingerprint,
     world_folder,
     write_json,
 )
-from dreamgym.envs.dream import check_memory, parse_temperature, shared_world
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.tasks import Lap
 from dreamgym.world import World
 
 from . import workers
@@ -80,7 +80,7 @@ class Args:
     reality: bool = False
     """Whether it learns in the real game, as the paper's C of CarRacing did."""
     observation: str = ""
-    """What C sees; the task's own if empty."""
+    """What C sees; the game's own if empty."""
     hidden: int = 0
     """Units between what C sees and what it does."""
     scaled: bool = True
@@ -176,7 +176,7 @@ def _evolve(
     def score(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
         """Write into a point of the curve how a controller plays the real game."""
         seeds = range(first, first + games)
-        played = real(world.task.name, folder, mean, seeds, processes, progress=False)
+        played = real(world.game.name, folder, mean, seeds, processes, progress=False)
         point[key] = float(np.mean([each["return"] for each in played]))
         spend(point, sum(each["length"] for each in played))
 
@@ -205,8 +205,8 @@ def _evolve(
                 "sigma": float(es.sigma),
                 "temperature": [args.low, args.high],
             }
-            if isinstance(world.task.rules, Lap):
-                most = world.task.rules.most(args.steps or world.task.max_steps)
+            most = world.rules.most(args.steps or world.game.max_steps)
+            if most < np.inf:
                 point["impossible"] = float((returns > most).mean())
             if frames:
                 spend(point, frames)
@@ -261,7 +261,7 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
         ValueError: naming how many members fit.
     """
     try:
-        check_memory(world, args.population * (1 if args.reality else args.rollouts))
+        world.check_room(args.population * (1 if args.reality else args.rollouts))
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         each = 8 * 4 + 4 * args.rollouts  # bytes: pycma keeps three, a row of doubles, each dream
         square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and their likes
@@ -336,7 +336,7 @@ def _population(
     games = range(first, first + args.rollouts)
     if args.reality:
         players = [Controller(config, torch.from_numpy(each).float()) for each in members]
-        return tournament(world.task.name, world_folder(args.world), players, games, processes)
+        return tournament(world.game.name, world_folder(args.world), players, games, processes)
     weights = torch.from_numpy(np.stack(members)).float().to(world.device)
     weights = weights.repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
@@ -60,7 +60,7 @@ class Episode:
     def _check(self) -> None:
         """Refuse arrays of another type or length, or numbers that are none."""
         steps = len(self.frames)
-        usual = {"frames": ("u1", (steps, *tasks.FRAME)), "rewards": ("f4", (steps,)),
+        usual = {"frames": ("u1", (steps, *games.FRAME)), "rewards": ("f4", (steps,)),
                  "budget": ("f4", (steps + 1,)), "terminated": ("b1", (steps,)),
                  "truncated": ("b1", (steps,))}  # fmt: skip
         for name, (kind, shape) in usual.items():
@@ -197,7 +197,7 @@ def game_of(folder: str | Path) -> str:
     there = len(episode_paths(folder))
     record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")
     game, lengths = record["args"].get("task"), record.get("lengths")
-    if game not in tasks.TASKS:
+    if game not in games.GAMES:
         raise ValueError(f"{Path(folder) / MANIFEST} is damaged (its task is {game!r})")
     if not isinstance(lengths, list) or len(lengths) != there:
         raise ValueError(

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dreamgym import tasks
 from dreamgym.checkpoint import read_json, world_folder
-from dreamgym.envs.dream import parse_temperature
+from dreamgym.envs.arguments import parse_temperature
 
 from . import controller, workers
 from .data import DEMO, TEST
@@ -40,7 +39,7 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
 
 
 def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> None:
-    folder, facts = world_folder(task), tasks.get(task)
+    folder, facts = world_folder(task), games.get(task)
     print(f"1. A controller learns in {facts.dream_id} for {seconds:.0f} s. No game runs.")
     low, high = shipped_temperature(folder)
     args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0, seed=SEED)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import (
     load_controller,
     load_world,
@@ -31,7 +31,7 @@ from dreamgym.checkpoint import (
     write_json,
 )
 from dreamgym.envs import actions
-from dreamgym.envs.dream import check_memory, parse_temperature
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import check_writable
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import State, World
@@ -77,7 +77,7 @@ def dream(
     controller = begun(controller) if controller else None
     state = world.start(seeds)
     temperature = world.draw_temperature(state, low, high)
-    most = min(limit or world.task.max_steps, world.task.max_steps)
+    most = min(limit or world.game.max_steps, world.game.max_steps)
     steps = tqdm(range(most), "dream", unit=" steps", disable=not progress)
     for step in steps:
         told = choice(controller, world, state)
@@ -96,9 +96,9 @@ def dream(
 def choice(controller: Policy | None, world: World, state: State) -> torch.Tensor:
     """Return what a controller, or a uniform random player, does: (N, A) as M is told."""
     if controller is None:
-        return uniform(state.key, state.step, world.task)
+        return uniform(state.key, state.step, world.game)
     wanted = controller.act(world.observe(state, controller.config.observation))
-    return actions.meant_there(wanted, world.task)
+    return actions.meant_there(wanted, world.game)
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def play(job: _Games) -> list[dict[str, Any]]:
     """Play real games side by side."""
     controller, seeds = _controller(job), list(job.seeds)
     if controller is None:
-        player: Player = Uniform(tasks.get(job.task), seeds)
+        player: Player = Uniform(games.get(job.task), seeds)
     else:
         player = Learned(_world(job), controller, seeds)
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
@@ -220,7 +220,7 @@ def _controller(job: _Games) -> Policy | None:
 
 def controller_config(world: World, observation: str = "", hidden: int = 0) -> ControllerConfig:
     """Return the shape of C for a world, the paper's unless told otherwise."""
-    task, seen = world.task, observation or world.task.observation
+    task, seen = world.game, observation or world.game.observation
     return ControllerConfig(world.size(seen), len(task.low), task.bias, seen, hidden)
 
 
@@ -365,12 +365,12 @@ def evaluate(
     if env == "twin" and temperature is not None:
         raise ValueError(f"temperature is {temperature}: the real game has none, leave it out")
     workers.count(processes)
-    facts, folder, asked = tasks.get(task), world_folder(world), policy
+    facts, folder, asked = games.get(task), world_folder(world), policy
     low, high = parse_temperature(facts.temperature if temperature is None else temperature)
     policy = policy_file(policy, folder)
     model = load_world(folder)
-    if model.task.name != task:
-        raise ValueError(f"{folder} is a world of {model.task.name}, not of {task}")
+    if model.game.name != task:
+        raise ValueError(f"{folder} is a world of {model.game.name}, not of {task}")
     controller = None if policy == "random" else fitting(policy, model)
     prints, frames = {"world": world_fingerprint(folder), "policy": "random"}, 0
     if controller is not None:
@@ -378,7 +378,7 @@ def evaluate(
         counted = folder / "config.json", Path(policy).with_suffix(".json")
         frames = sum(map(real_frames, counted))  # of the world's data, and of its validations
     if env == "dream":
-        check_memory(model, episodes)
+        model.check_room(episodes)
     if out:
         check_writable(out)
     made, seeds = origin(), range(seed, seed + episodes)

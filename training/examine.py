@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dreamgym import noise, tasks
+from dreamgym import games, noise
 from dreamgym.checkpoint import load_world, write_json
 from dreamgym.envs import actions
 from dreamgym.files import replacing
-from dreamgym.models.memory import Prediction, log_likelihood
-from dreamgym.models.vision import VAE
-from dreamgym.models.vision import sample as sample_latent
-from dreamgym.tasks import DOOM, Lap, Survival, Task
+from dreamgym.games import Game
+from dreamgym.models.mdn_rnn import Prediction, log_likelihood
+from dreamgym.models.vae import VAE
+from dreamgym.models.vae import sample as sample_latent
 from dreamgym.world import State, World
 
 from .data import VALIDATION
-from .games import random_policy
+from .games import exploring
 from .latents import Latents, fingerprint, load
 from .memory import Args, split
 from .world import load_vision
@@ -44,8 +44,6 @@ DREAMS = 8
 """Dreams that are averaged for a forecast."""
 EVERY = 10
 """Steps between the moments from which M foretells."""
-NEAR = 4.0
-"""Fireballs at least this many frame pixels wide are near."""
 CONTRAST = 0.5
 """A reconstruction shows an object if it keeps this share of its contrast to the scene around."""
 
@@ -68,7 +66,7 @@ def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def vision(
-    v: VAE, task: Task, picture: Path, episodes: int = 20, seed: int = VALIDATION
+    v: VAE, task: Game, picture: Path, episodes: int = 20, seed: int = VALIDATION
 ) -> dict[str, float]:
     """Return V's error and, in Doom, how many of the visible monsters and fireballs it rebuilds.
 
@@ -77,12 +75,12 @@ def vision(
     An object counts as rebuilt if, along the real picture's contrast between the object's box and
     the ring around it, the reconstruction keeps half.
     """
-    small = {"labels": True} if task is DOOM else {}
+    small = {"labels": True} if task.objects else {}
     env = gym.make(task.pixel_id, continuous=True, disable_env_checker=True, **small)
     frames, boxes = [], []
     for index in range(episodes):
         frame, info = env.reset(seed=seed + index)
-        act, over, t = random_policy(task, seed + index), False, 0
+        act, over, t = exploring(task, seed + index), False, 0
         while not over:
             if t % 10 == 0:
                 frames.append(frame)
@@ -98,18 +96,15 @@ def vision(
     pixels = real.numpy() / 255.0
     error = float(np.square(rebuilt - pixels).sum((1, 2, 3)).mean())
     grid(real.numpy(), (rebuilt * 255).round().astype(np.uint8), picture)
-    kept: dict[str, list[bool]] = {"monster": [], "near_fireball": [], "far_fireball": []}
+    kept: dict[str, list[bool]] = {}
     for truth, guess, objects in zip(pixels, rebuilt, boxes, strict=True):
         for name, x, y, width, height in objects:
-            shown = contrast(truth, guess, x, y, width, height)
-            if shown is None:
-                continue
-            if name == "DoomImpBall":
-                kept["near_fireball" if width >= NEAR else "far_fireball"].append(shown)
-            elif name == "DoomImp":
-                kept["monster"].append(shown)
-    recall = {f"recall_{kind}": float(np.mean(hits)) for kind, hits in kept.items() if hits}
-    counts = {f"seen_{kind}": float(len(hits)) for kind, hits in kept.items() if hits}
+            kind = task.objects(name, width) if task.objects else ""
+            shown = contrast(truth, guess, x, y, width, height) if kind else None
+            if shown is not None:
+                kept.setdefault(kind, []).append(shown)
+    recall = {f"recall_{kind}": float(np.mean(hits)) for kind, hits in kept.items()}
+    counts = {f"seen_{kind}": float(len(hits)) for kind, hits in kept.items()}
     return {"error": error, "frames": float(len(frames)), **recall, **counts}
 
 
@@ -222,7 +217,8 @@ def _forecast(
     at = torch.from_numpy(moments).repeat_interleave(DREAMS)
     keys = noise.key(torch.arange(len(at)), torch.full((len(at),), salt))
     endless = torch.full((len(at),), float("inf"))
-    state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, endless, endless)
+    counts = world.rules.begin(endless)
+    state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, counts)
     forecast = []
     for k in range(steps):
         told = action[(at + k).clamp_max(last)]
@@ -266,13 +262,11 @@ def _mean(values: np.ndarray) -> float | None:
 
 @torch.no_grad()
 def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, Any]:
-    """Compare what M expects a lap to pay with what it paid, the real actions replayed.
+    """Compare what M expects a game to pay with what it paid, the real actions replayed.
 
     For each horizon, from moments all over the episodes: the correlation of the predicted with the
     real sum of rewards, and both means.
     """
-    rules = world.task.rules
-    assert isinstance(rules, Lap)
     said: dict[int, list[float]] = {k: [] for k in SPANS}
     paid: dict[int, list[float]] = {k: [] for k in SPANS}
     starts, lengths = latents.starts, latents.lengths
@@ -287,12 +281,12 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         moments = np.arange(0, length, SPACING)
         steps = min(max(SPANS), length)
         chance = _forecast(world, z, action, hidden, cells, moments, int(episode), steps)
-        tiles, fall = chance[..., :2].sum(3), chance[..., 2]  # (moments, DREAMS, steps) expected
-        expected = rules.lap * tiles / float(latents.whole[episode]) - rules.cost
-        expected = expected * (1 - fall) - rules.fall * fall
-        alive = np.ones_like(fall)  # the chance that no fall came before
-        alive[..., 1:] = np.cumprod(1 - fall, axis=2)[..., :-1]
-        expected = (expected * alive).mean(1)  # (moments, steps)
+        said_of_steps = world.rules.expected(chance, float(latents.whole[episode]))
+        assert said_of_steps is not None
+        pay, end = said_of_steps  # (moments, DREAMS, steps) each
+        alive = np.ones_like(end)  # the chance that no end came before
+        alive[..., 1:] = np.cumprod(1 - end, axis=2)[..., :-1]
+        expected = (pay * alive).mean(1)  # (moments, steps)
         for k in SPANS:
             for row, t in enumerate(moments):
                 if t + k <= length:
@@ -321,13 +315,13 @@ def plays(
 ) -> dict[str, Any]:
     """Compare what random play gets in free dreams at τ = 1 and in reality.
 
-    In Doom also whether a player that takes the action of the smallest predicted hit outlives one
-    that stands still.
+    Where the rules know of a harm, also whether a player that takes the action of the smallest
+    predicted harm outlives one that does nothing.
     """
     random = latents.source == 0
     ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
     real = torch.diff(ends, prepend=ends.new_zeros(1))[random].numpy()
-    task, steps = world.task, int(latents.lengths[random].max())  # the games may be cut off
+    task, steps = world.game, int(latents.lengths[random].max())  # the games may be cut off
     dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps), steps)
     report = {
         "real_mean": float(real.mean()),
@@ -337,17 +331,17 @@ def plays(
         "kolmogorov_smirnov": kolmogorov(dreamt, real),
         "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(dreamt) + 1 / len(real))),
     }
-    if isinstance(task.rules, Survival):
-        still = _played(world, dreams, seed, torch.zeros(steps, dreams, 1), steps)
+    if world.rules.harm:
+        still = _played(world, dreams, seed, torch.zeros(steps, dreams, len(task.low)), steps)
         dodging = _played(world, dreams, seed, None, steps)
         report["dream_mean_standing"] = float(still.mean())
         report["dream_mean_dodging"] = float(dodging.mean())
     return report
 
 
-def _random(task: Task, dreams: int, seed: int, steps: int) -> Tensor:
+def _random(task: Game, dreams: int, seed: int, steps: int) -> Tensor:
     """Return the collected policy's actions as M is told them, (steps, dreams, A)."""
-    players = [random_policy(task, seed + i) for i in range(dreams)]
+    players = [exploring(task, seed + i) for i in range(dreams)]
     wanted = np.array([[act() for act in players] for _ in range(steps)], np.float32)
     told = actions.meant(wanted.reshape(steps * dreams, -1), task)
     return torch.from_numpy(told).view(steps, dreams, -1)
@@ -369,13 +363,14 @@ def _played(world: World, dreams: int, seed: int, played: Tensor | None, steps: 
 
 
 def _safest(world: World, state: State) -> Tensor:
-    """Return the moves (N, 1) of Doom with the smallest predicted chance of a hit."""
-    options = torch.tensor([0.0, -1.0, 1.0])
+    """Return the moves (N, A) with the smallest predicted chance of a harm."""
+    moves = torch.tensor(list(world.game.moves.values()))  # (moves, A)
+    harm = world.rules.heads.index(world.rules.harm)
     risks = []
-    for option in options:
-        told = option.expand(len(state), 1)
-        risks.append(world.memory.step(state.z, told, state.h, state.c)[0].heads[:, 0])
-    return options[torch.stack(risks).argmin(0)][:, None]
+    for move in moves:
+        told = move.expand(len(state), -1)
+        risks.append(world.memory.step(state.z, told, state.h, state.c)[0].heads[:, harm])
+    return moves[torch.stack(risks).argmin(0)]
 
 
 def examine(task: str, folder: str | Path, latents: str | Path | None = None) -> dict[str, Any]:
@@ -391,7 +386,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     """
     folder, sight = Path(folder), latents or folder
     world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight, task)
-    for name, game in {"world": world.task.name, "latents": seen.task}.items():
+    for name, game in {"world": world.game.name, "latents": seen.task}.items():
         if game != task:
             raise ValueError(f"the {name} of {folder} are of {game}, not of {task}")
     if fingerprint(v) != seen.vision or fingerprint(v.half().float()) != fingerprint(world.vision):
@@ -402,13 +397,13 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {
-        "vision": vision(world.vision, tasks.get(task), folder / "reconstructions.png"),
+        "vision": vision(world.vision, games.get(task), folder / "reconstructions.png"),
         "plays": plays(world, seen),
     }
     for name, whose in {"": source == 0, "_on_policy": source > 0}.items():
         if whose.any():
             report[f"memory{name}"] = memory(world, seen, held[whose][:EPISODES])
-            if isinstance(world.task.rules, Lap):
+            if world.rules.expected(np.zeros(len(world.rules.heads)), 1.0):
                 report[f"returns{name}"] = returns(world, seen, held[whose][:EPISODES])
     write_json(folder / "examination.json", report)
     return report

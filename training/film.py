@@ -13,7 +13,7 @@ from PIL import Image
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs import actions
 from dreamgym.files import check_writable, replacing
-from dreamgym.tasks import Task
+from dreamgym.games import Game
 
 from .agent import Policy, begun
 from .data import DEMO
@@ -46,7 +46,7 @@ def film(
         raise ValueError(f"seed is {seed}: give 0 to {SEEDS - 1:,}")
     folder = world_folder(world)
     model = load_world(folder)
-    task, controller = model.task, fitting(policy, model)
+    task, controller = model.game, fitting(policy, model)
     check_writable(out)
     form: dict[str, Any] = {
         "world": str(folder), "observation": controller.config.observation,
@@ -71,7 +71,7 @@ def film(
 
 
 def _played(
-    env: gym.Env, controller: Policy, task: Task, steps: int, seed: int
+    env: gym.Env, controller: Policy, task: Game, steps: int, seed: int
 ) -> list[np.ndarray]:
     """Return the pictures of one episode."""
     controller = begun(controller)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import count
@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dreamgym import noise, tasks
+from dreamgym import noise
 from dreamgym.envs import actions
-from dreamgym.tasks import Task
-from dreamgym.world import State, World
+from dreamgym.games import Game, get
+from dreamgym.games.game import Play
+from dreamgym.twin import Twin
+from dreamgym.world import World
 
 from .agent import Policy, begun
 
 HOLD = 10
-"""Longest hold of a random action in frames; the paper draws 1 to 10 (its Doom extract.py)."""
-CAUCHY = 0.01
-"""Largest scale of a random controller's weights (the paper's carracing/extract.py)."""
+"""Longest hold of a random action in frames."""
 SIDE_BY_SIDE = 10
 """Real games that share one batch of V and M; part of what a score is a function of."""
 
@@ -31,13 +31,13 @@ SIDE_BY_SIDE = 10
 class Player(Protocol):
     """Who plays N games at once."""
 
-    def begin(self, frames: Tensor) -> None:
+    def begin(self, frames: np.ndarray) -> None:
         """Take in the first frames (N, 64, 64, 3) uint8."""
 
     def act(self) -> np.ndarray:
         """Return what to do, (N, A) as M is told it."""
 
-    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+    def follow(self, going: np.ndarray, frames: np.ndarray) -> None:
         """Take in the next frames of the games that go on; `going` (N,) tells which do."""
 
 
@@ -61,13 +61,13 @@ def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> It
     Args:
         steps: cut the games off after so many, if that is before the game's own limit; 0: not.
     """
-    gauge, limit = tasks.get(task).rules.gauge, tasks.get(task).max_steps
-    limit = min(steps or limit, limit)
+    rules, limit = get(task).rules, get(task).max_steps
+    gauge, limit = rules.counts[0], min(steps or limit, limit)
     games = [_game(task, i) for i in range(len(seeds))]
     begun = [game.reset(seed=seed) for game, seed in zip(games, seeds, strict=True)]
     frames = np.stack([frame for frame, _ in begun])
     budget = np.array([info[gauge] for _, info in begun], np.float32)
-    player.begin(torch.from_numpy(frames))
+    player.begin(frames)
     playing = np.arange(len(seeds))
     for step in count(1):
         told = player.act()
@@ -83,23 +83,23 @@ def turns(task: str, seeds: Sequence[int], player: Player, steps: int = 0) -> It
             return
         frames = np.stack([frame for frame, goes in zip(seen, going, strict=True) if goes])
         playing, budget = playing[going], after[going]
-        player.follow(going, torch.from_numpy(frames))
+        player.follow(going, frames)
 
 
 class Uniform:
     """A new action every step, each as likely: it looks at nothing."""
 
-    def __init__(self, task: Task, seeds: Sequence[int]):
+    def __init__(self, task: Game, seeds: Sequence[int]):
         self.task, self.key = task, keys(seeds)
         self.step = torch.zeros_like(self.key)
 
-    def begin(self, frames: Tensor) -> None:
+    def begin(self, frames: np.ndarray) -> None:
         pass
 
     def act(self) -> np.ndarray:
         return uniform(self.key, self.step, self.task).numpy()
 
-    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+    def follow(self, going: np.ndarray, frames: np.ndarray) -> None:
         rows = torch.from_numpy(going)
         self.key, self.step = self.key[rows], self.step[rows] + 1
 
@@ -107,16 +107,16 @@ class Uniform:
 class Idle:
     """Plays each game at random, the paper's way, by a policy that looks at nothing."""
 
-    def __init__(self, task: Task, seeds: Sequence[int]):
-        self.task, self.policies = task, [random_policy(task, seed) for seed in seeds]
+    def __init__(self, task: Game, seeds: Sequence[int]):
+        self.task, self.policies = task, [exploring(task, seed) for seed in seeds]
 
-    def begin(self, frames: Tensor) -> None:
+    def begin(self, frames: np.ndarray) -> None:
         pass
 
     def act(self) -> np.ndarray:
         return actions.meant(np.stack([act() for act in self.policies]), self.task)
 
-    def follow(self, going: np.ndarray, frames: Tensor) -> None:
+    def follow(self, going: np.ndarray, frames: np.ndarray) -> None:
         self.policies = [act for act, goes in zip(self.policies, going, strict=True) if goes]
 
 
@@ -144,21 +144,18 @@ class Learned:
         self.left = np.zeros(len(seeds), np.int64)  # (N,) steps that a whim still lasts
         self.whim = np.zeros((len(seeds), controller.config.actions), np.float32)
 
-    def begin(self, frames: Tensor) -> None:
-        whole = torch.zeros(len(frames))  # the real game keeps count itself
-        self.state: State = self.world.begin(
-            *self.world.vision.encode(frames), keys(self.seeds), whole
-        )
+    def begin(self, frames: np.ndarray) -> None:
+        self.twin = Twin(self.world, self.controller.config.observation)
+        self.twin.begin(frames, np.array(self.seeds), np.zeros(len(self.seeds), np.int64))
 
     def act(self) -> np.ndarray:
-        seen = self.world.observe(self.state, self.controller.config.observation)
-        wanted = self.controller.act(seen)
-        self.told = actions.meant(self._distracted(wanted.numpy()), self.world.task)
+        wanted = self.controller.act(self.twin.observe())
+        self.told = actions.meant(self._distracted(wanted.numpy()), self.world.game)
         return self.told
 
-    def follow(self, going: np.ndarray, frames: Tensor) -> None:
-        told = torch.from_numpy(self.told[going])
-        self.state = self.world.follow(self.state[torch.from_numpy(going)], told, frames)
+    def follow(self, going: np.ndarray, frames: np.ndarray) -> None:
+        self.twin.keep(going)
+        self.twin.follow(self.told[going], frames)
         self.controller = self.controller[torch.from_numpy(going)]
         self.left, self.whim = self.left[going], self.whim[going]
         self.whims = [rng for rng, goes in zip(self.whims, going, strict=True) if goes]
@@ -181,7 +178,7 @@ def keys(seeds: Sequence[int]) -> Tensor:
     return noise.key(torch.tensor(seeds), torch.zeros(len(seeds), dtype=torch.int64))
 
 
-def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
+def uniform(key: Tensor, step: Tensor, task: Game) -> Tensor:
     """Return random actions (N, A) as M is told them; the noise is their own, not M's."""
     size = len(task.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
@@ -191,41 +188,13 @@ def uniform(key: Tensor, step: Tensor, task: Task) -> Tensor:
     return torch.stack([low + (high - low) * part for part, low, high in ends], dim=1)
 
 
-def random_policy(task: Task, seed: int) -> Callable[[], np.ndarray]:
-    """Return the paper's random play, a function that gives outputs (A,) in [-1, 1] as C does."""
-    rng = np.random.default_rng([seed, 1])
-    return held(rng) if task.deadband else steered(rng)
-
-
-def held(rng: np.random.Generator) -> Callable[[], np.ndarray]:
-    """Doom's: an output ~ U(-1, 1) held for 1 to 10 frames (the paper's doomrnn/extract.py)."""
-    left, action = 0, np.zeros(1, np.float32)
-
-    def act() -> np.ndarray:
-        nonlocal left, action
-        if left == 0:
-            left = int(rng.integers(1, HOLD + 1))
-            action = np.array([rng.uniform(-1, 1)], np.float32)
-        left -= 1
-        return action
-
-    return act
-
-
-def steered(rng: np.random.Generator) -> Callable[[], np.ndarray]:
-    """CarRacing's: a controller of Cauchy weights that sees noise (the paper's extract.py).
-
-    An episode has a scale ~ U(0, 0.01) of its own; V, untrained, shows 32 fresh normal numbers a
-    frame, and M nothing.
-    """
-    scale = rng.uniform(0, CAUCHY)
-    weights = scale * rng.standard_cauchy((3, 32))
-    bias = scale * rng.standard_cauchy(3)
-    return lambda: np.tanh(weights @ rng.standard_normal(32) + bias).astype(np.float32)
+def exploring(game: Game, seed: int) -> Play:
+    """Return the game's own play at random, by which first data are collected."""
+    return game.explore(np.random.default_rng([seed, 1]))
 
 
 @cache
 def _game(task: str, _: int) -> gym.Env[Any, Any]:
     """The games of a worker, kept from job to job."""
-    name = tasks.get(task).pixel_id
+    name = get(task).pixel_id
     return gym.make(name, continuous=True, disable_env_checker=True).unwrapped

@@ -6,17 +6,17 @@ World Models, §5, proposes it: random play shows only what random play can reac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import FILES, read_json, real_frames, write_json
-from dreamgym.envs.dream import parse_temperature
 from dreamgym.files import replacing
-from dreamgym.models.memory import MemoryConfig
+from dreamgym.games.recipe import Round
+from dreamgym.models.mdn_rnn import MemoryConfig
 
 from . import collect, controller, latents, memory, vision, workers, world
 from .data import FINAL, MANIFEST, content, dataset
@@ -30,60 +30,6 @@ GAMES = 100
 """… so many fresh games each."""
 FIRST_SEED = 0
 """Seed of the first episode of the first round; later rounds go on from there."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """One time around."""
-
-    episodes: int
-    """Real games, at random in the first round, then by the controller of the round before."""
-    steps: int
-    """Frames after which such a game, and a dream of C's, is cut off; 0: none."""
-    frames: int
-    """Frames that V is trained on, going on from the round before's V; 0 keeps that one."""
-    updates: int
-    """Steps of M on the data of all rounds so far."""
-    generations: int
-    """Generations of C."""
-    anew: bool = False
-    """Whether M and C begin anew instead of going on; if V learns more, they do."""
-    rollouts: int = 16
-    """Dreams a member."""
-    validate: int = 10
-    """Generations between validations."""
-    games: int = 40
-    """Real games a validation."""
-    finalists: int = 0
-    """How many controllers play for the last choice."""
-    low: float = 1.0
-    high: float = 1.2
-    """Ends of the temperature's range in which C learns."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.validate <= self.generations:
-            raise ValueError(
-                f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
-                "a round is chosen by its validation"
-            )
-        parse_temperature((self.low, self.high))
-
-
-RECIPES = {
-    "doom": (
-        Round(10_000, 0, 3_000_000, 3000, 30),
-        Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
-    ),
-    "car_racing": (
-        Round(600, 300, 300_000, 3000, 30, games=20),
-        Round(120, 500, 200_000, 3000, 30, games=20),
-        Round(120, 500, 0, 2000, 30, games=20),
-        Round(80, 500, 0, 1500, 24, validate=12, games=20),
-        Round(80, 0, 0, 3000, 24, validate=12, games=20),
-        Round(80, 0, 0, 3000, 24, validate=12, games=20, finalists=2),
-    ),
-}
-"""How the shipped worlds are made."""
 
 
 def iterate(
@@ -165,7 +111,7 @@ def _learn(
         known: run folder of the M to go on from, if there is one.
         spent: real frames of validation so far.
     """
-    facts = tasks.get(task)
+    facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
         vision.train(

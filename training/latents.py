@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import replacing
-from dreamgym.models.vision import VAE
-from dreamgym.product import halves
-from dreamgym.tasks import Survival, Task
+from dreamgym.games import Game
+from dreamgym.models.vae import VAE
 
 from .data import DAMAGED, Episode, dataset, read_ahead
 from .data import fingerprint as episode_fingerprint
@@ -36,7 +36,7 @@ class Latents:
     mean: Tensor  # (F, Z) float16
     logvar: Tensor  # (F, Z) float16
     action: Tensor  # (F, A) float32, taken at the frame
-    outcomes: Tensor  # (F, O) bool, what came of it: see `outcomes`
+    outcomes: Tensor  # (F, O) bool, what came of it: see `Rules.outcomes`
     reward: Tensor  # (F,) float32, what it paid
     lengths: Tensor  # (E,) int64
     whole: Tensor  # (E,) float32, the budget at the start
@@ -52,7 +52,7 @@ class Latents:
 
 
 def encode(
-    task: Task,
+    game: Game,
     data: Sequence[str | Path],
     out: str | Path,
     vision: VAE,
@@ -64,12 +64,12 @@ def encode(
         ValueError: if the data are unfinished or of another game.
     """
     out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
-    paths = [dataset([folder], task.name) for folder in folders]  # a shard is of one folder
+    paths = [dataset([folder], game.name) for folder in folders]  # a shard is of one folder
     shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     files = [out / f"latents-{number:04d}.npz" for number in range(len(shards))]
     whats = [
-        np.array([mark, f"{task.name} {FORMAT}", *map(episode_fingerprint, shard)])
+        np.array([mark, f"{game.name} {FORMAT}", *map(episode_fingerprint, shard)])
         for shard in shards
     ]
     known = sorted(out.glob("latents-*.npz"))
@@ -80,7 +80,7 @@ def encode(
         for path, shard, what in zip(files, bar, whats, strict=True):
             if _holds(path, what):
                 continue
-            arrays = [_encoded(task, episode, vision) for episode in read_ahead(shard)]
+            arrays = [_encoded(game, episode, vision) for episode in read_ahead(shard)]
             columns = {key: np.concatenate([each[key] for each in arrays]) for key in arrays[0]}
             source = np.array([folders.index(episode.parent) for episode in shard])
             with replacing(path) as file:
@@ -164,26 +164,17 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
     return bool(wide and long and whole and told)
 
 
-def outcomes(task: Task, episode: Episode) -> np.ndarray:
-    """Return what came of each action (T, O), one column for each of the task's heads."""
-    spent = episode.budget[:-1] - episode.budget[1:]
-    if isinstance(task.rules, Survival):
-        return np.stack((spent > 0, episode.terminated), axis=1)
-    fallen = episode.terminated & (episode.budget[1:] > 0)
-    return np.stack((spent >= 1, spent >= 2, fallen), axis=1)
-
-
 @torch.inference_mode()
-def _encoded(task: Task, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
+def _encoded(game: Game, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
-    with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
+    with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
     mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))
     return {
         "mean": mean,
         "logvar": logvar,
         "action": episode.actions.reshape(len(episode), -1),
-        "outcomes": outcomes(task, episode),
+        "outcomes": game.rules.outcomes(episode),
         "reward": episode.rewards,
         "lengths": np.array([len(episode)]),
         "whole": episode.budget[:1],

@@ -25,14 +25,15 @@ from dreamgym.checkpoint import (
     CheckpointError,
     load_world,
     read_json,
+    shared_world,
     world_fingerprint,
     world_folder,
     write_json,
 )
-from dreamgym.envs.dream import check_memory, parse_temperature, shared_world
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
+from dreamgym.games import Game
 from dreamgym.sb3 import DreamVecEnv, scaled
-from dreamgym.tasks import Task
 
 from . import workers
 from .agent import algorithm
@@ -58,7 +59,7 @@ class Args:
     envs: int = 0
     """Dreams at once; 0: the algorithm's own."""
     observation: str = ""
-    """What the agent sees; the task's own if empty."""
+    """What the agent sees; the game's own if empty."""
     scaled: bool = True
     """Whether it sees every number by its own spread, see `sb3.Scaled`."""
     linear: bool = False
@@ -94,11 +95,11 @@ def learn(
     workers.count(processes)
     out, folder = Path(out), world_folder(args.world)
     world = load_world(folder)
-    task = world.task
+    task = world.game
     world.size(args.observation or task.observation)  # names those that exist
     shared_world(str(folder), device)  # names the devices that there are
     if args.envs:
-        check_memory(world, args.envs)
+        world.check_room(args.envs)
     hyper = hyperparameters(args, task)
     args = replace(args, timesteps=args.timesteps or int(hyper["n_timesteps"]))
     with Run(out, "learning", args, {"world": world_fingerprint(folder)}, "timesteps") as run:
@@ -108,7 +109,7 @@ def learn(
 def _learn(
     run: Run,
     args: Args,
-    task: Task,
+    task: Game,
     hyper: dict[str, Any],
     processes: int,
     progress: bool,
@@ -157,7 +158,7 @@ def _refill(model: Any) -> None:
     model.num_timesteps, model.gradient_steps = steps, learns
 
 
-def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
+def hyperparameters(args: Args, task: Game) -> dict[str, Any]:
     """Return `dreamgym.zoo`'s for an algorithm and a task, and in `kwargs` the algorithm's own.
 
     Raises:
@@ -182,7 +183,7 @@ def hyperparameters(args: Args, task: Task) -> dict[str, Any]:
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 
 
-def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
+def dreams(args: Args, task: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
     """Return the dreams that an agent learns in."""
     return VecMonitor(
         DreamVecEnv(
@@ -193,7 +194,7 @@ def dreams(args: Args, task: Task, hyper: dict[str, Any], device: str = "cpu") -
     )  # fmt: skip
 
 
-def _scales(args: Args, task: Task) -> dict[str, Any]:
+def _scales(args: Args, task: Game) -> dict[str, Any]:
     """Return the words by which a policy begins with `sb3.Scaled`."""
     return scaled(
         task.dream_id, world=args.world, temperature=(args.low, args.high),
@@ -205,7 +206,7 @@ class _Validation(BaseCallback):
     """Plays the real game now and then, keeps the best agent, and says when to stop."""
 
     def __init__(
-        self, run: Run, args: Args, task: Task, state: dict[str, Any], dreams: VecNormalize,
+        self, run: Run, args: Args, task: Game, state: dict[str, Any], dreams: VecNormalize,
         processes: int, progress: bool,
     ):  # fmt: skip
         super().__init__()

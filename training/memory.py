@@ -13,9 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym import modes
-from dreamgym.models.memory import MDNRNN, MemoryConfig
-from dreamgym.models.vision import sample
-from dreamgym.product import halves
+from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.vae import sample
 
 from . import optimizer
 from .latents import Latents
@@ -99,7 +99,7 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
             torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
             batch, fresh = batches.next()
             keep = (~fresh)[:, None]
-            with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
+            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
                 out_h, (h, c) = m.unroll(batch.z[:, :-1], batch.action, (h * keep, c * keep))
                 prediction = m.predict(out_h)
             h, c = h.detach().float(), c.detach().float()

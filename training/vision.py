@@ -13,9 +13,9 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from dreamgym.checkpoint import check_config
-from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
-from dreamgym.product import halves
 
 from . import optimizer
 from .data import Frames, content, dataset
@@ -82,7 +82,7 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
             coming = reader.submit(frames.read, step + 1)
             # Resumed or not, the same noise.
             torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=halves("cpu")):
+            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
                 loss, parts = v.loss(batch)
             optimizer.check(loss, "V", step, kept)
             adam.zero_grad()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import config_from, load_module, save_world
-from dreamgym.models.memory import MDNRNN
-from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.models.mdn_rnn import MDNRNN
+from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.world import World
 
 from .latents import Latents, fingerprint
@@ -59,7 +59,7 @@ def assemble(
         raise ValueError("the latents are of another V: encode the data with this one")
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
-    world = World(tasks.get(task), vision, memory, starts, death)
+    world = World(games.get(task), vision, memory, starts, death)
     frames = int(latents.lengths.sum()) + validation
     save_world(out, world, torch.float16, real_frames=frames)
     return world

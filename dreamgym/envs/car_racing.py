@@ -13,9 +13,10 @@ from gymnasium.utils import EzPickle
 from PIL import Image
 from pygame import gfxdraw
 
-from dreamgym.envs import actions, seeds
+from dreamgym.envs import actions, arguments, seeds
 from dreamgym.envs.pixels import PixelGame
-from dreamgym.tasks import CAR_RACING, FRAME
+from dreamgym.games import FRAME
+from dreamgym.games.car_racing import GAME
 
 ROWS = 84
 """Rows of the 96 that show the road; below stands the indicator bar (the paper's env.py)."""
@@ -178,17 +179,17 @@ class CarRacing(PixelGame):
 
     metadata = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
-        "render_fps": CAR_RACING.fps,
+        "render_fps": GAME.fps,
     }
-    task = CAR_RACING
+    game = GAME
 
-    def __init__(self, continuous: bool = CAR_RACING.continuous, render_mode: str | None = None):
-        actions.check_render_mode(render_mode)
+    def __init__(self, continuous: bool = GAME.continuous, render_mode: str | None = None):
+        arguments.check_render_mode(render_mode)
         EzPickle.__init__(self, continuous, render_mode)
-        self.continuous = actions.check_continuous(continuous, CAR_RACING)
+        self.continuous = arguments.check_continuous(continuous, GAME)
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)
-        self.action_space = actions.space(CAR_RACING, self.continuous)
+        self.action_space = actions.space(GAME, self.continuous)
         self._game = FastCarRacing(self.continuous)
         self._frame: np.ndarray | None = None
         self._begun, self._over = False, False
@@ -207,7 +208,7 @@ class CarRacing(PixelGame):
         if self._frame is None or self._over:
             when = "after the end of an episode" if self._over else "before reset()"
             raise gym.error.ResetNeeded(f"step() {when}: call reset() first")
-        told = actions.told([action], CAR_RACING, self.continuous)[0]
+        told = actions.told([action], GAME, self.continuous)[0]
         road, reward, self._over, _, info = self._game.step(
             told if self.continuous else int(action)
         )

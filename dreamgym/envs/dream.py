@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
-import operator
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,16 +13,23 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from dreamgym import tasks
-from dreamgym.checkpoint import load_world, world_folder
+from dreamgym import games
+from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
+from dreamgym.envs.arguments import (
+    Temperature,
+    check_autoreset_mode,
+    check_continuous,
+    check_mapping,
+    check_render_mode,
+    parse_temperature,
+    step_limit,
+    whole,
+)
 from dreamgym.envs.seeds import SEED_RANGE, Episodes
-from dreamgym.product import halves
-from dreamgym.tasks import FRAME, Task
-from dreamgym.world import BOUND, FORMS, OBSERVATIONS, State, World
+from dreamgym.envs.spaces import check_game, check_observation, observation_space
+from dreamgym.world import State, World
 
-Temperature = float | tuple[float, float]
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 OPTIONS = ("temperature", "reset_mask")
 """What a reset's options may ask of a dream; the second is for batches alone."""
 SNAPSHOT = ("_state", "_temperature", "_over", "_episodes")
@@ -51,13 +54,13 @@ class _Dreams:
     ):
         self.world = shared_world(world, str(device), precision, form)
         if task is not None:
-            check_game(self.world, world, tasks.get(task), tasks.get(task).dream_id)
-        game = self.world.task
+            check_game(self.world, world, games.get(task), games.get(task).dream_id)
+        game = self.world.game
         self.temperature = game.temperature if temperature is None else temperature
         self.observation = check_observation(
             game.observation if observation is None else observation
         )
-        self.continuous = actions.check_continuous(continuous, game)
+        self.continuous = check_continuous(continuous, game)
         self.observation_space = observation_space(self.world, self.observation)
         self.action_space = actions.space(game, self.continuous)
 
@@ -94,7 +97,7 @@ class _Dreams:
         self, state: State, temperature: torch.Tensor, action: Any
     ) -> tuple[State, np.ndarray, np.ndarray]:
         """Dream one step and return the state, rewards and terminations (N,)."""
-        told = torch.from_numpy(actions.told(action, self.world.task, self.continuous))
+        told = torch.from_numpy(actions.told(action, self.world.game, self.continuous))
         if len(told) != len(state):
             raise ValueError(f"{len(told)} actions for {len(state)} environments: give one each")
         state, reward, dead = self.world.step(state, told.to(self.world.device), temperature)
@@ -189,11 +192,11 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         render_mode: str | None = None,
         task: str | None = None,
     ):
-        actions.check_render_mode(render_mode)
+        check_render_mode(render_mode)
         self._dreams = _Dreams(
             world, temperature, observation, continuous, device, precision, form, task
         )
-        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.game.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
         self.action_space = self._dreams.action_space
@@ -271,8 +274,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        gauge = self.world.task.rules.gauge
-        return {"temperature": self._temperature.item(), gauge: self._state.budget.item()}
+        counts = zip(self.world.rules.counts, self._state.counts[0].tolist(), strict=False)
+        return {"temperature": self._temperature.item(), **dict(counts)}
 
 
 class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
@@ -309,14 +312,14 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         task: str | None = None,
     ):
         num_envs = whole(num_envs, "num_envs is {!r}: give a whole number, 1 or more")
-        actions.check_render_mode(render_mode)
+        check_render_mode(render_mode)
         self._dreams = _Dreams(
             world, temperature, observation, continuous, device, precision, form, task
         )
-        check_memory(self._dreams.world, num_envs)
-        self.metadata = self.metadata | {"render_fps": self._dreams.world.task.fps}
+        self._dreams.world.check_room(num_envs)
+        self.metadata = self.metadata | {"render_fps": self._dreams.world.game.fps}
         self.num_envs = num_envs
-        self._usual = self._dreams.world.task.max_steps
+        self._usual = self._dreams.world.game.max_steps
         self.limit = max_episode_steps
         self.render_mode = render_mode
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
@@ -369,7 +372,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 f"a dream has no attribute {name!r} to be set: choose {', '.join(SETTABLE)}"
             )
         if name == "render_mode":
-            actions.check_render_mode(values)
+            check_render_mode(values)
         setattr(self, name, values)
 
     def reset(
@@ -470,192 +473,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
-        everyone, gauge = np.ones(self.num_envs, bool), self.world.task.rules.gauge
-        return {
-            "temperature": self._temperature[:, 0].cpu().numpy().copy(),
-            "_temperature": everyone,
-            gauge: self._state.budget.cpu().numpy().copy(),
-            f"_{gauge}": everyone.copy(),
-        }
-
-
-_shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
-
-
-def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
-    """Load a world once a process, however many environments dream it, until its files change.
-
-    Raises:
-        ValueError: if the device is not there, or precision or form is none; the message says
-            which are.
-    """
-    if form not in FORMS:
-        raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
-    if precision not in (*PRECISIONS, "fastest"):
-        known = ", ".join((*PRECISIONS, "fastest"))
-        raise ValueError(f"precision is {precision!r}: choose one of {known}")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a GPU it was built without
-        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-        raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
-    if precision == "fastest":
-        precision = "bfloat16" if halves(device) else "float32"
-    folder = world_folder(world).resolve()
-    key, files = (folder, device, precision, form), _files(folder)
-    if key not in _shared or _shared[key][0] != files:
-        _shared[key] = files, load_world(folder).to(device, PRECISIONS[precision], form)
-    return _shared[key][1]
-
-
-def _files(folder: Path) -> tuple[Any, ...]:
-    """Return what tells a world's files from others that take their place."""
-    paths = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    return tuple((p.name, s.st_ino, s.st_size, s.st_mtime_ns) for p in paths for s in [p.stat()])
-
-
-def check_game(world: World, name: Any, task: Task, id: str) -> None:
-    """Refuse a world of another game.
-
-    Args:
-        name: what its user calls the world.
-        task: the game that is played …
-        id: … and what its user calls that.
-
-    Raises:
-        ValueError: naming the world, its game and what goes together.
-    """
-    if world.task.name != task.name:
-        raise ValueError(
-            f"{id} is {task.game}, and the world {str(name)!r} was learned from {world.task.game}: "
-            f"give {id} a world of its own game, such as {task.name!r}, or make "
-            f"{id.replace(task.title, world.task.title)} with this one"
-        )
-
-
-def observation_space(world: World, kind: str) -> gym.spaces.Box:
-    """Return the space of `World.observe`, the same for the dream and its twin."""
-    if kind == "rgb":
-        return gym.spaces.Box(0, 255, FRAME, np.uint8)
-    config = world.memory.config
-    sizes = {"z": config.z_size, "h": config.hidden, "c": config.hidden}
-    largest = {"z": BOUND, "h": 1.0, "c": float(world.task.max_steps)}  # c moves by ≤ 1 a step
-    high = np.concatenate([np.full(sizes[p], largest[p], np.float32) for p in OBSERVATIONS[kind]])
-    return gym.spaces.Box(-high, high)
-
-
-def check_actions(space: gym.Space[Any], task: Task) -> None:
-    """Refuse an action space of which M was not told.
-
-    Raises:
-        ValueError: naming the space and those that there are.
-    """
-    known = [actions.space(task, continuous) for continuous in (False, True)]
-    if space not in known:
-        raise ValueError(
-            f"the environment's actions are {space}, and M was told those of {task.game}, "
-            f"{known[0]} or {known[1]}: put wrappers that change actions around the twin instead"
-        )
-
-
-def check_memory(world: World, num_envs: int) -> None:
-    """Refuse more dreams than this machine has memory for, however much of it is free.
-
-    Raises:
-        ValueError: naming how many fit.
-    """
-    config = world.memory.config
-    outputs = 3 * config.mixtures * config.z_size
-    each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # a step's
-    if world.device.type == "cuda":
-        there = torch.cuda.mem_get_info(world.device)[0]
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if num_envs * each > there:
-        raise ValueError(
-            f"num_envs is {num_envs}: they take {num_envs * each / 2**30:,.0f} GiB, {world.device} "
-            f"has {there / 2**30:,.0f}: give {there // each:,} or fewer"
-        )
-
-
-def check_observation(kind: Any) -> str:
-    """Return a kind of observation.
-
-    Raises:
-        ValueError: if it is none; the message lists them.
-    """
-    kinds = (*OBSERVATIONS, "rgb")
-    if kind not in kinds:
-        raise ValueError(f"observation is {kind!r}: choose one of {', '.join(kinds)}")
-    return kind
-
-
-def step_limit(asked: int | None, usual: int) -> float:
-    """Return an episode's limit: None is the task's own, -1 is Gymnasium's word for none.
-
-    Raises:
-        ValueError: if it is no such number.
-    """
-    if asked is None:
-        return usual
-    if isinstance(asked, (int, float, np.number)) and asked in (-1, math.inf):
-        return math.inf
-    return whole(asked, "max_episode_steps is {!r}: give 1 or more, or -1 for no limit")
-
-
-def whole(number: Any, problem: str) -> int:
-    """Return a whole number ≥ 1 as Python's own.
-
-    Raises:
-        ValueError: if it is none, with the problem that it is.
-    """
-    try:
-        good = 0 if isinstance(number, (bool, np.bool_)) else operator.index(number)
-    except TypeError:
-        good = 0
-    if good < 1:
-        raise ValueError(problem.format(number))
-    return good
-
-
-def check_mapping(options: Any) -> dict[str, Any]:
-    """Return the options of a reset, none if it is None.
-
-    Raises:
-        ValueError: if they are no dictionary.
-    """
-    if options is not None and not isinstance(options, Mapping):
-        raise ValueError(f"options is {options!r}: give a dictionary, such as {{'temperature': 1}}")
-    return dict(options or {})
-
-
-def check_autoreset_mode(mode: Any) -> AutoresetMode:
-    """Return how episodes that are over begin anew.
-
-    Raises:
-        ValueError: if there is no such way; the message lists those that exist.
-    """
-    if not isinstance(mode, AutoresetMode) and mode not in [m.value for m in AutoresetMode]:
-        known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)
-        raise ValueError(f"autoreset_mode is {mode!r}: choose one of {known}")
-    return AutoresetMode(mode)
-
-
-def parse_temperature(temperature: Any) -> tuple[float, float]:
-    """Return a temperature or a range of them as (low, high).
-
-    Raises:
-        ValueError: if it is no finite number ≥ 0 and no such range; the message names it.
-    """
-    ends = temperature if isinstance(temperature, (tuple, list)) else (temperature, temperature)
-    good = len(ends) == 2 and all(
-        isinstance(end, (int, float, np.number)) and type(end) is not bool
-        and math.isfinite(end) and end >= 0
-        for end in ends
-    )  # fmt: skip
-    if not good or ends[0] > ends[1]:
-        raise ValueError(
-            f"temperature is {temperature!r}: give a finite number, 0 or more, such as 1.15, "
-            "or a range such as (1.0, 1.3)"
-        )
-    return float(ends[0]), float(ends[1])
+        counts = zip(self.world.rules.counts, self._state.counts.cpu().numpy().T, strict=False)
+        columns = {"temperature": self._temperature[:, 0].cpu().numpy(), **dict(counts)}
+        infos: dict[str, Any] = {}
+        for name, column in columns.items():
+            infos |= {name: column.copy(), f"_{name}": np.ones(self.num_envs, bool)}
+        return infos

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import EzPickle
 
-from dreamgym.tasks import Task
+from dreamgym.games import Game
 
 
 class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
@@ -17,7 +17,7 @@ class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
     A pickle is a game made with the same arguments, as Gymnasium has it, not yet reset.
     """
 
-    task: Task
+    game: Game
     """What is known of the game."""
     _frame: np.ndarray | None = None
 

@@ -17,9 +17,10 @@ import vizdoom
 from gymnasium.utils import EzPickle
 from PIL import Image
 
-from dreamgym.envs import actions, keeper, seeds
+from dreamgym.envs import actions, arguments, keeper, seeds
 from dreamgym.envs.pixels import PixelGame
-from dreamgym.tasks import DOOM, FRAME, TAKE_COVER
+from dreamgym.games import FRAME
+from dreamgym.games.doom import GAME, HEALTH
 
 HUD_TOP = 5 / 6
 """Share of the picture above the status bar: rows 0 to 399 of 480 in the paper's code."""
@@ -81,13 +82,13 @@ class TakeCover(PixelGame):
 
     metadata = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
-        "render_fps": DOOM.fps,
+        "render_fps": GAME.fps,
     }
-    task = DOOM
+    game = GAME
 
     def __init__(
         self,
-        continuous: bool = DOOM.continuous,
+        continuous: bool = GAME.continuous,
         resolution: str = "320x240",
         labels: bool = False,
         render_mode: str | None = None,
@@ -96,13 +97,13 @@ class TakeCover(PixelGame):
             raise ValueError(
                 f"resolution is {resolution!r}: choose one of {', '.join(RESOLUTIONS)}"
             )
-        actions.check_render_mode(render_mode)
+        arguments.check_render_mode(render_mode)
         EzPickle.__init__(self, continuous, resolution, labels, render_mode)
-        self.continuous = actions.check_continuous(continuous, DOOM)
+        self.continuous = arguments.check_continuous(continuous, GAME)
         self.resolution, self.labels = resolution, labels
         self.render_mode = render_mode
         self.observation_space = gym.spaces.Box(0, 255, FRAME, np.uint8)
-        self.action_space = actions.space(DOOM, self.continuous)
+        self.action_space = actions.space(GAME, self.continuous)
         self._game: vizdoom.DoomGame | None = None
         self._frame: np.ndarray | None = None
         self._state: vizdoom.GameState | None = None
@@ -123,7 +124,7 @@ class TakeCover(PixelGame):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self._game is None or self._frame is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
-        direction = actions.told([action], DOOM, self.continuous).item()
+        direction = actions.told([action], GAME, self.continuous).item()
         try:
             if self._game.is_episode_finished():
                 raise gym.error.ResetNeeded("step() after the end of an episode: reset() first")
@@ -165,7 +166,7 @@ class TakeCover(PixelGame):
     def _info(self) -> dict[str, Any]:
         assert self._game is not None
         health = self._game.get_game_variable(vizdoom.GameVariable.HEALTH)
-        info: dict[str, Any] = {"health": float(np.clip(health, 0, TAKE_COVER.budget))}
+        info: dict[str, Any] = {"health": float(np.clip(health, 0, HEALTH))}
         if self.labels:
             info["labels"] = self._visible()
         return info

@@ -11,6 +11,8 @@ keeps those statistics beside the model; `dreamgym train` puts the observations'
 
 from typing import Any
 
+from dreamgym.games import GAMES
+
 REPLAY: dict[str, Any] = {
     "policy": "MlpPolicy",
     "normalize": True,
@@ -24,3 +26,9 @@ REPLAY: dict[str, Any] = {
     "gamma": 0.99,
 }
 """What every algorithm that learns from a memory of its dreams begins with."""
+
+
+def of_each_game(algo: str, usual: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the hyperparameters of an algorithm by the ids of the dreams: the usual ones, but for
+    what a game has of its own."""
+    return {game.dream_id: usual | game.learning.get(algo, {}) for game in GAMES.values()}

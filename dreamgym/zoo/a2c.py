@@ -2,7 +2,9 @@
 
 from typing import Any
 
-BOTH: dict[str, Any] = {
+from dreamgym.zoo import of_each_game
+
+USUAL: dict[str, Any] = {
     "policy": "MlpPolicy",
     "normalize": True,
     "n_envs": 256,
@@ -11,7 +13,4 @@ BOTH: dict[str, Any] = {
     "gae_lambda": 0.95,
 }
 
-hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": BOTH | {"gamma": 0.997, "ent_coef": 0.01, "learning_rate": 7e-4},
-    "DreamCarRacing-v0": BOTH | {"gamma": 0.99, "learning_rate": 5e-4},
-}
+hyperparams = of_each_game("a2c", USUAL)

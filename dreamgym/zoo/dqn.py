@@ -2,16 +2,14 @@
 
 from typing import Any
 
-from dreamgym.zoo import REPLAY
+from dreamgym.zoo import REPLAY, of_each_game
 
-BOTH: dict[str, Any] = REPLAY | {
+USUAL: dict[str, Any] = REPLAY | {
     "learning_rate": 3e-4,
     "target_update_interval": 10_000,
     "exploration_fraction": 0.2,
     "exploration_final_eps": 0.02,
+    "env_kwargs": {"continuous": False},
 }
 
-hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": BOTH,
-    "DreamCarRacing-v0": BOTH | {"env_kwargs": {"continuous": False}},
-}
+hyperparams = of_each_game("dqn", USUAL)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-BOTH: dict[str, Any] = {
+from dreamgym.zoo import of_each_game
+
+USUAL: dict[str, Any] = {
     "policy": "MlpPolicy",
     "normalize": True,
     "n_envs": 256,
@@ -14,7 +16,4 @@ BOTH: dict[str, Any] = {
     "learning_rate": 3e-4,
 }
 
-hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": BOTH | {"n_steps": 128, "gamma": 0.997, "ent_coef": 0.01},
-    "DreamCarRacing-v0": BOTH | {"n_steps": 64, "batch_size": 2048, "gamma": 0.99},
-}
+hyperparams = of_each_game("ppo", USUAL)

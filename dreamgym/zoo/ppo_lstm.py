@@ -2,7 +2,9 @@
 
 from typing import Any
 
-BOTH: dict[str, Any] = {
+from dreamgym.zoo import of_each_game
+
+USUAL: dict[str, Any] = {
     "policy": "MlpLstmPolicy",
     "normalize": True,
     "n_envs": 64,
@@ -13,7 +15,4 @@ BOTH: dict[str, Any] = {
     "learning_rate": 3e-4,
 }
 
-hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": BOTH | {"gamma": 0.997, "ent_coef": 0.01},
-    "DreamCarRacing-v0": BOTH | {"gamma": 0.99},
-}
+hyperparams = of_each_game("ppo_lstm", USUAL)

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-from dreamgym.zoo import REPLAY
+from dreamgym.zoo import REPLAY, of_each_game
 
-BOTH: dict[str, Any] = REPLAY | {
+USUAL: dict[str, Any] = REPLAY | {
     "learning_rate": 7e-4,
     "policy_kwargs": {"net_arch": [128, 128]},
+    "env_kwargs": {"continuous": True},
 }
 
-hyperparams: dict[str, dict[str, Any]] = {
-    "DreamDoom-v0": BOTH | {"env_kwargs": {"continuous": True}},
-    "DreamCarRacing-v0": BOTH,
-}
+hyperparams = of_each_game("sac", USUAL)

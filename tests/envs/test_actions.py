@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from dreamgym.envs import actions
-from dreamgym.tasks import CAR_RACING, DOOM
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
 
 
 def test_the_spaces_are_those_of_the_design() -> None:

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 import dreamgym  # noqa: F401
-from dreamgym import kernels
 from dreamgym.checkpoint import load_world
+from dreamgym.engines import kernels
 
 
 @contextlib.contextmanager

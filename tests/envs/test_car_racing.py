@@ -13,8 +13,9 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 import dreamgym  # noqa: F401
-from dreamgym import tasks
 from dreamgym.envs.car_racing import ROWS, CarRacing, shrink
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.rules import Lap
 
 FORMS = pytest.mark.parametrize("continuous", [True, False])
 Driver = Callable[[original.CarRacing], Any]
@@ -103,8 +104,8 @@ def test_the_edge_of_the_world_is_gymnasium_s_own(make: Callable[..., CarRacing]
 
 
 def test_the_rules_say_what_the_game_pays(make: Callable[..., CarRacing]) -> None:
-    env, rules = make(), tasks.CAR_RACING.rules
-    assert isinstance(rules, tasks.Lap)
+    env, rules = make(), CAR_RACING.rules
+    assert isinstance(rules, Lap)
     _, info = env.reset(seed=1)
     left = whole = info["tiles_left"]
     assert whole == len(env._game.track)

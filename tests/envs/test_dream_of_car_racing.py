@@ -12,8 +12,8 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
-from dreamgym import tasks
 from dreamgym.checkpoint import save_world
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from tests.conftest import tiny_world
 
 KINDS = pytest.mark.parametrize("kind", ["z", "zh", "zhc", "rgb"])
@@ -75,7 +75,7 @@ def test_the_batch_is_its_lanes_bit_for_bit(car_folder: Path) -> None:
 
 
 def test_a_dreamt_lap_counts_its_tiles_down_to_the_end(tmp_path: Path) -> None:
-    save_world(tmp_path, tiny_world(hit=(50.0, -50.0, -50.0), task=tasks.CAR_RACING))
+    save_world(tmp_path, tiny_world(hit=(50.0, -50.0, -50.0), game=CAR_RACING))
     env = gym.make("DreamCarRacing-v0", world=str(tmp_path))
     _, info = env.reset(seed=0)
     left, paid = [info["tiles_left"]], 0.0

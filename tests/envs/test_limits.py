@@ -11,9 +11,10 @@ import pytest
 from gymnasium.envs.box2d import car_racing as original
 
 import dreamgym  # noqa: F401
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import save_world
 from dreamgym.envs import car_racing
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.training.games import Uniform, turns
 from tests.conftest import tiny_world
 from tests.envs.test_car_racing import along_the_track
@@ -46,7 +47,7 @@ def length(env: gym.Env) -> tuple[int, bool]:
 
 @pytest.mark.parametrize("id", CARS)
 def test_a_longer_limit_is_kept(id: str, blind: None, tmp_path: Path) -> None:
-    save_world(tmp_path, tiny_world(hit=(-50.0, -50.0, -50.0), task=tasks.CAR_RACING))
+    save_world(tmp_path, tiny_world(hit=(-50.0, -50.0, -50.0), game=CAR_RACING))
     assert length(make(id, tmp_path, max_episode_steps=1050)) == (1050, True)
     assert length(make(id, tmp_path)) == (1000, True)
 
@@ -72,9 +73,9 @@ def test_doom_s_engine_knows_no_limit_and_plays_on_as_before() -> None:
 def test_real_games_side_by_side_end_at_the_game_s_limit(
     steps: int, ends: int, blind: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=12))
+    monkeypatch.setitem(games.GAMES, "car_racing", replace(CAR_RACING, max_steps=12))
     seeds = [1, 2]
-    played = list(turns("car_racing", seeds, Uniform(tasks.CAR_RACING, seeds), steps))
+    played = list(turns("car_racing", seeds, Uniform(CAR_RACING, seeds), steps))
     assert [turn.truncated.all() for turn in played] == [False] * (ends - 1) + [True]
     assert not any(turn.terminated.any() for turn in played)
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import platform
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ import torch
 from numba.core.config import CPU_NAME
 
 import dreamgym  # noqa: F401
+from dreamgym.checkpoint import PRECISIONS as DTYPES
 from dreamgym.checkpoint import load_controller, world_folder
 from dreamgym.envs import actions
-from dreamgym.envs.dream import PRECISIONS as DTYPES
 from dreamgym.envs.dream import DreamVectorEnv
-from dreamgym.tasks import Task
+from dreamgym.games import Game
 from dreamgym.world import State, World
 
 FOLDER = Path(__file__).parent
@@ -43,6 +42,8 @@ EVERY = 10
 """Steps between two kept moments."""
 GAME_STEPS = 50
 GAME_SEEDS = (5, 6)
+PARTS, COUNTS = ("z", "h", "c", "step", "key"), ("budget", "whole")
+"""What is kept of a state, and the names of its counts' columns."""
 KINDS = ("z", "zh", "zhc", "rgb")
 FORMS = ("auto", "torch")
 PRECISIONS = tuple(DTYPES)
@@ -57,7 +58,7 @@ def machine() -> str:
     return ", ".join(parts)
 
 
-def played(task: Task, lane: int) -> np.ndarray:
+def played(task: Game, lane: int) -> np.ndarray:
     """Return the actions (STEPS,) or (STEPS, A) of the dream in a lane."""
     rng = np.random.default_rng([lane, len(task.low)])
     if not task.continuous:
@@ -65,7 +66,7 @@ def played(task: Task, lane: int) -> np.ndarray:
     return rng.uniform(task.low, task.high, (STEPS, len(task.low))).astype(np.float32)
 
 
-def alone(task: Task, form: str, precision: str) -> dict[str, str]:
+def alone(task: Game, form: str, precision: str) -> dict[str, str]:
     """Return hashes of what the seeds' dreams show, pay and say, one environment after another."""
     trace = _Trace()
     env = gym.make(task.dream_id, form=form, precision=precision)
@@ -81,7 +82,7 @@ def alone(task: Task, form: str, precision: str) -> dict[str, str]:
     return trace.hashes()
 
 
-def among_others(task: Task, form: str, precision: str) -> dict[str, str]:
+def among_others(task: Game, form: str, precision: str) -> dict[str, str]:
     """Return the same of dreams in a batch, the seeds' own in its first lanes."""
     trace, n = _Trace(), len(SEEDS)
     envs = DreamVectorEnv(task.name, LANES, form=form, precision=precision)
@@ -115,7 +116,7 @@ class _Trace:
         for kind in KINDS if step % PICTURE == 0 else KINDS[:-1]:
             shown = env.world.observe(state, kind)[0].numpy()
             self.kept[kind, lane].update(shown.tobytes())
-            if kind == env.world.task.observation:
+            if kind == env.world.game.observation:
                 assert np.array_equal(shown, observation)
 
     def told(self, lane: int, reward: float, terminated: bool, truncated: bool) -> None:
@@ -147,7 +148,7 @@ def moments(world: World) -> Iterator[State]:
 
 def further(world: World, state: State, number: int) -> State:
     """Dream on from moment `number` to the next one."""
-    task = world.task
+    task = world.game
     many = np.stack([played(task, lane) for lane in range(len(SEEDS))], axis=1)
     for action in many[number * EVERY : (number + 1) * EVERY]:
         told = torch.from_numpy(actions.told(action, task, task.continuous))
@@ -155,7 +156,15 @@ def further(world: World, state: State, number: int) -> State:
     return state
 
 
-def game(task: Task, seed: int, given: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+def state(task: Game, kept: dict[str, torch.Tensor], number: int) -> State:
+    """Return the state of all seeds' dreams at a moment, of what is kept."""
+    columns = len(task.rules.begin(torch.ones(1))[0])
+    counts = [kept[f"dream.{name}"][number] for name in COUNTS[:columns]]
+    parts = [kept[f"dream.{name}"][number] for name in PARTS]
+    return State(*parts, torch.stack(counts, dim=1))
+
+
+def game(task: Game, seed: int, given: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
     """Play a real game through the twin and return what is seen, wanted, done and paid.
 
     Args:
@@ -175,12 +184,14 @@ def game(task: Task, seed: int, given: np.ndarray | None = None) -> tuple[np.nda
     return np.stack(seen), np.stack(wanted), np.stack(done), np.array(paid, np.float32)
 
 
-def values(task: Task, world: World) -> dict[str, torch.Tensor]:
+def values(task: Game, world: World) -> dict[str, torch.Tensor]:
     """Return what is kept of a world for all machines."""
     kept: dict[str, torch.Tensor] = {}
     states = list(moments(world))
-    for field in fields(State):
-        kept[f"dream.{field.name}"] = torch.stack([getattr(each, field.name) for each in states])
+    for name in PARTS:
+        kept[f"dream.{name}"] = torch.stack([getattr(each, name) for each in states])
+    counts = torch.stack([each.counts for each in states])
+    kept |= {f"dream.{n}": c for n, c in zip(COUNTS, counts.unbind(-1), strict=False)}
     for seed in GAME_SEEDS:
         seen, wanted, done, paid = game(task, seed)
         parts = {"seen": seen[::EVERY], "wanted": wanted, "done": done, "paid": paid}
@@ -188,7 +199,7 @@ def values(task: Task, world: World) -> dict[str, torch.Tensor]:
     return kept
 
 
-def games(task: Task) -> dict[str, str]:
+def games(task: Game) -> dict[str, str]:
     """Return the hashes of the real games, by the names under which they are kept."""
     return {
         f"{task.name} game {seed}": _hash(part.tobytes() for part in game(task, seed))

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import load_world, save_tensors
 from tests import golden
 
@@ -15,7 +15,7 @@ def main() -> None:
     if golden.known():
         raise SystemExit(f"the traces of {golden.machine()} are kept: they do not change")
     found: dict[str, str] = {}
-    for task in tasks.TASKS.values():
+    for task in games.GAMES.values():
         for form in golden.FORMS:
             for precision in golden.PRECISIONS:
                 trace = golden.alone(task, form, precision)

@@ -14,11 +14,11 @@ import pytest
 
 from dreamgym.checkpoint import read_json
 from dreamgym.files import TEMPORARY
-from dreamgym.tasks import DOOM
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.training import collect as collect_stage
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
-from dreamgym.training.games import random_policy
+from dreamgym.training.games import exploring
 from dreamgym.training.runs import LOCK
 
 ARGS = Args("doom", episodes=3, seed=72)
@@ -124,7 +124,7 @@ def test_an_unknown_task_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_random_play_holds_an_action_for_one_to_ten_frames() -> None:
-    act = random_policy(DOOM, seed=0)
+    act = exploring(DOOM, seed=0)
     holds = Counter(len(list(same)) for _, same in groupby(act().item() for _ in range(20_000)))
     assert set(holds) == set(range(1, 11))
     for count in (holds[length] for length in range(1, 11)):
@@ -132,7 +132,7 @@ def test_random_play_holds_an_action_for_one_to_ten_frames() -> None:
 
 
 def test_random_play_is_uniform() -> None:
-    act = random_policy(DOOM, seed=0)
+    act = exploring(DOOM, seed=0)
     held = np.array([action for action, _ in groupby(act().item() for _ in range(20_000))])
     assert -1 < held.min() < -0.99
     assert 0.99 < held.max() < 1
@@ -143,7 +143,7 @@ def test_random_play_is_uniform() -> None:
 def test_random_play_is_a_function_of_its_seed() -> None:
     rows = []
     for seed in (0, 0, 1):
-        act = random_policy(DOOM, seed)
+        act = exploring(DOOM, seed)
         rows.append([act().item() for _ in range(50)])
     assert rows[0] == rows[1] != rows[2]
 

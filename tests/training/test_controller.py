@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dreamgym.checkpoint import load_controller, load_world, save_controller, save_world
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.models.controller import Controller
-from dreamgym.tasks import CAR_RACING
 from dreamgym.training import controller
 from dreamgym.training.controller import Args, evolve
 from dreamgym.training.evaluate import controller_config, dream
@@ -72,7 +72,7 @@ def test_a_scaled_search_begins_with_layers_of_unit_spread(request, name, hidden
     state, seen = world.start(torch.arange(64)), []
     for _ in range(50):
         seen.append(world.observe(state, config.observation))
-        told = uniform(state.key, state.step, world.task)
+        told = uniform(state.key, state.step, world.game)
         state, _, _ = world.step(state, told, torch.ones(64, 1))
     x = torch.cat(seen)[torch.randint(64 * 50, (len(weights),))] - torch.cat(seen).mean(0)
     (inputs, outputs), size = config.layers[0], config.layers[0][0] * config.layers[0][1]
@@ -151,7 +151,7 @@ def test_it_can_learn_in_the_real_game_and_counts_its_frames(folder, tmp_path, i
 
 
 def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
-    save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), task=CAR_RACING))
+    save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), game=CAR_RACING))
 
     def known(world, controller, seeds, low, high, limit):
         return torch.tensor([962.0, 961.0, 999.0, -50.0]), None

@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 
 from dreamgym import cli
-from dreamgym.product import halves
-from dreamgym.tasks import TASKS
+from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.games import GAMES
 from dreamgym.training import bench, controller
 from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.training.demo import demo
 from dreamgym.training.film import GAP, ZOOM, film
-from dreamgym.training.iterate import RECIPES
 from dreamgym.training.runs import LOCK
 from dreamgym.zoo.ppo import hyperparams
 
@@ -66,7 +65,7 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     inside: list,
 ) -> None:
     """On a processor that multiplies in bfloat16 and on one that does not."""
-    if half and not halves("cpu"):
+    if half and not supports_bfloat16("cpu"):
         pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
     monkeypatch.setattr(bench, "halves", lambda _: half)
     monkeypatch.setattr(bench, "SECONDS", 0.05)
@@ -96,7 +95,7 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     assert {"command", "commit", "versions", "hardware"} <= table.keys()
 
 
-@pytest.mark.parametrize("task", sorted(TASKS))
+@pytest.mark.parametrize("task", sorted(GAMES))
 def test_the_recipe_names_only_stages_and_options_that_exist(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
 ) -> None:
@@ -110,7 +109,7 @@ def test_the_recipe_names_only_stages_and_options_that_exist(
     assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
     assert [stage for stage, _ in called] == ["iterate", "evaluate"]
     rounds, score = called[0][1], called[1][1]
-    assert (rounds.rounds, rounds.data, rounds.out) == (len(RECIPES[task]), "d", run)
+    assert (rounds.rounds, rounds.data, rounds.out) == (len(GAMES[task].recipe), "d", run)
     assert (score.world, score.policy) == (f"{run}/best", "shipped")
     assert score.seed == TEST
 

@@ -245,7 +245,7 @@ def test_a_first_step_is_one_over_the_input_s_spread_and_the_root_of_their_numbe
     state, seen = world.start(torch.arange(256)), []
     for _ in range(200):
         seen.append(world.observe(state, config.observation))
-        told = uniform(state.key, state.step, world.task)
+        told = uniform(state.key, state.step, world.game)
         state, _, _ = world.step(state, told, torch.ones(256, 1))
     spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
     assert weights[0] * spread == pytest.approx([(inputs + 1) ** -0.5] * inputs, rel=1e-4)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import tasks
 from dreamgym.checkpoint import load_controller, load_world
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import Episode, episode_path, episode_paths
 from dreamgym.training.games import HOLD, Idle, Learned, Uniform, turns
@@ -27,16 +27,16 @@ def lengths(player, seeds=SEEDS) -> list[int]:
 
 @pytest.mark.parametrize("kind", [Uniform, Idle])
 def test_a_game_does_not_depend_on_its_neighbours(kind) -> None:
-    together = lengths(kind(tasks.DOOM, SEEDS))
+    together = lengths(kind(DOOM, SEEDS))
     assert len(set(together)) > 1
-    alone = [lengths(kind(tasks.DOOM, [seed]), [seed])[0] for seed in SEEDS]
+    alone = [lengths(kind(DOOM, [seed]), [seed])[0] for seed in SEEDS]
     assert together == alone
 
 
 def test_turns_tell_each_step_once_and_end_each_game_once() -> None:
     ended = []
     health: dict[int, float] = {}
-    for turn in turns("doom", SEEDS, Idle(tasks.DOOM, SEEDS)):
+    for turn in turns("doom", SEEDS, Idle(DOOM, SEEDS)):
         assert turn.frames.shape == (len(turn.games), 64, 64, 3)
         assert turn.frames.reshape(len(turn.games), -1).any(1).all()
         for game, before, after in zip(turn.games, turn.budget, turn.budget_after, strict=True):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import load_controller, load_world, read_json
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.training import controller, iterate
 from dreamgym.training.data import Episode, episode_paths
 from dreamgym.training.iterate import Round
@@ -25,7 +26,7 @@ def short_round(episodes: int, steps: int, frames: int) -> Round:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch, inside: list) -> None:
     """CarRacing in short games and dreams, no examination, no processes."""
-    monkeypatch.setitem(tasks.TASKS, "car_racing", replace(tasks.CAR_RACING, max_steps=30))
+    monkeypatch.setitem(games.GAMES, "car_racing", replace(CAR_RACING, max_steps=30))
     monkeypatch.setattr(iterate, "examine", lambda *_: None)
     monkeypatch.setattr(iterate, "GAMES", 2)
 

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import tasks
 from dreamgym.checkpoint import load_controller, load_world
 from dreamgym.envs import actions
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data import Episode, episode_path
 from dreamgym.training.examine import plays, returns
-from dreamgym.training.games import Idle, Learned, random_policy, turns
+from dreamgym.training.games import Idle, Learned, exploring, turns
 from dreamgym.training.latents import Latents, outcomes
 from tests.conftest import tiny_world
 
-CAR = tasks.CAR_RACING
+CAR = CAR_RACING
 
 
 def test_random_play_does_what_the_paper_s_did() -> None:
     """Figures of a simulation of the paper's code (2,000 episodes)."""
     drives = []
     for seed in range(600):
-        act = random_policy(CAR, seed)
+        act = exploring(CAR, seed)
         drives.append(actions.meant(np.stack([act() for _ in range(40)]), CAR))
     steering, gas, brake = np.moveaxis(np.stack(drives), 2, 0)  # (600, 40) each
     assert np.median(steering.std(1)) == pytest.approx(0.17, abs=0.03)

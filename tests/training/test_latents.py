@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import tasks
-from dreamgym.models.vision import VAE, VisionConfig
+from dreamgym.games.doom import GAME as DOOM
+from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.training import latents, world
 from dreamgym.training.data import Episode, episode_path
 from tests.conftest import finish, tiny_world
@@ -57,7 +57,7 @@ def test_every_row_is_its_own_frame_action_reward_and_outcome(
 ) -> None:
     monkeypatch.setattr(latents, "SHARD", shard)
     monkeypatch.setattr(latents, "BATCH", 4)
-    seen = latents.encode(tasks.DOOM, folders, tmp_path, vision, progress=False)
+    seen = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
     assert len(list(tmp_path.glob("latents-*.npz"))) == (3 if shard == 2 else 2)
     assert seen.lengths.tolist() == [3, 1, 6, 4] and seen.starts.tolist() == [0, 3, 4, 10]
     assert seen.source.tolist() == [0, 0, 0, 1]
@@ -79,8 +79,8 @@ def test_a_smaller_data_set_leaves_nothing_of_the_larger(
     folders: list[Path], vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latents, "SHARD", 1)
-    latents.encode(tasks.DOOM, folders, tmp_path, vision, progress=False)
-    seen = latents.encode(tasks.DOOM, folders[:1], tmp_path, vision, progress=False)
+    latents.encode(DOOM, folders, tmp_path, vision, progress=False)
+    seen = latents.encode(DOOM, folders[:1], tmp_path, vision, progress=False)
     assert seen.lengths.tolist() == [3, 1, 6]
     assert len(list(tmp_path.glob("latents-*.npz"))) == 3
 
@@ -89,11 +89,11 @@ def test_what_is_encoded_is_not_encoded_again(
     folders: list[Path], vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latents, "SHARD", 1)
-    first = latents.encode(tasks.DOOM, folders, tmp_path, vision, progress=False)
+    first = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
     sorted(tmp_path.glob("latents-*.npz"))[2].unlink()
     plain, calls = VAE.encode, []
     monkeypatch.setattr(VAE, "encode", lambda v, f: calls.append(len(f)) or plain(v, f))  # type: ignore
-    again = latents.encode(tasks.DOOM, folders, tmp_path, vision, progress=False)
+    again = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
     assert calls == [6]
     assert torch.equal(first.mean, again.mean)
 
@@ -101,7 +101,7 @@ def test_what_is_encoded_is_not_encoded_again(
 def test_a_world_starts_from_the_first_frame_of_every_game(
     folders: list[Path], vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = latents.encode(tasks.DOOM, folders, tmp_path, vision, progress=False)
+    seen = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
     memory = tiny_world().memory
     whole = world.assemble("doom", vision, memory, seen, tmp_path / "all", validation=5)
     mean, logvar, budget = whole.starts

@@ -16,7 +16,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 import dreamgym  # noqa: F401
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import CheckpointError, load_world
 from dreamgym.cli import main
 from dreamgym.training import learner
@@ -152,7 +152,7 @@ def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, small, unreal):
 def test_the_zoo_knows_every_algorithm_and_dream():
     for name in ALGORITHMS:
         zoo = import_module(f"dreamgym.zoo.{name}").hyperparams
-        assert zoo.keys() == {task.dream_id for task in tasks.TASKS.values()}
+        assert zoo.keys() == {task.dream_id for task in games.GAMES.values()}
         for hyper in zoo.values():
             assert {"n_timesteps", "policy", "n_envs", "normalize"} <= hyper.keys()
 

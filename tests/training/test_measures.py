@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamgym import tasks
-from dreamgym.tasks import Task
+from dreamgym.games import Game
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.training import examine
 from dreamgym.training.latents import Latents
 from dreamgym.world import World
@@ -20,12 +21,12 @@ from tests.conftest import HIDDEN, Z, tiny_world
 LENGTHS = (30, 7, 121)
 
 
-def knowing(task: Task, mean: float = 0.0, std: float = 1.0) -> World:
+def knowing(task: Game, mean: float = 0.0, std: float = 1.0) -> World:
     """A world whose first outcome comes for certain if the action's first number is above 0.
 
     No other outcome comes, and every latent is N(mean, std²).
     """
-    heads, memory = len(task.rules.heads), tiny_world(task=task).memory
+    heads, memory = len(task.rules.heads), tiny_world(game=task).memory
     with torch.no_grad():
         for weight in (memory.weight_ih, memory.weight_hh, memory.bias, memory.head.weight):
             weight.zero_()
@@ -42,7 +43,7 @@ def knowing(task: Task, mean: float = 0.0, std: float = 1.0) -> World:
     return World(task, tiny_world().vision, memory, starts)
 
 
-def data(task: Task, reward: Tensor | None = None, whole: float = 200.0) -> Latents:
+def data(task: Game, reward: Tensor | None = None, whole: float = 200.0) -> Latents:
     """Games of coin-tossed actions, whose first outcome is what the action was."""
     torch.manual_seed(0)
     count = sum(LENGTHS)
@@ -62,8 +63,8 @@ EPISODES = np.arange(3)
 
 
 def test_a_world_that_knows_each_hit_is_right_at_every_horizon() -> None:
-    seen = data(tasks.DOOM)
-    report = examine.memory(knowing(tasks.DOOM), seen, EPISODES)
+    seen = data(DOOM)
+    report = examine.memory(knowing(DOOM), seen, EPISODES)
     hit, count = report["hit"], int(seen.outcomes[:, 0].sum())
     assert [hit[f"auc_within_{k}"] for k in (1, 10, 50)] == [1, 1, 1]
     assert (hit["auc"], hit["recall_at_half"], hit["precision_at_half"]) == (1, 1, 1)
@@ -78,7 +79,7 @@ def test_a_world_that_knows_each_hit_is_right_at_every_horizon() -> None:
 
 
 def test_the_likelihood_is_of_the_latents_that_followed() -> None:
-    report = examine.memory(knowing(tasks.DOOM, mean=3.0, std=0.5), data(tasks.DOOM), EPISODES)
+    report = examine.memory(knowing(DOOM, mean=3.0, std=0.5), data(DOOM), EPISODES)
     wanted = -0.5 * ((2 - 3) / 0.5) ** 2 - math.log(0.5) - 0.5 * math.log(2 * math.pi)
     assert report["log_likelihood_per_dimension"] == pytest.approx(wanted, abs=1e-2)
 
@@ -98,7 +99,7 @@ def test_a_forecast_follows_the_actions_to_the_game_s_end() -> None:
     action = torch.tensor([1.0, -1.0, -1.0, 1.0, 1.0])[:, None]
     zeros = torch.zeros(5, HIDDEN)
     chance = examine._forecast(
-        knowing(tasks.DOOM), torch.zeros(5, Z), action, zeros, zeros, np.array([0, 3]), 0, steps=4
+        knowing(DOOM), torch.zeros(5, Z), action, zeros, zeros, np.array([0, 3]), 0, steps=4
     )
     assert chance.shape == (2, examine.DREAMS, 4, 2)
     for dream in range(examine.DREAMS):
@@ -107,8 +108,8 @@ def test_a_forecast_follows_the_actions_to_the_game_s_end() -> None:
 
 
 def test_a_world_that_knows_each_tile_foretells_every_return() -> None:
-    seen = data(tasks.CAR_RACING)
-    report = examine.returns(knowing(tasks.CAR_RACING), seen, EPISODES)
+    seen = data(CAR_RACING)
+    report = examine.returns(knowing(CAR_RACING), seen, EPISODES)
     assert {k: row["count"] for k, row in report.items()} == {"1": 5, "10": 4}
     starts = np.cumsum([0, *LENGTHS])
     for k in (1, 10):
@@ -123,7 +124,7 @@ def test_play_is_compared_with_the_random_games_alone() -> None:
     reward = torch.ones(sum(LENGTHS))
     reward[: LENGTHS[0]] = 2
     reward[sum(LENGTHS[:2]) :] = 1000  # of the second data folder
-    report = examine.plays(knowing(tasks.DOOM), data(tasks.DOOM, reward), dreams=9)
+    report = examine.plays(knowing(DOOM), data(DOOM, reward), dreams=9)
     real = [60, 7]
     assert (report["real_mean"], report["real_sd"]) == (np.mean(real), np.std(real))
     assert report["critical_at_5_percent"] == pytest.approx(1.358 * (1 / 9 + 1 / 2) ** 0.5)
@@ -133,7 +134,7 @@ def test_play_is_compared_with_the_random_games_alone() -> None:
 
 
 def test_the_safest_move_is_taken_in_the_dream() -> None:
-    world = knowing(tasks.DOOM)
+    world = knowing(DOOM)
     state = world.start(torch.arange(5))
     with torch.no_grad():
         world.memory.head.weight[-2, 0] = 80.0  # a hit to the right
@@ -143,9 +144,9 @@ def test_the_safest_move_is_taken_in_the_dream() -> None:
 
 
 def test_random_play_in_dreams_is_that_of_the_games() -> None:
-    told = examine._random(tasks.DOOM, 3, 7, 40)
+    told = examine._random(DOOM, 3, 7, 40)
     assert told.shape == (40, 3, 1) and set(told.unique().tolist()) <= {-1.0, 0.0, 1.0}
-    one = examine._random(tasks.DOOM, 1, 8, 40)
+    one = examine._random(DOOM, 1, 8, 40)
     assert torch.equal(told[:, 1], one[:, 0])
 
 
@@ -179,9 +180,9 @@ def test_odds_are_averaged_where_it_happened_and_elsewhere() -> None:
     assert (report["recall_at_half"], report["precision_at_half"]) == (0.5, 1)
 
 
-@pytest.mark.parametrize("task", [tasks.DOOM, tasks.CAR_RACING])
+@pytest.mark.parametrize("task", [DOOM, CAR_RACING])
 def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
-    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, list[list[int]]] = {"memory": [], "returns": []}
 
@@ -192,7 +193,7 @@ def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
     measure("returns")
     monkeypatch.setattr(examine, "vision", lambda *_: {"error": 1.0})
     monkeypatch.setattr(examine, "plays", lambda *_: {})
-    monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(task=task, hit=-1.0))
+    monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(game=task, hit=-1.0))
     seen = data(task)
     seen.lengths, seen.source = torch.ones(80).long(), torch.arange(80) // 40
     seen.task = task.name
@@ -201,12 +202,12 @@ def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
     monkeypatch.setattr(examine, "fingerprint", lambda vision: seen.vision)
     report = examine.examine(task.name, tmp_path)
     assert asked["memory"] == [[19, 39], [59, 79]]
-    assert asked["returns"] == (asked["memory"] if task is tasks.CAR_RACING else [])
+    assert asked["returns"] == (asked["memory"] if task is CAR_RACING else [])
     assert {"vision", "plays", "memory", "memory_on_policy"} <= report.keys()
-    assert ("returns" in report) == (task is tasks.CAR_RACING)
+    assert ("returns" in report) == (task is CAR_RACING)
 
 
 def test_the_safest_move_is_the_one_that_m_expects_no_hit_of() -> None:
-    world = knowing(tasks.DOOM)  # a hit is foretold of a step to the right
+    world = knowing(DOOM)  # a hit is foretold of a step to the right
     state = world.start(torch.arange(5))
     assert examine._safest(world, state).tolist() == [[-1.0]] * 5

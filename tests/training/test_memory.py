@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dreamgym.models.memory import MDNRNN, MemoryConfig, log_likelihood
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, log_likelihood
 from dreamgym.training import memory, optimizer
 from dreamgym.training.latents import Latents
 

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import tasks
+from dreamgym import games
 from dreamgym.checkpoint import load_controller
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller
-from dreamgym.training import collect, evaluate, games
+from dreamgym.training import collect, evaluate
+from dreamgym.training import games as real_games
 from dreamgym.training.data import Episode, episode_path
 from dreamgym.training.games import HOLD, Idle, Learned, Uniform, keys, turns, uniform
 from tests.conftest import tiny_world
@@ -251,21 +254,21 @@ def test_a_whim_is_a_function_of_its_game_alone(folder: Path) -> None:
 
 def test_uniform_play_takes_every_move_as_often_and_each_step_anew() -> None:
     key = keys(range(20_000))
-    moves = uniform(key, torch.zeros_like(key), tasks.DOOM)[:, 0]
+    moves = uniform(key, torch.zeros_like(key), DOOM)[:, 0]
     for move in (-1.0, 0.0, 1.0):
         assert float((moves == move).float().mean()) == pytest.approx(1 / 3, abs=0.014)
-    drives = uniform(key, torch.zeros_like(key), tasks.CAR_RACING)
+    drives = uniform(key, torch.zeros_like(key), CAR_RACING)
     for part, low, high in zip(drives.T, (-1, 0, 0), (1, 1, 1), strict=True):
         assert low <= part.min() < low + 0.01 and high - 0.01 < part.max() <= high
         assert float(part.mean()) == pytest.approx((low + high) / 2, abs=0.02)
     assert float(torch.corrcoef(drives.T)[0, 1].abs()) < 0.03
-    later = uniform(key, torch.ones_like(key), tasks.CAR_RACING)
+    later = uniform(key, torch.ones_like(key), CAR_RACING)
     assert float(torch.corrcoef(torch.stack((drives[:, 0], later[:, 0])))[0, 1].abs()) < 0.03
 
 
 def test_players_that_look_at_nothing_lose_no_step_when_others_end() -> None:
     for kind in (Uniform, Idle):
-        two, one = kind(tasks.DOOM, [3, 9]), kind(tasks.DOOM, [9])
+        two, one = kind(DOOM, [3, 9]), kind(DOOM, [9])
         frames = torch.zeros(1, 64, 64, 3, dtype=torch.uint8)
         steps = []
         for step in range(60):
@@ -280,7 +283,7 @@ def test_players_that_look_at_nothing_lose_no_step_when_others_end() -> None:
 
 def test_random_play_is_the_same_game_for_the_same_seed_as_ever() -> None:
     """A data set is a function of its seeds, and random play of a stream of its own."""
-    doom, car = (games.random_policy(task, 5) for task in (tasks.DOOM, tasks.CAR_RACING))
+    doom, car = (real_games.exploring(task, 5) for task in (DOOM, CAR_RACING))
     rng = np.random.default_rng([5, 1])
     hold, first = rng.integers(1, HOLD + 1), np.float32(rng.uniform(-1, 1))
     assert [doom().item() for _ in range(hold)] == [first] * hold != [doom().item()] * hold

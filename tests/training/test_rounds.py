@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from dreamgym import tasks
 from dreamgym.checkpoint import load_controller, read_json, save_controller, save_world, write_json
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import iterate
 from dreamgym.training.data import FINAL, MANIFEST
@@ -64,7 +64,7 @@ class Stages:
 
     def assemble(self, task, v, m, z, out, death="health", validation=0):  # type: ignore[no-untyped-def]
         self.worlds.append(validation)
-        save_world(out, tiny_world(task=tasks.DOOM, seed=len(self.worlds)), real_frames=validation)
+        save_world(out, tiny_world(game=DOOM, seed=len(self.worlds)), real_frames=validation)
 
     def evolve(self, args: Any, out: Path, processes: int) -> None:
         self.evolved.append((args, out))

@@ -25,9 +25,9 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.cli import main
 from dreamgym.files import TEMPORARY
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller
-from dreamgym.models.memory import MemoryConfig
-from dreamgym.tasks import DOOM
+from dreamgym.models.mdn_rnn import MemoryConfig
 from dreamgym.training import collect, controller, latents, learner, memory, optimizer, vision
 from dreamgym.training.data import Episode, episode_path
 from dreamgym.training.demo import demo

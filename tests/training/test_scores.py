@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dreamgym.checkpoint import load_controller, read_json, write_json
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.models.controller import Controller
-from dreamgym.tasks import CAR_RACING
 from dreamgym.training import evaluate
 from dreamgym.training.evaluate import choice, controller_config, dream, result
 from tests.conftest import tiny_world
@@ -31,9 +31,9 @@ def test_a_dream_of_survival_pays_its_length_up_to_the_limit() -> None:
 
 
 def test_a_dream_of_a_lap_pays_what_its_steps_pay() -> None:
-    world = tiny_world(hit=(-50.0, -50.0, 50.0), task=CAR_RACING)  # a fall at once
+    world = tiny_world(hit=(-50.0, -50.0, 50.0), game=CAR_RACING)  # a fall at once
     assert dream(world, None, SEEDS, 1.0, 1.0)[0].tolist() == [-100.0] * 30
-    world = tiny_world(hit=(50.0, -50.0, -50.0), task=CAR_RACING)  # 100 tiles, one a step
+    world = tiny_world(hit=(50.0, -50.0, -50.0), game=CAR_RACING)  # 100 tiles, one a step
     returns, lengths = dream(world, None, SEEDS, 1.0, 1.0)
     assert lengths.tolist() == [100] * 30
     assert returns.tolist() == pytest.approx([100 * (1000 / 100 - 0.1)] * 30, rel=1e-4)
@@ -68,7 +68,7 @@ def test_a_dream_keeps_the_temperature_that_it_drew() -> None:
 
 
 def test_a_controller_acts_on_what_it_is_shown(folder: Path, car_folder: Path) -> None:
-    world = tiny_world(task=CAR_RACING, hit=(-1.0, -4.0, -9.0))
+    world = tiny_world(game=CAR_RACING, hit=(-1.0, -4.0, -9.0))
     state, policy = world.start(SEEDS), load_controller(car_folder)
     said = policy.act(world.observe(state, "zh"))
     told = choice(policy, world, state)

@@ -9,8 +9,8 @@ import torch
 import dreamgym.training.memory as memory_stage
 from dreamgym.checkpoint import load_world
 from dreamgym.cli import main
-from dreamgym.models.memory import MemoryConfig
-from dreamgym.tasks import DOOM
+from dreamgym.games.doom import GAME as DOOM
+from dreamgym.models.mdn_rnn import MemoryConfig
 from dreamgym.training import latents, optimizer, vision
 from dreamgym.training.data import Frames, episode_paths
 

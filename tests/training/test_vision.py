@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dreamgym.checkpoint import load_module, read_json
-from dreamgym.models.vision import VAE
+from dreamgym.models.vae import VAE
 from dreamgym.training import optimizer, vision
 from dreamgym.training.data import Episode, Frames, episode_path
 from tests.conftest import finish

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamgym.product import BLOCK, Product, halves
+from dreamgym.engines.linear import BLOCK, Linear, supports_bfloat16
 
 SIZES = (*range(1, 2 * BLOCK + 2), 63, 100, 255)
 
@@ -27,7 +27,7 @@ def test_it_is_the_product(dtype: torch.dtype, packed: bool) -> None:
     weight, bias = layer(dtype)
     x = rows(19, dtype)
     exact = x.double() @ weight.double().T + bias.double()
-    y = Product(weight, bias, packed)(x)
+    y = Linear(weight, bias, packed)(x)
     assert y.dtype is dtype and y.shape == (19, 37)
     # float32 adds 577 products and a bias in any order, and one rounding to the dtype follows
     sums = x.double().abs() @ weight.double().abs().T + bias.double().abs()
@@ -38,18 +38,18 @@ def test_it_is_the_product(dtype: torch.dtype, packed: bool) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_row_is_the_same_in_any_company(dtype: torch.dtype, packed: bool) -> None:
-    product, x = Product(*layer(dtype), packed), rows(256)
+    product, x = Linear(*layer(dtype), packed), rows(256)
     many = product(x)
     assert all(torch.equal(product(x[:n]), many[:n]) for n in SIZES)
     assert torch.equal(product(x[100:107]), many[100:107])
 
 
 def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def moody(self: Product, x: Tensor) -> Tensor:  # as some libraries multiply
+    def moody(self: Linear, x: Tensor) -> Tensor:  # as some libraries multiply
         return (x @ self.weight.T + self.bias) * (1 if len(x) % BLOCK == 0 else 1 + 1e-6)
 
-    monkeypatch.setattr(Product, "_multiply", moody)
-    product, x = Product(*layer(torch.float32)), rows(64)
+    monkeypatch.setattr(Linear, "_multiply", moody)
+    product, x = Linear(*layer(torch.float32)), rows(64)
     assert product.block == BLOCK
     assert all(torch.equal(product(x[:n]), product(x)[:n]) for n in (1, 5, 16, 17))
 
@@ -69,7 +69,7 @@ def test_bfloat16_is_for_processors_that_know_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: told)
-    assert halves("cpu") is expected
+    assert supports_bfloat16("cpu") is expected
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
@@ -80,6 +80,6 @@ def test_what_cannot_be_packed_is_multiplied_all_the_same(
         raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
-    product, x = Product(*layer(dtype), packed=True), rows(32)
+    product, x = Linear(*layer(dtype), packed=True), rows(32)
     assert product.tiles is None
     assert torch.equal(product(x), F.linear(x.to(dtype), product.weight, product.bias))

@@ -5,8 +5,9 @@ import multiprocessing
 import pytest
 import torch
 
-from dreamgym import kernels, noise
-from dreamgym.models.memory import MDNRNN, MemoryConfig, sample
+from dreamgym import noise
+from dreamgym.engines import kernels
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, sample
 from tests.conftest import tiny_world
 
 ROWS, K, Z, CELLS = 300, 5, 64, 96

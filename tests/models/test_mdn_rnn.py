@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from dreamgym.models.memory import MDNRNN, MemoryConfig, Prediction, log_likelihood, sample
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, Prediction, log_likelihood, sample
 
 SMALL = MemoryConfig(z_size=3, action_size=2, hidden=8, mixtures=4)
 MANY = 40_000

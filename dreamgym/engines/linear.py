@@ -20,7 +20,7 @@ TILE = 512
 a single row does not. Measured."""
 
 
-class Product:
+class Linear:
     """x (N, I) ↦ x Wᵀ + b (N, O), in the precision of the weight.
 
     Args:
@@ -62,7 +62,7 @@ class Product:
         return 1 if all(same) else BLOCK
 
 
-def halves(device: str | torch.device) -> bool:
+def supports_bfloat16(device: str | torch.device) -> bool:
     """Return whether a device multiplies in bfloat16 by itself; others take longer than float32."""
     device = torch.device(device)
     if device.type == "cuda":

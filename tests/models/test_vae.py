@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from dreamgym.models.vision import VAE, VisionConfig, pixels, sample
+from dreamgym.models.vae import VAE, VisionConfig, pixels, sample
 
 Z = 32
 PIXELS = 3 * 64 * 64

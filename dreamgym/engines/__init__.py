@@ -1,0 +1,1 @@
+"""How M's step is computed fast; PyTorch alone is the reference."""

@@ -1,0 +1,108 @@
+"""The arguments of environments: which are good, and what to say of those that are not."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from dreamgym.games import Game
+
+Temperature = float | tuple[float, float]
+"""τ, or the ends of the range of which each episode draws its own."""
+
+
+def parse_temperature(temperature: Any) -> tuple[float, float]:
+    """Return a temperature or a range of them as (low, high).
+
+    Raises:
+        ValueError: if it is no finite number ≥ 0 and no such range; the message names it.
+    """
+    ends = temperature if isinstance(temperature, (tuple, list)) else (temperature, temperature)
+    good = len(ends) == 2 and all(
+        isinstance(end, (int, float, np.number)) and type(end) is not bool
+        and math.isfinite(end) and end >= 0
+        for end in ends
+    )  # fmt: skip
+    if not good or ends[0] > ends[1]:
+        raise ValueError(
+            f"temperature is {temperature!r}: give a finite number, 0 or more, such as 1.15, "
+            "or a range such as (1.0, 1.3)"
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def check_continuous(continuous: Any, game: Game) -> bool:
+    """Return the form of the action space, the game's own if it is None.
+
+    Raises:
+        ValueError: if it is neither True nor False.
+    """
+    if continuous is None:
+        return game.continuous
+    if not isinstance(continuous, (bool, np.bool_)):
+        raise ValueError(f"continuous is {continuous!r}: give True for a Box, False for Discrete")
+    return bool(continuous)
+
+
+def check_render_mode(mode: Any) -> None:
+    """Accept None and `rgb_array`; Gymnasium makes `human` of the latter."""
+    if mode not in (None, "rgb_array"):
+        raise ValueError(
+            f"render_mode is {mode!r}: choose None or 'rgb_array' (gym.make makes 'human' of it)"
+        )
+
+
+def step_limit(asked: int | None, usual: int) -> float:
+    """Return an episode's limit: None is the game's own, -1 is Gymnasium's word for none.
+
+    Raises:
+        ValueError: if it is no such number.
+    """
+    if asked is None:
+        return usual
+    if isinstance(asked, (int, float, np.number)) and asked in (-1, math.inf):
+        return math.inf
+    return whole(asked, "max_episode_steps is {!r}: give 1 or more, or -1 for no limit")
+
+
+def whole(number: Any, problem: str) -> int:
+    """Return a whole number ≥ 1 as Python's own.
+
+    Raises:
+        ValueError: if it is none, with the problem that it is.
+    """
+    try:
+        good = 0 if isinstance(number, (bool, np.bool_)) else operator.index(number)
+    except TypeError:
+        good = 0
+    if good < 1:
+        raise ValueError(problem.format(number))
+    return good
+
+
+def check_mapping(options: Any) -> dict[str, Any]:
+    """Return the options of a reset, none if it is None.
+
+    Raises:
+        ValueError: if they are no dictionary.
+    """
+    if options is not None and not isinstance(options, Mapping):
+        raise ValueError(f"options is {options!r}: give a dictionary, such as {{'temperature': 1}}")
+    return dict(options or {})
+
+
+def check_autoreset_mode(mode: Any) -> AutoresetMode:
+    """Return how episodes that are over begin anew.
+
+    Raises:
+        ValueError: if there is no such way; the message lists those that exist.
+    """
+    if not isinstance(mode, AutoresetMode) and mode not in [m.value for m in AutoresetMode]:
+        known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)
+        raise ValueError(f"autoreset_mode is {mode!r}: choose one of {known}")
+    return AutoresetMode(mode)

@@ -1,0 +1,75 @@
+"""Gymnasium's CarRacing under the rule of 2017, as *World Models* (2018) played it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dreamgym.games.game import Game, Play
+from dreamgym.games.recipe import Round
+from dreamgym.games.rules import Lap
+
+CAUCHY = 0.01
+"""Largest scale of a random controller's weights (the paper's carracing/extract.py)."""
+
+
+def steered(rng: np.random.Generator) -> Play:
+    """Begin to play by a controller of Cauchy weights that sees noise (the paper's extract.py).
+
+    An episode has a scale ~ U(0, 0.01) of its own; V, untrained, shows 32 fresh normal numbers a
+    frame, and M nothing.
+    """
+    scale = rng.uniform(0, CAUCHY)
+    weights = scale * rng.standard_cauchy((3, 32))
+    bias = scale * rng.standard_cauchy(3)
+    return lambda: np.tanh(weights @ rng.standard_normal(32) + bias).astype(np.float32)
+
+
+GAME = Game(
+    name="car_racing",
+    title="CarRacing",
+    called="Gymnasium's CarRacing",
+    real="dreamgym.envs.car_racing:CarRacing",
+    rules=Lap(
+        lap=1000,  # this, the cost and the fall: Gymnasium's CarRacing-v3
+        cost=0.1,
+        fall=100,
+        pace=1.75,  # tiles are 3.5 units apart, Box2D moves nothing more than 2 units a frame
+        fewest=220,  # of 600 tracks
+    ),
+    low=(-1.0, 0.0, 0.0),  # steering, gas, brake
+    high=(1.0, 1.0, 1.0),
+    moves={
+        "nothing": (0.0, 0.0, 0.0),
+        "right": (0.6, 0.0, 0.0),
+        "left": (-0.6, 0.0, 0.0),
+        "gas": (0.0, 0.2, 0.0),
+        "brake": (0.0, 0.0, 0.8),
+    },  # Gymnasium's CarRacing-v3
+    explore=steered,
+    max_steps=1000,  # Gymnasium's
+    halved=(1,),  # the paper's model.py: gas = (a + 1) / 2, brake = clip(a, 0, 1)
+    continuous=True,
+    threshold=900,
+    fps=50,
+    observation="zh",  # 32 + 256 inputs and a bias for each of 3 outputs, 867 weights
+    temperature=1.0,
+    z_size=32,
+    hidden=256,
+    bias=True,
+    mean_length=950,
+    test_games=100,  # as many as the paper drove
+    stock=("CarRacing-v3",),
+    recipe=(
+        Round(600, 300, 300_000, 3000, 30, games=20),
+        Round(120, 500, 200_000, 3000, 30, games=20),
+        Round(120, 500, 0, 2000, 30, games=20),
+        Round(80, 500, 0, 1500, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20),
+        Round(80, 0, 0, 3000, 24, validate=12, games=20, finalists=2),
+    ),
+    learning={
+        "ppo": {"n_steps": 64, "batch_size": 2048, "gamma": 0.99},
+        "a2c": {"gamma": 0.99, "learning_rate": 5e-4},
+        "ppo_lstm": {"gamma": 0.99},
+    },
+)

@@ -1,0 +1,72 @@
+"""ViZDoom's Take Cover, as *World Models* (2018) played it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dreamgym.games.game import Game, Play
+from dreamgym.games.recipe import Round
+from dreamgym.games.rules import Survival
+
+HEALTH = 100.0
+"""The player's at the start."""
+HOLD = 10
+"""Longest hold of a random action in frames; the paper draws 1 to 10 (its doomrnn/extract.py)."""
+NEAR = 4.0
+"""Fireballs at least this many frame pixels wide are near."""
+
+
+def held(rng: np.random.Generator) -> Play:
+    """Begin to play at random: an output ~ U(-1, 1) is held for 1 to `HOLD` frames."""
+    left, action = 0, np.zeros(1, np.float32)
+
+    def act() -> np.ndarray:
+        nonlocal left, action
+        if left == 0:
+            left = int(rng.integers(1, HOLD + 1))
+            action = np.array([rng.uniform(-1, 1)], np.float32)
+        left -= 1
+        return action
+
+    return act
+
+
+def kind(name: str, width: float) -> str:
+    """Return what an object of ViZDoom's is to the player; see `Game.objects`."""
+    if name == "DoomImpBall":
+        return "near_fireball" if width >= NEAR else "far_fireball"
+    return "monster" if name == "DoomImp" else ""
+
+
+GAME = Game(
+    name="doom",
+    title="Doom",
+    called="ViZDoom's Take Cover",
+    real="dreamgym.envs.take_cover:TakeCover",
+    rules=Survival(damage=21, faces=8),  # all of 3,000 hits: 21 times 1 to 8, each as likely
+    low=(-1.0,),
+    high=(1.0,),
+    moves={"left": (-1.0,), "stay": (0.0,), "right": (1.0,)},
+    explore=held,
+    max_steps=2100,  # episode_timeout of gym-doom's take_cover.cfg
+    deadband=1 / 3,  # the paper's doomreal.py
+    threshold=750,  # gym-doom's "solved"
+    fps=35,  # Doom's tic rate
+    observation="zhc",  # [z, c, h] in the paper's code, 64 + 2·512 = 1088 weights
+    temperature=1.15,  # World Models, table 2: the τ that transferred best
+    z_size=64,
+    hidden=512,
+    bias=False,
+    mean_length=310,
+    test_games=1000,  # scores vary by 500
+    objects=kind,
+    recipe=(
+        Round(10_000, 0, 3_000_000, 3000, 30),
+        Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
+    ),
+    learning={
+        "ppo": {"n_steps": 128, "gamma": 0.997, "ent_coef": 0.01},
+        "a2c": {"gamma": 0.997, "ent_coef": 0.01, "learning_rate": 7e-4},
+        "ppo_lstm": {"gamma": 0.997, "ent_coef": 0.01},
+    },
+)

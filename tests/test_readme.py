@@ -82,9 +82,9 @@ def test_the_pages_that_hold_tables_are_known():
 def test_the_summary_has_four_rows_and_shows_the_best_agent(results):
     assert asked("summary", results)[2:] == [
         "| random actions | 1 ± 0 |",
-        "| our controller C, learned only in the dream | 3 ± 0 |",
+        "| our controller, learned only in the dream | 3 ± 0 |",
         "| our best agent of Stable-Baselines3, learned only in the dream | 5 ± 0 (PPO) |",
-        "| the paper's C, as printed there | 9 ± 1 |",
+        "| the paper's controller, as printed there | 9 ± 1 |",
     ]
 
 
@@ -111,8 +111,8 @@ def test_a_benchmark_shows_every_row(results):
 
 def test_the_sentence_about_speed_says_which_ratio_is_meant(results):
     assert asked("speed", results) == [
-        "* Toy, 2 cores: 5,000 steps a second (dream × 16, float32). "
-        "That is 100 × PixelToy-v0, 2 processes (50)."
+        "* Toy on 2 cores: *dream × 16, float32* makes 5,000 steps a second. "
+        "That is 100 × *PixelToy-v0, 2 processes* (50)."
     ]
 
 

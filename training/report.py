@@ -26,16 +26,16 @@ Facts = dict[str, Any]
 
 
 def summary(games: list[Facts], results: Path) -> list[str]:
-    """Return four rows, a column for each game: random play, our C, our best agent, the paper's."""
+    """Return four rows, a column for each game: random play, our C, our best agent, theirs."""
     best = [max(_agents(game, results), key=lambda agent: agent["mean"]) for game in games]
     return _table(
         ["playing the real game", *(f"{game['title']}: {game['unit']}" for game in games)],
         [
             ["random actions", *_scores(games, "random", results)],
-            ["our controller C, learned only in the dream", *_scores(games, "controller", results)],
+            ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
-            ["the paper's C, as printed there", *(game["paper"] for game in games)],
+            ["the paper's controller, as printed there", *(game["paper"] for game in games)],
         ],
     )  # fmt: skip
 
@@ -80,12 +80,12 @@ def speeds(games: list[Facts], results: Path) -> list[str]:
             raise CheckpointError(f"{bench} has no dreams or no real games: measure it again")
         fastest = max(dreams, key=lambda row: row["rate"])
         ratios = [
-            f"{_times(fastest['rate'] / row['rate'])} × {row['what']} ({_rate(row['rate'])})"
+            f"{_times(fastest['rate'] / row['rate'])} × *{row['what']}* ({_rate(row['rate'])})"
             for row in real
         ]
         lines.append(
-            f"* {game['title']}, {table['hardware']}: {_rate(fastest['rate'])} steps a second "
-            f"({fastest['what']}). That is {' and '.join(ratios)}."
+            f"* {game['title']} on {table['hardware']}: *{fastest['what']}* makes "
+            f"{_rate(fastest['rate'])} steps a second. That is {' and '.join(ratios)}."
         )
     return lines
 

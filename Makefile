@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-small test-slow test-clients mutants check clean
+.PHONY: help demo test test-small test-slow test-clients mutants check docs clean
 
 # A processor with AVX2 and no more, as PyTorch, oneDNN, MKL, numba and, by them, dreamgym see it.
 SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
@@ -49,6 +49,10 @@ check: .venv/installed ## lint, format and types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
+docs: .venv/docs ## build the pages and the API reference in build/docs; warnings are errors
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs build/docs
+	@echo "The documentation is in build/docs/index.html"
+
 clean: ## remove .venv, caches and builds; keep runs/ and data/
 	@rm -rf .venv .venv-clients build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	@find dreamgym training tests examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
@@ -59,6 +63,10 @@ clean: ## remove .venv, caches and builds; keep runs/ and data/
 	@$(PIP) torch
 	@echo "Installing dreamgym and the rest"
 	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.venv/docs: .venv/installed
+	@$(PIP) --editable '.[docs]'
 	@touch $@
 
 # Their needs cannot all be met by constraints.txt: they have pins, and an environment, of their own.

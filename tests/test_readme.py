@@ -1,5 +1,7 @@
-"""What README says is what the results say; its examples run."""
+"""README and the pages of `docs/` say what the results say; their commands and examples run."""
 
+import json
+import re
 import runpy
 import shlex
 from pathlib import Path
@@ -7,28 +9,193 @@ from pathlib import Path
 import pytest
 
 from dreamgym import cli
-from dreamgym.training.report import rendered
+from dreamgym.checkpoint import CheckpointError
+from dreamgym.training.report import BEGIN, END, rendered, report
 
 ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+TABLES = [page for page in (README, *DOCS) if BEGIN in page.read_text()]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+GAME = {
+    "name": "toy",
+    "title": "Toy",
+    "unit": "points",
+    "random": "toy-random",
+    "controller": "toy-c",
+    "paper": "9 ± 1",
+    "rows": [{"file": "toy-random", "label": "random"}, {"file": "toy-never", "label": "never"}],
+    "agents": [
+        {"file": "toy-slow", "name": "A2C", "label": "A2C"},
+        {"file": "toy-quick", "name": "PPO", "label": "PPO, linear"},
+    ],
+    "printed": [{"label": "theirs", "score": "9 ± 1"}],
+}
 
 
-def test_the_tables_agree_with_the_results():
-    readme = (ROOT / "README.md").read_text()
-    assert rendered(readme) == readme, "run `dreamgym report`"
+def score(mean: float, games: int = 2) -> dict:
+    return {"mean": mean, "sd": 0.5, "ci95": [mean - 1, mean + 1], "episodes": [{}] * games}
 
 
-def test_a_readme_without_marks_is_named():
-    with pytest.raises(ValueError, match="README needs the lines"):
-        rendered("nothing")
+@pytest.fixture
+def results(tmp_path):
+    """A folder of results of one toy game."""
+    curve = [{"steps": 1000, "real": 5, "seconds": 60}, {"steps": 2000, "real": 4, "seconds": 120}]
+    rows = [
+        {"what": "PixelToy-v0, 2 processes", "rate": 50.0, "ratio": 1.0},
+        {"what": "dream × 16, float32", "rate": 5000.0, "share": 0.5, "ratio": 100.0},
+        {"what": "CMA-ES", "rate": 0.25, "waiting": 0.125},
+    ]
+    files = {
+        "tables": {"games": [GAME]},
+        "toy-random": score(1, 1000),
+        "toy-random-dream": score(2),
+        "toy-c": score(3),
+        "toy-slow": score(4),
+        "toy-quick": score(5),
+        "toy-slow-learning": {"curve": curve},
+        "toy-quick-learning": {"curve": curve},
+        "toy-bench": {"hardware": "2 cores", "rows": rows},
+    }
+    for name, facts in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(facts))
+    return tmp_path
 
 
-def test_every_command_is_one_that_exists():
-    lines = (ROOT / "README.md").read_text().replace("\\\n", " ").splitlines()
-    commands = [line.partition("#")[0] for line in lines if line.startswith("dreamgym ")]
-    assert len(commands) > 5
-    for command in commands:
-        cli._parser().parse_args(shlex.split(command)[1:])  # exits on what it does not know
+def asked(kind: str, results: Path) -> list[str]:
+    """Return the lines that `dreamgym report` writes for one table."""
+    page = rendered(f"before\n<!-- {kind}: {BEGIN}\nold\n{END}\nafter\n", results)
+    first, begin, *lines, end, last = page.splitlines()
+    assert (first, begin, end, last) == ("before", f"<!-- {kind}: {BEGIN}", END, "after")
+    return lines
+
+
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_the_tables_agree_with_the_results(page):
+    assert rendered(page.read_text()) == page.read_text(), "run `dreamgym report`"
+
+
+def test_the_pages_that_hold_tables_are_known():
+    assert [page.name for page in TABLES] == ["README.md", "benchmarks.md", "results.md"]
+
+
+def test_the_summary_has_four_rows_and_shows_the_best_agent(results):
+    assert asked("summary", results)[2:] == [
+        "| random actions | 1 ± 0 |",
+        "| our controller, learned only in the dream | 3 ± 0 |",
+        "| our best agent of Stable-Baselines3, learned only in the dream | 5 ± 0 (PPO) |",
+        "| the paper's controller, as printed there | 9 ± 1 |",
+    ]
+
+
+def test_scores_are_those_that_were_measured_then_those_that_others_printed(results):
+    assert asked("scores of toy", results)[2:] == [
+        "| random | 2 ± 0 | 1 ± 0 | 0 to 2 | 1,000 |",
+        "| *theirs* |  | *9 ± 1* |  |  |",
+    ]
+
+
+def test_an_agent_s_steps_are_those_of_the_checkpoint_that_was_kept(results):
+    assert asked("agents of toy", results)[3] == (
+        "| PPO, linear |  | 5 ± 0 | 4 to 6 | 2 | 1,000 | 2 |"
+    )
+
+
+def test_a_benchmark_shows_every_row(results):
+    assert asked("benchmark of toy", results)[2:] == [
+        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |",
+        "| dream × 16, float32 | 5,000 | 100 | 50% |  |",
+        "| CMA-ES | 0.25 |  |  | 12% |",
+    ]
+
+
+def test_the_sentence_about_speed_says_which_ratio_is_meant(results):
+    assert asked("speed", results) == [
+        "* Toy on 2 cores: *dream × 16, float32* makes 5,000 steps a second. "
+        "That is 100 × *PixelToy-v0, 2 processes* (50)."
+    ]
+
+
+def test_no_speed_is_told_of_a_benchmark_without_games(results):
+    (results / "toy-bench.json").write_text(json.dumps({"hardware": "2 cores", "rows": []}))
+    with pytest.raises(CheckpointError, match="no dreams or no real games: measure it again"):
+        asked("speed", results)
+
+
+@pytest.mark.parametrize("kind", ["score of toy", "scores of chess", "scores", "summary of toy"])
+def test_a_table_that_is_not_known_is_named(kind, results):
+    with pytest.raises(ValueError, match=f"no table '<!-- {kind}: .* of toy"):
+        asked(kind, results)
+
+
+@pytest.mark.parametrize("page", ["nothing", f"<!-- summary: {BEGIN}\n", f"{END}\n"])
+def test_a_page_without_marks_is_refused(page):
+    with pytest.raises(ValueError, match="a table needs a line such as"):
+        rendered(page)
+
+
+def test_a_damaged_score_is_named(results):
+    (results / "toy-c.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"toy-c.json lacks \['ci95'"):
+        asked("summary", results)
+
+
+def test_a_report_writes_readme_and_the_pages_beside_it(tmp_path, results):
+    (tmp_path / "docs").mkdir()
+    stale = f"<!-- speed: {BEGIN}\nold\n{END}\n"
+    for name, text in {"README.md": stale, "docs/a.md": stale, "docs/b.md": "no table\n"}.items():
+        (tmp_path / name).write_text(text)
+    report(tmp_path / "README.md", results)
+    assert "old" not in (tmp_path / "README.md").read_text() + (tmp_path / "docs/a.md").read_text()
+    assert (tmp_path / "docs/b.md").read_text() == "no table\n"
+
+
+def test_readme_shows_code_within_15_lines():
+    lines = README.read_text().splitlines()
+    assert next(n for n, line in enumerate(lines) if line.startswith("```")) <= 15
+
+
+def test_readme_has_at_most_20_rows_of_tables():
+    lines = README.read_text().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    heads = [line for line in rows if set(line) <= set("|- ")]  # one below each table's header
+    assert len(heads) == 2
+    assert len(rows) - 2 * len(heads) <= 20
+
+
+def test_the_first_lines_of_python_run():
+    (code,) = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.M | re.S)[:1]
+    made: dict = {}
+    exec(code, made)
+    assert made["dreams"].num_envs == 1024
+    assert made["real"].observation_space == made["dream"].observation_space
+    for name in ("dream", "dreams", "real"):
+        made[name].close()
+
+
+@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_every_command_is_one_that_exists(page):
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            command, *words = shlex.split(line, comments=True) or [""]
+            if command == "dreamgym":
+                cli._parser().parse_args(words)  # exits on what it does not know
+
+
+@pytest.mark.parametrize("page", [README, *DOCS, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_every_file_that_is_named_exists(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"^make ([a-z-]+)", text, re.M)) <= set(targets)
+
+
+def test_the_notebook_s_index_has_a_line_for_each_entry():
+    head, *entries = (ROOT / "training" / "LOG.md").read_text().split("\n## ")
+    titles = [entry.partition("\n")[0] for entry in entries]
+    anchors = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+    assert re.findall(r"^\* .*\]\(#([^)]+)\): \S", head, re.M) == anchors
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

@@ -1,7 +1,17 @@
-"""README's tables, rendered from the files in `training/results/`."""
+"""The tables of README and of `docs/`, rendered from the files in `training/results/`.
+
+A page says where a table stands by two comments, between which it is written:
+
+    <!-- scores of doom: written by `dreamgym report` -->
+    <!-- end -->
+
+`results/tables.json` says which rows a game has and what they are called.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,107 +19,170 @@ from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- results: written by `dreamgym report` -->", "<!-- end of results -->"
-DOOM = (
-    ("doom-random-uniform", "random: a new action every tic"),
-    ("doom-controller", "**controller of 1,088 weights, learned only in the dream**"),
-)
-CAR_RACING = (
-    ("car_racing-random", "random: a new action every frame"),
-    ("car_racing-z", "C sees z only, 99 weights, learned only in the dream"),
-    ("car_racing-z-hidden", "C sees z only, hidden layer of 40, learned only in the dream"),
-    ("car_racing-controller", "**C sees z and h, 867 weights, learned only in the dream**"),
-    ("car_racing-anew", "the same, evolved anew in that dream by the words of the two rows above"),
-    ("car_racing-reality", "the same, 24 generations of 32 games in the real game, no dream"),
-)
-AGENTS = (
-    ("doom-ppo", "Take Cover, PPO"),
-    ("doom-a2c", "Take Cover, A2C"),
-    ("doom-dqn", "Take Cover, DQN"),
-    ("doom-linear-z", "Take Cover, PPO, a linear policy that sees z"),
-    ("doom-linear-zh", "Take Cover, PPO, a linear policy that sees z and h"),
-    ("doom-linear-zhc", "Take Cover, PPO, a linear policy that sees z, c and h"),
-    ("car_racing-ppo", "CarRacing, PPO"),
-    ("car_racing-sac", "CarRacing, SAC"),
-    ("car_racing-sac-hot", "CarRacing, SAC, temperatures from 1.5 to 2.5"),
-)
-"""What `dreamgym train` made; beside the scores lies how it learned."""
-PRINTED = {
-    "doom": (
-        ("random (Ha & Schmidhuber)", "210 ± 108"),
-        ("controller, τ = 1.15 (Ha & Schmidhuber)", "1092 ± 556"),
-    ),
-    "car_racing": (
-        ("C sees z only, real game (Ha & Schmidhuber)", "632 ± 251"),
-        ("z only, hidden layer of 40, real game (Ha & Schmidhuber)", "788 ± 141"),
-        ("z and h, real game (Ha & Schmidhuber)", "906 ± 21"),
-        ("DQN (in Ha & Schmidhuber)", "343 ± 18"),
-        ("A3C, continuous (in Ha & Schmidhuber)", "591 ± 45"),
-        ("A3C, discrete (in Ha & Schmidhuber)", "652 ± 10"),
-        ("C learned only in the dream, from an expert's data (Wellmer & Kwok, 2021)", "625 ± 289"),
-    ),
-}
-"""World Models, tables 1 and 2; Dropout's Dream Land."""
+BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
+BLOCK = re.compile(rf"(<!-- (\w+)(?: of (\w+))?: {re.escape(BEGIN)}\n)(.*?)({END})", re.S)
+"""A table with the comments around it: its kind, and its game if it is of one."""
+Facts = dict[str, Any]
 
 
-def table(results: Path = RESULTS) -> str:
-    """Return the measured scores as Markdown."""
-    lines = []
-    for task, game, rows in (("doom", "Take Cover", DOOM), ("car_racing", "CarRacing", CAR_RACING)):
-        lines += [
-            f"| {game} | in the dream | in the real game | 95 % interval | games |",
-            "| --- | --- | --- | --- | --- |",
-            *(_row(label, name, results) for name, label in rows
-              if (results / f"{name}.json").exists()),
-            *(f"| *{label}, as printed* | | *{score}* | | |" for label, score in PRINTED[task]),
-            "",
-        ]  # fmt: skip
-        bench = results / f"{task}-bench.json"
-        if bench.exists():
-            lines += [
-                f"| {game}: speed, one run on two cores | a second | × real, × stock "
-                "| share of M's products | waiting for it |",
-                "| --- | --- | --- | --- | --- |",
-                *(speed(row) for row in read_json(bench)["rows"]),
-                "",
-            ]  # fmt: skip
-    lines += [
-        "| Stable-Baselines3, learned only in the dream | in the dream | in the real game "
-        "| 95 % interval | games | dream steps | minutes, validation included |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+def summary(games: list[Facts], results: Path) -> list[str]:
+    """Return four rows, a column for each game: random play, our C, our best agent, theirs."""
+    best = [max(_agents(game, results), key=lambda agent: agent["mean"]) for game in games]
+    return _table(
+        ["playing the real game", *(f"{game['title']}: {game['unit']}" for game in games)],
+        [
+            ["random actions", *_scores(games, "random", results)],
+            ["our controller, learned only in the dream", *_scores(games, "controller", results)],
+            ["our best agent of Stable-Baselines3, learned only in the dream",
+             *(f"{_score(agent)} ({agent['name']})" for agent in best)],
+            ["the paper's controller, as printed there", *(game["paper"] for game in games)],
+        ],
+    )  # fmt: skip
+
+
+def scores(game: Facts, results: Path) -> list[str]:
+    """Return a row for each controller that was scored, then those that others have printed."""
+    rows = [
+        [row["label"], *_measured(row["file"], results)]
+        for row in game["rows"]
+        if (results / f"{row['file']}.json").exists()
     ]
-    for name, label in AGENTS:
-        if (results / f"{name}.json").exists():
-            curve = read_json(results / f"{name}-learning.json")["curve"]
-            kept, minutes = max(curve, key=lambda point: point["real"]), curve[-1]["seconds"] / 60
-            lines.append(f"{_row(label, name, results)} {kept['steps']:,} | {minutes:.0f} |")
-    return "\n".join(lines).strip()
+    rows += [[f"*{row['label']}*", "", f"*{row['score']}*", "", ""] for row in game["printed"]]
+    return _table(["player", "in the dream", "in the real game", "95 % interval", "games"], rows)
 
 
-def speed(row: dict[str, Any]) -> str:
+def agents(game: Facts, results: Path) -> list[str]:
+    """Return a row for each agent of Stable-Baselines3 that was scored."""
+    rows = []
+    for agent in _agents(game, results):
+        curve = read_json(results / f"{agent['file']}-learning.json")["curve"]
+        kept, seconds = max(curve, key=lambda point: point["real"]), curve[-1]["seconds"]
+        rows.append([agent["label"], *_measured(agent["file"], results),
+                     f"{kept['steps']:,}", f"{seconds / 60:.0f}"])  # fmt: skip
+    return _table(
+        ["algorithm", "in the dream", "in the real game", "95 % interval", "games",
+         "steps in the dream", "minutes"],
+        rows,
+    )  # fmt: skip
+
+
+def speeds(games: list[Facts], results: Path) -> list[str]:
+    """Return a sentence for each game: its fastest dream against each row of real games."""
+    lines = []
+    for game in games:
+        bench = results / f"{game['name']}-bench.json"
+        if not bench.exists():
+            continue
+        table = read_json(bench)
+        dreams = [row for row in table["rows"] if row["what"].startswith("dream ×")]
+        real = [row for row in table["rows"] if "processes" in row["what"]]
+        if not dreams or not real:
+            raise CheckpointError(f"{bench} has no dreams or no real games: measure it again")
+        fastest = max(dreams, key=lambda row: row["rate"])
+        ratios = [
+            f"{_times(fastest['rate'] / row['rate'])} × *{row['what']}* ({_rate(row['rate'])})"
+            for row in real
+        ]
+        lines.append(
+            f"* {game['title']} on {table['hardware']}: *{fastest['what']}* makes "
+            f"{_rate(fastest['rate'])} steps a second. That is {' and '.join(ratios)}."
+        )
+    return lines
+
+
+def benchmark(game: Facts, results: Path) -> list[str]:
+    """Return a row for each rate that `dreamgym bench` has measured."""
+    rows = read_json(results / f"{game['name']}-bench.json")["rows"]
+    head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
+    return [*head, *(speed(row) for row in rows)]
+
+
+def speed(row: Facts) -> str:
     """Return one line of a benchmark."""
-    rate, ratio = row["rate"], row.get("ratio")
-    cells = (
-        row["what"],
-        f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}",
-        "" if ratio is None else f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}",
-        *(f"{row[key]:.0%}" if key in row else "" for key in ("share", "waiting")),
-    )
+    ratio = row.get("ratio")
+    shares = (f"{row[key]:.0%}" if key in row else "" for key in ("share", "waiting"))
+    return _line([row["what"], _rate(row["rate"]), "" if ratio is None else _times(ratio), *shares])
+
+
+OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}
+OF_ONE: dict[str, Callable[[Facts, Path], list[str]]] = {
+    "scores": scores, "agents": agents, "benchmark": benchmark,
+}  # fmt: skip
+"""What a page may ask for: of all games together, and of one game."""
+
+
+def rendered(page: str, results: Path = RESULTS) -> str:
+    """Return a page with its tables brought up to date.
+
+    Raises:
+        ValueError: if it has none, or asks for one that is not known.
+    """
+    if not page.count(BEGIN) == page.count(END) == len(BLOCK.findall(page)) > 0:
+        raise ValueError(
+            f"a table needs a line such as '<!-- summary: {BEGIN}' before it and {END!r} after it"
+        )
+    games = {game["name"]: game for game in read_json(results / "tables.json")["games"]}
+
+    def written(block: re.Match[str]) -> str:
+        begin, kind, name, _, end = block.groups()
+        if kind in OF_ALL and name is None:
+            lines = OF_ALL[kind](list(games.values()), results)
+        elif kind in OF_ONE and name in games:
+            lines = OF_ONE[kind](games[name], results)
+        else:
+            raise ValueError(
+                f"there is no table {begin.strip()!r}: write {', '.join(OF_ALL)}, or "
+                f"{', '.join(OF_ONE)} of {', '.join(games)}"
+            )
+        return "".join((begin, *(f"{line}\n" for line in lines), end))
+
+    return BLOCK.sub(written, page)
+
+
+def report(readme: str | Path = "README.md", results: Path = RESULTS) -> None:
+    """Bring a README, and the pages in `docs/` beside it that hold tables, up to date."""
+    readme = Path(readme)
+    pages = {readme: readme.read_text("utf-8")}
+    for path in sorted((readme.parent / "docs").glob("*.md")):
+        if BEGIN in (text := path.read_text("utf-8")):
+            pages[path] = text
+    for path, text in {path: rendered(text, results) for path, text in pages.items()}.items():
+        with replacing(path) as file:
+            file.write(text.encode())
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return [_line(cells) for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _line(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _row(label: str, name: str, results: Path) -> str:
-    """Return one line: a real score and, if it was measured, the dream's."""
+def _agents(game: Facts, results: Path) -> list[Facts]:
+    """Return the agents of a game that were scored, each with its score in the real game."""
+    files = ((agent, results / f"{agent['file']}.json") for agent in game["agents"])
+    return [agent | _read(path) for agent, path in files if path.exists()]
+
+
+def _scores(games: list[Facts], which: str, results: Path) -> list[str]:
+    return [_score(_read(results / f"{game[which]}.json")) for game in games]
+
+
+def _measured(name: str, results: Path) -> list[str]:
+    """Return four cells: the score in the dream if there is one, the real one, its interval, n."""
     score, dreamt = _read(results / f"{name}.json"), results / f"{name}-dream.json"
-    dream = _score(_read(dreamt)) if dreamt.exists() else ""
     low, high = score["ci95"]
-    return (
-        f"| {label} | {dream} | {_score(score)} | {low:.0f} to {high:.0f} "
-        f"| {len(score['episodes']):,} |"
-    )
+    return [
+        _score(_read(dreamt)) if dreamt.exists() else "",
+        _score(score),
+        f"{low:.0f} to {high:.0f}",
+        f"{len(score['episodes']):,}",
+    ]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Facts:
     """Read a score.
 
     Raises:
@@ -121,25 +194,13 @@ def _read(path: Path) -> dict[str, Any]:
     return score
 
 
-def _score(score: dict[str, Any]) -> str:
+def _score(score: Facts) -> str:
     return f"{score['mean']:.0f} ± {score['sd']:.0f}"
 
 
-def rendered(readme: str, results: Path = RESULTS) -> str:
-    """Return a README with its tables brought up to date.
-
-    Raises:
-        ValueError: if the marks between which they stand are not there.
-    """
-    before, mark, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not mark or not end:
-        raise ValueError(f"README needs the lines {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n{table(results)}\n{END}{after}"
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2f}"
 
 
-def report(readme: str | Path = "README.md") -> None:
-    """Bring a README up to date."""
-    text = rendered(Path(readme).read_text("utf-8"))
-    with replacing(readme) as file:
-        file.write(text.encode())
+def _times(ratio: float) -> str:
+    return f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"

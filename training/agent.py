@@ -133,5 +133,5 @@ def load_agent(path: str | Path, world: World) -> Agent:
     sizes = {gym.spaces.Discrete: len(world.game.moves), gym.spaces.Box: len(world.game.low)}
     size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
     if sizes.get(type(action)) != size:
-        raise ValueError(f"{path} acts by {action}, which {world.game.game} does not know")
+        raise ValueError(f"{path} acts by {action}, which {world.game.called} does not know")
     return Agent(model, world.game, kinds[seen[0]])

@@ -150,7 +150,7 @@ def _origin(args: Args) -> dict[str, str]:
     file = policy_file(args.policy, folder)
     check_input(file)
     prints = policy_fingerprint(file), world_fingerprint(folder)
-    if (game := _learned(folder, file, *prints)[0].task.name) != args.task:
+    if (game := _learned(folder, file, *prints)[0].game.name) != args.task:
         raise ValueError(f"{folder} is a world of {game}, not of {args.task}")
     return dict(zip(("policy", "world"), prints, strict=True))
 

@@ -39,7 +39,7 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
 
 
 def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> None:
-    folder, facts = world_folder(task), games.get(task)
+    folder, facts = world_folder(task), get(task)
     print(f"1. A controller learns in {facts.dream_id} for {seconds:.0f} s. No game runs.")
     low, high = shipped_temperature(folder)
     args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0, seed=SEED)
@@ -53,7 +53,7 @@ def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> N
             (run / name).replace(out / name)
     finally:
         shutil.rmtree(run, ignore_errors=True)
-    print(f"\n2. It plays {games} real games of {facts.game}, which it has never seen.")
+    print(f"\n2. It plays {games} real games of {facts.called}, which it has never seen.")
     policies: dict[str, str | Path] = {
         "random": "random",
         f"{seconds / 60:.1f} minutes of dreaming": out / "controller.safetensors",

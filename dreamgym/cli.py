@@ -19,7 +19,10 @@ from typing import Any
 import gymnasium as gym
 
 from dreamgym import games
-from dreamgym.training.data import DEMO, TEST, game_of
+from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.training.data.episodes import game_of
+from dreamgym.training.play.executors import Local
+from dreamgym.training.splits import DEMO, TEST
 
 DATA, RUNS = "data", "runs"
 """Where stages write when they are not told: both are ignored by git."""
@@ -173,10 +176,13 @@ def _parser() -> argparse.ArgumentParser:
     def processes(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--processes", type=int, default=0, help="0: one for each core")
 
-    sub = command("collect", _collect, "play real games at random and keep every frame")
+    sub = command("collect", _collect, "play real games and keep every frame")
     sub.add_argument("--episodes", type=int, default=10_000)
     sub.add_argument("--seed", type=int, default=0, help="seed of the first episode")
-    sub.add_argument("--policy", default="random", help="random, shipped, or a controller's file")
+    sub.add_argument(
+        "--policy", default="explore",
+        help="explore (the game's own play at random), random, shipped, or a policy's file",
+    )  # fmt: skip
     sub.add_argument("--world", help="what the controller sees through (TASK)")
     sub.add_argument("--steps", type=int, default=0, help="cut episodes off after so many frames")
     sub.add_argument("--out", help="folder of episodes (data/TASK)")
@@ -288,10 +294,9 @@ def _parser() -> argparse.ArgumentParser:
 def _collect(args: argparse.Namespace) -> None:
     from dreamgym.training.collect import Args, collect
 
-    out = args.out or f"{DATA}/{args.task}"
-    world = args.world or ("" if args.policy == "random" else args.task)
-    stage = Args(args.task, args.episodes, args.seed, args.policy, world, args.steps)
-    frames = collect(stage, out, args.processes)
+    executor, out = _workers(args), args.out or f"{DATA}/{args.task}"
+    stage = Args(args.task, args.episodes, args.seed, args.policy, args.world or "", args.steps)
+    frames = collect(stage, out, executor)
     print(f"{args.episodes} episodes, {frames} frames in {out}")
 
 
@@ -307,22 +312,23 @@ def _vision(args: argparse.Namespace) -> None:
 
 def _memory(args: argparse.Namespace) -> None:
     from dreamgym.models.mdn_rnn import MemoryConfig
-    from dreamgym.training import latents, memory, runs, world
+    from dreamgym.training import memory, runs, vision
+    from dreamgym.training.data import latents
 
     stage = memory.Args(steps=args.steps)
     out = args.out or f"{RUNS}/{args.task}"
-    sight, task = args.vision or out, games.get(args.task)
+    sight, game = args.vision or out, games.get(args.task)
     runs.check_folder(out)
-    v = world.load_vision(sight, args.task)
-    seen = latents.encode(task, args.data or [f"{DATA}/{args.task}"], sight, v)
-    config = MemoryConfig(task.z_size, len(task.low), task.hidden, heads=task.rules.heads)
+    v = vision.load_vision(sight, args.task)
+    seen = latents.encode(game, args.data or [f"{DATA}/{args.task}"], sight, v)
+    config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
     m = memory.train(seen, out, stage, config)
-    world.assemble(args.task, v, m, seen, f"{out}/world")
+    memory.assemble(args.task, v, m, seen, f"{out}/world")
     print(f"the world is in {out}/world")
 
 
 def _examine(args: argparse.Namespace) -> None:
-    from dreamgym.training import examine
+    from dreamgym.training.measure import examine
 
     out = args.out or f"{RUNS}/{args.task}"
     report = examine.examine(args.task, out, args.vision)
@@ -330,47 +336,45 @@ def _examine(args: argparse.Namespace) -> None:
 
 
 def _evolve(args: argparse.Namespace) -> None:
-    from dreamgym.training import controller
+    from dreamgym.training import evolve
 
     dreamt = {"temperature": None, "device": "cpu", "form": "auto"}
     if args.reality and (
         vain := [key for key, usual in dreamt.items() if vars(args)[key] != usual]
     ):
         raise ValueError(f"--{vain[0]} is for dreams, --reality has none: leave one of them out")
-    low, high = _range(args)
-    out = args.out or f"{RUNS}/{args.task}-controller"
-    stage = controller.Args(
-        args.world or args.task, args.generations, args.population, args.rollouts, low, high,
-        steps=args.steps, init=args.init, reality=args.reality,
+    executor, out = _workers(args), args.out or f"{RUNS}/{args.task}-controller"
+    stage = evolve.Args(
+        args.world or args.task, args.generations, args.population, args.rollouts,
+        _temperature(args), steps=args.steps, init=args.init, reality=args.reality,
         validate=args.validate, games=args.games, finalists=args.finalists,
         observation=args.observation, hidden=args.hidden, seed=args.seed,
     )  # fmt: skip
-    controller.evolve(stage, out, args.processes, device=args.device, form=args.form)
+    evolve.evolve(stage, out, executor, device=args.device, form=args.form)
     print(f"the controller is {out}/controller.safetensors")
 
 
 def _train(args: argparse.Namespace) -> None:
-    from dreamgym.training import learner
+    from dreamgym.training import train
 
-    low, high = _range(args)
-    stage = learner.Args(
-        args.world or args.task, args.algo, args.timesteps, low, high, envs=args.envs,
+    stage = train.Args(
+        args.world or args.task, args.algo, args.timesteps, _temperature(args), envs=args.envs,
         observation=args.observation, linear=args.linear, validate=args.validate,
         games=args.games, patience=args.patience, seed=args.seed,
     )  # fmt: skip
-    out = args.out or f"{RUNS}/{args.task}-{args.algo}"
-    best = learner.learn(stage, out, args.processes, device=args.device)
+    executor, out = _workers(args), args.out or f"{RUNS}/{args.task}-{args.algo}"
+    best = train.learn(stage, out, executor, device=args.device)
     print(f"the agent is {best}")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from dreamgym.training.evaluate import evaluate
+    from dreamgym.training.evaluate import Args, evaluate
 
-    world = args.world or args.task
-    score = evaluate(
-        args.task, world, args.policy, args.env, args.episodes, args.seed,
-        _range(args) if args.temperature else None, args.out, args.processes,
+    stage = Args(
+        args.task, args.policy, args.env, args.episodes, args.seed, _temperature(args),
+        args.world or "",
     )  # fmt: skip
+    score = evaluate(stage, _workers(args), args.out)
     low, high = score["ci95"]
     print(
         f"{score['env']}, {args.policy}: {score['mean']:.1f} ± {score['sd']:.1f} over "
@@ -386,10 +390,10 @@ def _iterate(args: argparse.Namespace) -> None:
     recipe = games.get(args.task).recipe
     rounds = (*recipe, *(recipe[-1],) * (args.rounds - len(recipe)))[: args.rounds]
     if args.temperature:
-        low, high = _range(args)
+        low, high = parse_temperature(_temperature(args))
         rounds = tuple(replace(each, low=low, high=high) for each in rounds)
-    out = args.out or f"{RUNS}/{args.task}"
-    iterate.iterate(args.task, rounds, args.data or f"{DATA}/{args.task}", out, args.processes)
+    executor, out = _workers(args), args.out or f"{RUNS}/{args.task}"
+    iterate.iterate(args.task, rounds, args.data or f"{DATA}/{args.task}", out, executor)
     print(f"the world with its controller is {out}/best")
 
 
@@ -411,14 +415,14 @@ def _make(args: argparse.Namespace) -> None:
 def _demo(args: argparse.Namespace) -> None:
     from dreamgym.training.demo import demo
 
-    demo(args.task, args.out, args.seconds, args.games, args.processes)
+    demo(args.task, args.out, args.seconds, args.games, _workers(args))
 
 
 def _bench(args: argparse.Namespace) -> None:
     from dreamgym.checkpoint import write_json
     from dreamgym.files import check_writable
-    from dreamgym.training.bench import bench
-    from dreamgym.training.report import speed
+    from dreamgym.training.measure.bench import bench
+    from dreamgym.training.measure.report import speed
 
     if args.out:
         check_writable(args.out)
@@ -433,7 +437,7 @@ def _bench(args: argparse.Namespace) -> None:
 
 def _film(args: argparse.Namespace) -> None:
     from dreamgym.checkpoint import world_folder
-    from dreamgym.training.film import film
+    from dreamgym.training.measure.film import film
 
     world = args.world or args.task
     policy = args.policy or world_folder(world) / "controller.safetensors"
@@ -441,7 +445,7 @@ def _film(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
-    from dreamgym.training.report import report
+    from dreamgym.training.measure.report import report
 
     report(args.readme)
 
@@ -461,9 +465,15 @@ def _whole(text: str) -> int:
     return int(number)
 
 
-def _range(args: argparse.Namespace) -> tuple[float, float]:
-    """Return the temperatures asked for, or the game's own."""
-    from dreamgym.envs.arguments import parse_temperature
+def _temperature(args: argparse.Namespace) -> Temperature | None:
+    """Return the temperature or the range that was asked for, None if none was."""
+    if args.temperature is None:
+        return None
+    given = args.temperature
+    low, high = parse_temperature(given[0] if len(given) == 1 else tuple(given))
+    return low, high
 
-    given = args.temperature or [games.get(args.task).temperature]
-    return parse_temperature(given[0] if len(given) == 1 else tuple(given))
+
+def _workers(args: argparse.Namespace) -> Local:
+    """Return the processes in which games are played."""
+    return Local(args.processes)

@@ -17,17 +17,20 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.envs.dream import DreamVectorEnv
-from dreamgym.envs.spaces import check_actions, check_game, check_observation, observation_space
+from dreamgym.envs.spaces import (
+    check_actions,
+    check_game,
+    check_observation,
+    observation_space,
+    spread,
+)
 from dreamgym.games import FRAME, Game
 from dreamgym.twin import Twin
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
 """Entry point of every batched dream."""
-SAMPLE = (256, 200)
-"""Dreams and steps in which `scaled` measures."""
-LEAST = 1e-3
-"""Least spread of a number."""
 
 
 class DreamVecEnv(VecEnv):
@@ -168,20 +171,16 @@ def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
     Raises:
         ValueError: if a dream shows pictures.
     """
-    dreams = DreamVecEnv(id, SAMPLE[0], **kwargs)
-    if dreams.dreams.single_observation_space.dtype == np.uint8:
+    dreams = DreamVecEnv(id, 1, **kwargs).dreams
+    seen = dreams.single_observation_space
+    if seen.dtype == np.uint8:
         raise ValueError(
-            f"these dreams show pictures {dreams.observation_space.shape}, which a CnnPolicy "
+            f"these dreams show pictures {seen.shape}, which a CnnPolicy "
             "scales itself: leave out scaled(), or choose observation 'z', 'zh' or 'zhc'"
         )
-    dreams.seed(0)
-    dreams.dreams.action_space.seed(0)
-    seen = [dreams.reset()]
-    for _ in range(SAMPLE[1]):
-        seen.append(np.asarray(dreams.step(dreams.dreams.action_space.sample())[0]))
-    numbers = np.concatenate(seen)
-    mean, spread = numbers.mean(0), np.maximum(numbers.std(0), LEAST)
-    extractor = {"mean": mean.tolist(), "spread": spread.tolist()}
+    kind = kwargs.get("observation") or dreams.world.game.observation
+    mean, deviation = spread(dreams.world, kind, *parse_temperature(dreams.temperature))
+    extractor = {"mean": mean.tolist(), "spread": deviation.tolist()}
     return {"features_extractor_class": Scaled, "features_extractor_kwargs": extractor}
 
 
@@ -243,11 +242,11 @@ class VecLatentObservation(VecEnvWrapper):
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         came, rewards, dones, infos = self.venv.step_wait()
         frames, over = np.asarray(came), np.flatnonzero(dones)
-        told = actions.told(self._actions, self.world.game, self.continuous)
+        vectors = actions.to_vectors(self._actions, self.world.game, self.continuous)
         seen = frames.copy()
         for lane in over:
             seen[lane] = infos[lane]["terminal_observation"]
-        self._twin.follow(told, seen)
+        self._twin.follow(vectors, seen)
         observations = self._observations()
         if len(over):
             for lane in over:

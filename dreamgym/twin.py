@@ -51,7 +51,7 @@ class Twin:
             self.state.put(self._there(games), begun)
 
     def follow(self, actions: np.ndarray, frames: np.ndarray) -> None:
-        """Take in actions (N, A), as M is told them, and the frames (N, …) that came of them."""
+        """Take in action vectors (N, A) and the frames (N, …) that came of them."""
         self.state = self.world.follow(self.state, self._there(actions), self._there(frames))
 
     def keep(self, games: np.ndarray) -> None:

@@ -224,7 +224,7 @@ class World:
         """Dream one step.
 
         Args:
-            action: (N, A) as M is told them, see `envs.actions.told`.
+            action: (N, A) as M takes them, see `envs.actions.to_vectors`.
             temperature: (N, 1), divides the mixture logits and scales the variances.
 
         Returns:

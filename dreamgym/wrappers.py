@@ -73,8 +73,8 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         if not self._begun:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
         frame, reward, terminated, truncated, info = self.env.step(action)
-        told = actions.told([action], self.world.game, self.continuous)
-        self._twin.follow(told, frame[None])
+        vectors = actions.to_vectors([action], self.world.game, self.continuous)
+        self._twin.follow(vectors, frame[None])
         return self._observe(), reward, terminated, truncated, info
 
     def _observe(self) -> np.ndarray:

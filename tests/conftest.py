@@ -18,8 +18,8 @@ from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, VisionConfig
-from dreamgym.training import collect, workers
-from dreamgym.training.data import Episode, episode_path, episode_paths
+from dreamgym.training import collect
+from dreamgym.training.data.episodes import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
 from dreamgym.world import World
 
@@ -79,19 +79,22 @@ def seeded() -> None:
     random.seed(0)
 
 
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Let workers work in this process, which need not start and import; return their jobs."""
-    jobs: list[Any] = []
+class Inside:
+    """An executor that works in this process, which need not start and import, and keeps the jobs."""
 
-    def run(
-        function: Callable[[Any], Any], some: Sequence[Any], *_: object, **__: object
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+
+    def map(
+        self, function: Callable[[Any], Any], jobs: Sequence[Any], timeout: float = 0
     ) -> Iterator[tuple[int, Any]]:
-        jobs.extend(some)
-        yield from ((number, function(job)) for number, job in enumerate(some))
+        self.jobs.extend(jobs)
+        yield from ((number, function(job)) for number, job in enumerate(jobs))
 
-    monkeypatch.setattr(workers, "run", run)
-    return jobs
+
+@pytest.fixture
+def inside() -> Inside:
+    return Inside()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from dreamgym import cli
 from dreamgym.checkpoint import CheckpointError
-from dreamgym.training.report import BEGIN, END, rendered, report
+from dreamgym.training.measure.report import BEGIN, END, rendered, report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

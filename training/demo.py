@@ -1,4 +1,4 @@
-"""The main job in minutes: learn in the dream from nothing, then play the real game."""
+"""The command `demo`, the main job in minutes: learn in the dream, then play the real game."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from dreamgym.checkpoint import read_json, world_folder
-from dreamgym.envs.arguments import parse_temperature
+from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.games import get
 
-from . import controller, workers
-from .data import DEMO, TEST
-from .evaluate import confidence, real
-from .film import film
+from . import evolve
+from .measure.film import film
+from .measure.statistics import confidence
+from .play.executors import Executor
+from .play.games import score
 from .runs import LOCK, held
+from .splits import DEMO, TEST
 
 GENERATIONS = 1000
 """More than the time allows: the demonstration ends by the clock."""
@@ -23,7 +26,7 @@ SEED = 1000
 """Of no round: with the shipped controller's, ten generations would make the very same again."""
 
 
-def demo(task: str, out: str | Path, seconds: float, games: int, processes: int = 0) -> None:
+def demo(task: str, out: str | Path, seconds: float, games: int, executor: Executor) -> None:
     """Evolve a controller in the shipped dream, play real games with it, show the scores.
 
     Args:
@@ -33,22 +36,22 @@ def demo(task: str, out: str | Path, seconds: float, games: int, processes: int 
     """
     if not 2 <= games <= TEST - DEMO or not 0 < seconds < math.inf:
         raise ValueError(f"games is {games}, seconds {seconds}: give 2 games, 1 second or more")
-    workers.count(processes)
     with held(out):
-        _demo(task, Path(out), seconds, games, processes)
+        _demo(task, Path(out), seconds, games, executor)
 
 
-def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> None:
+def _demo(task: str, out: Path, seconds: float, games: int, executor: Executor) -> None:
     folder, facts = world_folder(task), get(task)
     print(f"1. A controller learns in {facts.dream_id} for {seconds:.0f} s. No game runs.")
-    low, high = shipped_temperature(folder)
-    args = controller.Args(str(folder), GENERATIONS, low=low, high=high, validate=0, seed=SEED)
+    args = evolve.Args(
+        str(folder), GENERATIONS, temperature=shipped_temperature(folder), validate=0, seed=SEED
+    )
     run = out / "run"
     if run.exists() and not (run / LOCK).exists():
         raise ValueError(f"{run} is of no demonstration: choose another --out")
     shutil.rmtree(run, ignore_errors=True)  # of a demonstration that was killed
     try:
-        controller.evolve(args, run, processes, seconds=seconds)
+        evolve.evolve(args, run, executor, seconds=seconds)
         for name in ("controller.safetensors", "controller.json", "curve.png"):
             (run / name).replace(out / name)
     finally:
@@ -61,7 +64,7 @@ def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> N
     }
     lines = []
     for label, policy in policies.items():
-        played = real(task, folder, policy, range(DEMO, DEMO + games), processes)
+        played = score(task, folder, policy, range(DEMO, DEMO + games), executor)
         returns = np.array([each["return"] for each in played])
         least, most = confidence(returns)
         lines.append(f"   {label:28s} {returns.mean():6.0f} ± {returns.std(ddof=1):4.0f}"
@@ -72,7 +75,7 @@ def _demo(task: str, out: Path, seconds: float, games: int, processes: int) -> N
     print(f"\n4. The dream beside the real game: {path}")
 
 
-def shipped_temperature(folder: Path) -> tuple[float, float]:
+def shipped_temperature(folder: Path) -> Temperature:
     """Return the temperatures that the world's own controller was evolved at."""
     facts = read_json(folder / "controller.json")
     return parse_temperature(facts.get("temperature"))

@@ -1,4 +1,5 @@
-"""Rounds: what learned in the dream plays the game, what it saw is learned, the dream gets better.
+"""The command `iterate`: rounds in which what learned in the dream plays the game, what it saw is
+learned, and the dream gets better.
 
 World Models, §5, proposes it: random play shows only what random play can reach.
 """
@@ -18,11 +19,14 @@ from dreamgym.files import replacing
 from dreamgym.games.recipe import Round
 from dreamgym.models.mdn_rnn import MemoryConfig
 
-from . import collect, controller, latents, memory, vision, workers, world
-from .data import FINAL, MANIFEST, content, dataset
-from .evaluate import real
-from .examine import examine
+from . import collect, evolve, memory, vision
+from .data import latents
+from .data.episodes import MANIFEST, content, dataset
+from .measure.examine import examine
+from .play.executors import Executor
+from .play.games import score
 from .runs import check_numbers, held
+from .splits import FINAL
 
 CANDIDATES = 2
 """Rounds that play for the last choice …"""
@@ -37,7 +41,7 @@ def iterate(
     rounds: Sequence[Round],
     data: str | Path,
     out: str | Path,
-    processes: int = 0,
+    executor: Executor,
 ) -> Path:
     """Go through the rounds and return the best one's world, which holds its controller.
 
@@ -52,12 +56,11 @@ def iterate(
     """
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, the first with frames for V")
-    workers.count(processes)
     with held(out):
-        return _iterate(task, rounds, Path(data), Path(out), processes)
+        return _iterate(task, rounds, Path(data), Path(out), executor)
 
 
-def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, processes: int) -> Path:
+def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor: Executor) -> Path:
     seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
     sight, before = Path(), Path()
     sights: dict[Path, Path] = {}  # run folder of each round → that of its V
@@ -68,23 +71,23 @@ def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, processe
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
         if not done.exists():
-            policy, through = "random", ""
+            policy, through = "explore", ""
             if number:
                 through = str(before / "world")
                 policy = str(before / "controller" / "controller.safetensors")
             plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
-            collect.collect(plays, seen[-1], processes)
+            collect.collect(plays, seen[-1], executor)
             _learn(task, stage, seen, folder, sight, known, spent)
-            _evolve(stage, folder, number, policy if known else "", processes)
+            _evolve(stage, folder, number, policy if known else "", executor)
             write_json(done, _what(task, stage, seen[-1]))
         if read_json(done) != _what(task, stage, seen[-1]):
             raise ValueError(f"{folder} was another round: choose another --out")
         seed += stage.episodes
-        spent += controller.spent(folder / "controller")
+        spent += evolve.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
-    best = _best(task, list(sights), out / "best", frames + spent, processes)
+    best = _best(task, list(sights), out / "best", frames + spent, executor)
     if not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
@@ -118,24 +121,24 @@ def _learn(
             seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init, task=task)
         )
         sight = folder
-    v = world.load_vision(sight, task)
+    v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
     config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
     m = memory.train(z, folder, memory.Args(stage.updates, init=str(known or "")), config)
-    world.assemble(task, v, m, z, folder / "world", validation=spent)
+    memory.assemble(task, v, m, z, folder / "world", validation=spent)
 
 
-def _evolve(stage: Round, folder: Path, number: int, init: str, processes: int) -> None:
+def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Executor) -> None:
     """Evolve C in a round's world."""
-    args = controller.Args(
+    args = evolve.Args(
         str(folder / "world"), stage.generations, rollouts=stage.rollouts,
-        low=stage.low, high=stage.high, steps=stage.steps, validate=stage.validate,
+        temperature=(stage.low, stage.high), steps=stage.steps, validate=stage.validate,
         games=stage.games, finalists=stage.finalists, seed=number, init=init,
     )  # fmt: skip
-    controller.evolve(args, folder / "controller", processes)
+    evolve.evolve(args, folder / "controller", executor)
 
 
-def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes: int) -> Path:
+def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: Executor) -> Path:
     """Write the best round's world and controller to `out`, and return the round's folder.
 
     The best two on validation are compared on the same fresh games, unless they have played them:
@@ -149,7 +152,7 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, processes:
     for folder in ranked[:CANDIDATES]:
         if "final" not in _facts(folder):
             policy = folder / "controller" / "controller.safetensors"
-            games = real(task, folder / "world", policy, range(FINAL, FINAL + GAMES), processes)
+            games = score(task, folder / "world", policy, range(FINAL, FINAL + GAMES), executor)
             final = {
                 "final": float(np.mean([game["return"] for game in games])),
                 "final_frames": sum(game["length"] for game in games),

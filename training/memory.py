@@ -1,4 +1,5 @@
-"""Stage 3: M learns what V's latents do next, and what the actions cost."""
+"""The command `memory`: M learns what V's latents do next and what the actions cost; then V, M and
+real first frames become a world."""
 
 from __future__ import annotations
 
@@ -12,14 +13,19 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dreamgym import modes
+from dreamgym import games, modes
+from dreamgym.checkpoint import save_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
-from dreamgym.models.vae import sample
+from dreamgym.models.vae import VAE, sample
+from dreamgym.world import World
 
-from . import optimizer
-from .latents import Latents
+from . import trainer
+from .data.latents import Latents, fingerprint
 from .runs import Run, read
+
+STARTS = 1000
+"""First frames that a world keeps (the paper's initial_z.json for Doom)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ def train(
                 f"M's {name} is {ours}, the latents' {theirs}: they are of another game, or of "
                 "another V"
             )
-    inputs = {"latents": latents.content} | optimizer.origin(args.init, "memory")
+    inputs = {"latents": latents.content} | trainer.origin(args.init, "memory")
     if args.init:
         path = Path(args.init) / "memory.json"
         if (seen := read(path).get("vision")) != latents.vision:
@@ -84,8 +90,8 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
     adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
     training, _ = split(latents, args.held_out)
     batches = Batches(latents, training, args)
-    optimizer.begin(m, args.init, "memory")
-    step, extra = optimizer.resume(run, "memory", m, adam)
+    trainer.begin(m, args.init, "memory")
+    step, extra = trainer.resume(run, "memory", m, adam)
     for _ in range(step):
         batches.skip()
     zeros = torch.zeros(args.batch, config.hidden)
@@ -95,7 +101,7 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
     with bar, log:
         while step < args.steps:
             for group in adam.param_groups:
-                group["lr"] = args.learning_rate * optimizer.schedule(step, args.steps)
+                group["lr"] = args.learning_rate * trainer.schedule(step, args.steps)
             torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
             batch, fresh = batches.next()
             keep = (~fresh)[:, None]
@@ -104,7 +110,7 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
                 prediction = m.predict(out_h)
             h, c = h.detach().float(), c.detach().float()
             loss, parts = m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
-            optimizer.check(loss, "M", step, kept)
+            trainer.check(loss, "M", step, kept)
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(m.parameters(), args.clip)
@@ -115,12 +121,12 @@ def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progres
                 bar.set_postfix({k: f"{x.item():.4f}" for k, x in parts.items()})
                 for name, value in parts.items():
                     log.add_scalar(f"memory/{name}", value.item(), step)
-            if step == args.steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
-                optimizer.checkpoint(
+            if step == args.steps or time.monotonic() - saved > trainer.SAVE_EVERY:
+                trainer.checkpoint(
                     run, "memory", m, adam, step, {"vision": latents.vision}, h=h, c=c
                 )
                 saved, kept = time.monotonic(), step
-    optimizer.finish(run, "memory", m)
+    trainer.finish(run, "memory", m)
     return m.eval()
 
 
@@ -193,3 +199,30 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
         outcomes=latents.outcomes[now].float(),
         known=torch.stack((real[:, 1:], real[:, :-1]), dim=-1).float(),
     )
+
+
+def assemble(
+    task: str,
+    vision: VAE,
+    memory: MDNRNN,
+    latents: Latents,
+    out: str | Path,
+    death: str = "health",
+    validation: int = 0,
+) -> World:
+    """Write V and M, with the first frames of their data, as a world.
+
+    Args:
+        validation: real frames that have chosen those who played the data.
+
+    Raises:
+        ValueError: if the latents are another V's.
+    """
+    if fingerprint(vision) != latents.vision:
+        raise ValueError("the latents are of another V: encode the data with this one")
+    first = latents.starts[:STARTS]
+    starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
+    world = World(games.get(task), vision, memory, starts, death)
+    frames = int(latents.lengths.sum()) + validation
+    save_world(out, world, torch.float16, real_frames=frames)
+    return world

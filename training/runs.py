@@ -129,6 +129,7 @@ class Run:
         self.before = was
         for field in fields(self.args):
             new, old = getattr(self.args, field.name), was.get(field.name, field.default)
+            new = list(new) if isinstance(new, tuple) else new  # as JSON has it
             if old is MISSING:
                 raise CheckpointError(
                     f"{self.path} is damaged (its 'args' lack {field.name!r}): {ANEW}"

@@ -1,4 +1,4 @@
-"""Stage 2: V learns to rebuild frames drawn from all episodes."""
+"""The command `vision`: V learns to rebuild frames drawn from all episodes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dreamgym.checkpoint import check_config
+from dreamgym.checkpoint import check_config, config_from, load_module
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
 
-from . import optimizer
-from .data import Frames, content, dataset
+from . import trainer
+from .data.episodes import Frames, content, dataset
 from .runs import Run
 
 
@@ -58,7 +58,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
         ValueError: if the data are unfinished or of another game, or `out` was begun otherwise.
     """
     paths = dataset(data, args.task)
-    inputs = {"data": content(paths)} | optimizer.origin(args.init, "vision")
+    inputs = {"data": content(paths)} | trainer.origin(args.init, "vision")
     with Run(out, "vision", args, inputs) as run:
         return _train(run, Frames(paths, args.batch, args.seed), args, progress)
 
@@ -68,8 +68,8 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
     v = VAE(args.config)
     v = v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.Adam(v.parameters(), args.learning_rate, fused=True)
-    optimizer.begin(v, args.init, "vision")
-    step, steps = optimizer.resume(run, "vision", v, adam)[0], args.frames // args.batch
+    trainer.begin(v, args.init, "vision")
+    step, steps = trainer.resume(run, "vision", v, adam)[0], args.frames // args.batch
     log, saved, kept = SummaryWriter(str(run.path.parent / "log")), time.monotonic(), step
     bar = tqdm(total=steps, initial=step, unit_scale=args.batch, unit=" frames", desc="V",
                disable=not progress)  # fmt: skip
@@ -77,14 +77,14 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
         coming = reader.submit(frames.read, step)
         while step < steps:
             for group in adam.param_groups:
-                group["lr"] = args.learning_rate * optimizer.schedule(step, steps)
+                group["lr"] = args.learning_rate * trainer.schedule(step, steps)
             batch = torch.from_numpy(coming.result())
             coming = reader.submit(frames.read, step + 1)
             # Resumed or not, the same noise.
             torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
             with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
                 loss, parts = v.loss(batch)
-            optimizer.check(loss, "V", step, kept)
+            trainer.check(loss, "V", step, kept)
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -94,8 +94,27 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
                 bar.set_postfix({k: f"{x.item():.2f}" for k, x in parts.items()})
                 for name, value in parts.items():
                     log.add_scalar(f"vision/{name}", value.item(), step * args.batch)
-            if step == steps or time.monotonic() - saved > optimizer.SAVE_EVERY:
-                optimizer.checkpoint(run, "vision", v, adam, step)
+            if step == steps or time.monotonic() - saved > trainer.SAVE_EVERY:
+                trainer.checkpoint(run, "vision", v, adam, step)
                 saved, kept = time.monotonic(), step
-    optimizer.finish(run, "vision", v)
+    trainer.finish(run, "vision", v)
     return v.eval()
+
+
+def load_vision(folder: str | Path, task: str = "") -> VAE:
+    """Read the V that a run has trained.
+
+    Args:
+        task: the game that it must be of; any if empty.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or not finished.
+        ValueError: if it is of another game.
+    """
+    path = Path(folder) / "vision.json"
+    record = trainer.result(folder, "vision", f"vision --out {folder}")
+    if (game := record["args"].get("task")) and task and game != task:
+        raise ValueError(f"{folder} holds a V of {game}, not of {task}: give one of {task}")
+    vision = VAE(config_from(VisionConfig, record.get("config"), path))
+    load_module(vision, Path(folder) / "vision.safetensors")
+    return vision.eval()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dreamgym import noise
 from dreamgym.games import Game
 
 
@@ -19,10 +20,8 @@ def space(game: Game, continuous: bool) -> gym.Space[Any]:
     return gym.spaces.Discrete(len(game.moves))
 
 
-def told(actions: Any, game: Game, continuous: bool) -> np.ndarray:
-    """Return N actions as M is told them: (N, A) float32.
-
-    Doom: -1 left, 0 stay, 1 right. CarRacing: steering, gas and brake.
+def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
+    """Return N actions of a space as vectors (N, A) float32, as M takes them.
 
     Raises:
         ValueError: if one is none of the space's; the message names it and what is expected.
@@ -52,16 +51,11 @@ def told(actions: Any, game: Game, continuous: bool) -> np.ndarray:
     return np.array(list(game.moves.values()), np.float32)[values]
 
 
-def meant(outputs: np.ndarray, game: Game) -> np.ndarray:
-    """Return what C's outputs (N, A) in [-1, 1] mean as continuous actions, as M is told them."""
-    wanted = outputs.copy()
-    for part in game.halved:
-        wanted[:, part] = (wanted[:, part] + 1) / 2
-    return told(wanted, game, continuous=True)
+def from_outputs(outputs: Tensor, game: Game) -> Tensor:
+    """Return what a controller's outputs (N, A) in [-1, 1] mean as action vectors.
 
-
-def meant_there(outputs: Tensor, game: Game) -> Tensor:
-    """Return the same for outputs on a device, without a look at them, which would wait for it."""
+    It does not look at them, for which a GPU would have to be waited for.
+    """
     if game.deadband:
         return (outputs > game.deadband).float() - (outputs < -game.deadband).float()
     parts = list(outputs.unbind(1))
@@ -69,6 +63,21 @@ def meant_there(outputs: Tensor, game: Game) -> Tensor:
         parts[part] = (parts[part] + 1) / 2
     ends = zip(parts, game.low, game.high, strict=True)  # plain numbers: a tensor would be copied
     return torch.stack([part.clamp(low, high) for part, low, high in ends], dim=1)
+
+
+def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
+    """Return random action vectors (N, A), each as likely.
+
+    Args:
+        key: (N,) int64, see `noise.key`; the noise is the actions' own, not M's.
+        step: (N,) int64.
+    """
+    size = len(game.low)
+    chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
+    if game.deadband:  # whole moves
+        return torch.floor(len(game.moves) * chance) - 1
+    ends = zip(chance.unbind(1), game.low, game.high, strict=True)
+    return torch.stack([low + (high - low) * part for part, low, high in ends], dim=1)
 
 
 def _shown(actions: Any) -> str:

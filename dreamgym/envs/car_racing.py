@@ -208,9 +208,9 @@ class CarRacing(PixelGame):
         if self._frame is None or self._over:
             when = "after the end of an episode" if self._over else "before reset()"
             raise gym.error.ResetNeeded(f"step() {when}: call reset() first")
-        told = actions.told([action], GAME, self.continuous)[0]
+        vectors = actions.to_vectors([action], GAME, self.continuous)[0]
         road, reward, self._over, _, info = self._game.step(
-            told if self.continuous else int(action)
+            vectors if self.continuous else int(action)
         )
         self._frame, self._begun = shrink(road), True
         return self._frame.copy(), float(reward), self._over, False, info | self._info()

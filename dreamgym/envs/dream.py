@@ -97,10 +97,10 @@ class _Dreams:
         self, state: State, temperature: torch.Tensor, action: Any
     ) -> tuple[State, np.ndarray, np.ndarray]:
         """Dream one step and return the state, rewards and terminations (N,)."""
-        told = torch.from_numpy(actions.told(action, self.world.game, self.continuous))
-        if len(told) != len(state):
-            raise ValueError(f"{len(told)} actions for {len(state)} environments: give one each")
-        state, reward, dead = self.world.step(state, told.to(self.world.device), temperature)
+        vectors = torch.from_numpy(actions.to_vectors(action, self.world.game, self.continuous))
+        if len(vectors) != len(state):
+            raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
+        state, reward, dead = self.world.step(state, vectors.to(self.world.device), temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()
 
     def observe(self, state: State) -> np.ndarray:

@@ -6,10 +6,17 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
+from torch import Tensor
 
 from dreamgym.envs import actions
 from dreamgym.games import FRAME, Game
 from dreamgym.world import BOUND, OBSERVATIONS, World
+
+SAMPLE = (256, 200)
+"""Dreams and steps in which `spread` measures."""
+LEAST = 1e-3
+"""Least spread of a number."""
 
 
 def observation_space(world: World, kind: str) -> gym.spaces.Box:
@@ -36,7 +43,7 @@ def check_observation(kind: Any) -> str:
 
 
 def check_actions(space: gym.Space[Any], game: Game) -> None:
-    """Refuse an action space of which M was not told.
+    """Refuse an action space that M has not met.
 
     Raises:
         ValueError: naming the space and those that there are.
@@ -44,7 +51,7 @@ def check_actions(space: gym.Space[Any], game: Game) -> None:
     known = [actions.space(game, continuous) for continuous in (False, True)]
     if space not in known:
         raise ValueError(
-            f"the environment's actions are {space}, and M was told those of {game.called}, "
+            f"the environment's actions are {space}, and M knows those of {game.called}, "
             f"{known[0]} or {known[1]}: put wrappers that change actions around the twin instead"
         )
 
@@ -66,3 +73,21 @@ def check_game(world: World, name: Any, game: Game, id: str) -> None:
             f"give {id} a world of its own game, such as {game.name!r}, or make "
             f"{id.replace(game.title, world.game.title)} with this one"
         )
+
+
+def spread(world: World, kind: str, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation (I,) of what is seen in random dreams.
+
+    Args:
+        kind: of observation, a latent one.
+        low, high: ends of the temperature's range.
+    """
+    state = world.start(torch.arange(SAMPLE[0], device=world.device))
+    temperature = world.draw_temperature(state, low, high)
+    seen = []
+    for _ in range(SAMPLE[1]):
+        seen.append(world.observe(state, kind))
+        action = actions.random(state.key, state.step, world.game)
+        state, _, _ = world.step(state, action, temperature)
+    numbers = torch.cat(seen)
+    return numbers.mean(0), numbers.std(0).clamp_min(LEAST)

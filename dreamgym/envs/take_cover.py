@@ -124,7 +124,7 @@ class TakeCover(PixelGame):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         if self._game is None or self._frame is None:
             raise gym.error.ResetNeeded("step() before reset(): call reset() first")
-        direction = actions.told([action], GAME, self.continuous).item()
+        direction = actions.to_vectors([action], GAME, self.continuous).item()
         try:
             if self._game.is_episode_finished():
                 raise gym.error.ResetNeeded("step() after the end of an episode: reset() first")

@@ -15,7 +15,7 @@ from dreamgym import games
 from dreamgym.checkpoint import save_world
 from dreamgym.envs import car_racing
 from dreamgym.games.car_racing import GAME as CAR_RACING
-from dreamgym.training.games import Uniform, turns
+from dreamgym.training.play.games import Uniform, turns
 from tests.conftest import tiny_world
 from tests.envs.test_car_racing import along_the_track
 

@@ -17,8 +17,8 @@ from dreamgym.files import TEMPORARY
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.training import collect as collect_stage
 from dreamgym.training.collect import Args, collect
-from dreamgym.training.data import MANIFEST, Episode, episode_path, episode_paths
-from dreamgym.training.games import exploring
+from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path, episode_paths
+from dreamgym.training.play.games import exploring
 from dreamgym.training.runs import LOCK
 
 ARGS = Args("doom", episodes=3, seed=72)

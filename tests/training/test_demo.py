@@ -14,11 +14,12 @@ from PIL import Image
 from dreamgym import cli
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import GAMES
-from dreamgym.training import bench, controller
-from dreamgym.training.data import DEMO, FINAL, TEST, VALIDATION
+from dreamgym.training import evolve
 from dreamgym.training.demo import demo
-from dreamgym.training.film import GAP, ZOOM, film
+from dreamgym.training.measure import bench
+from dreamgym.training.measure.film import GAP, ZOOM, film
 from dreamgym.training.runs import LOCK
+from dreamgym.training.splits import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.zoo.ppo import hyperparams
 
 
@@ -28,8 +29,8 @@ def test_the_demonstration_shows_three_scores_and_a_film(
     monkeypatch: pytest.MonkeyPatch,
     inside: list,
 ) -> None:
-    small = partial(controller.Args, population=8, rollouts=2)
-    monkeypatch.setattr(controller, "Args", small)
+    small = partial(evolve.Args, population=8, rollouts=2)
+    monkeypatch.setattr(evolve, "Args", small)
     demo("doom", tmp_path, seconds=1, games=2, processes=2)
     shown = capsys.readouterr().out
     assert shown.count("95 % [") == 3

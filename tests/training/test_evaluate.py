@@ -19,7 +19,12 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import evaluate as evaluation
-from dreamgym.training.evaluate import choice, confidence, dream, evaluate, real, tournament
+from dreamgym.training.evaluate import evaluate
+from dreamgym.training.measure.statistics import confidence
+from dreamgym.training.play.dreams import play as dream
+from dreamgym.training.play.games import score as real
+from dreamgym.training.play.games import tournament
+from dreamgym.training.play.XXX import choice
 from tests.conftest import tiny_world
 
 KEYS = {

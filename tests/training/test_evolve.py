@@ -11,11 +11,11 @@ import torch
 
 from dreamgym.checkpoint import load_controller, load_world, read_json
 from dreamgym.models.controller import Controller
-from dreamgym.training import controller
-from dreamgym.training.controller import Args, evolve
-from dreamgym.training.data import FINAL, VALIDATION
-from dreamgym.training.evaluate import controller_config
-from dreamgym.training.games import uniform
+from dreamgym.training import evolve
+from dreamgym.training.evolve import Args, evolve
+from dreamgym.training.play.games import uniform
+from dreamgym.training.play.policies import controller_config
+from dreamgym.training.splits import FINAL, VALIDATION
 
 BEST = -0.3
 
@@ -45,8 +45,8 @@ def bandit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Te
         rows = [paid(each.weights.expand(len(seeds), -1), seeds) for each in policies]
         return torch.stack(rows).numpy(), 7
 
-    monkeypatch.setattr(controller, "dream", dreamed)
-    monkeypatch.setattr(controller, "tournament", played)
+    monkeypatch.setattr(evolve, "dream", dreamed)
+    monkeypatch.setattr(evolve, "tournament", played)
     return asked
 
 
@@ -106,7 +106,7 @@ def test_dreams_have_the_range_and_the_limit_that_are_asked_for(
         asked.append(rest)
         return torch.arange(len(seeds)).float(), None
 
-    monkeypatch.setattr(controller, "dream", dreamed)
+    monkeypatch.setattr(evolve, "dream", dreamed)
     evolve(args(folder, 1, low=0.7, high=1.4, steps=33), tmp_path, progress=False)
     assert asked == [(0.7, 1.4, 33)]
 
@@ -116,7 +116,7 @@ class Reality:
 
     def __init__(self, patch: pytest.MonkeyPatch, scores: list[float]):
         self.scores, self.players, self.seeds = iter(scores), [], []  # type: ignore[var-annotated]
-        patch.setattr(controller, "real", self.play)
+        patch.setattr(evolve, "score", self.play)
 
     def play(self, task, world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
         self.players.append(policy.weights.clone())
@@ -177,7 +177,7 @@ def test_of_two_finalists_the_better_one_s_weights_are_kept(
     assert reality.seeds[3] == reality.seeds[4] == list(range(FINAL, FINAL + 6))
     facts = read_json(tmp_path / "controller.json")
     assert (facts["final"], facts["real"]) == (700, 900 if final[0] > final[1] else 500)
-    assert controller.spent(tmp_path) == facts["real_frames"] == 3 * (3 * 2 + 2 * 6)
+    assert evolve.spent(tmp_path) == facts["real_frames"] == 3 * (3 * 2 + 2 * 6)
     read = load_controller(tmp_path / "controller.safetensors")
     assert torch.equal(read.weights, kept.weights)
 
@@ -216,7 +216,7 @@ def test_a_search_that_goes_on_begins_there_with_half_the_step(folder: Path) -> 
     anew = args(folder, 1, population=500)
     on = args(folder, 1, population=500, init="some")
     for asked, spread in ((anew, 0.2), (on, 0.1)):
-        drawn = np.stack(controller.strategy(asked, steps, first).ask())
+        drawn = np.stack(evolve.strategy(asked, steps, first).ask())
         assert drawn.mean() == pytest.approx(5, abs=0.01)
         assert drawn.std() == pytest.approx(spread, rel=0.05)
 
@@ -236,7 +236,7 @@ def test_a_first_step_is_one_over_the_input_s_spread_and_the_root_of_their_numbe
 ) -> None:
     world = load_world(car_folder)
     config = controller_config(world, hidden=hidden)
-    steps = controller.first_steps(world, config, args(car_folder, 1, low=1.0, high=1.0))
+    steps = evolve.first_steps(world, config, args(car_folder, 1, low=1.0, high=1.0))
     inputs, outputs = config.layers[0]
     weights = steps[: inputs * outputs].reshape(outputs, inputs)
     assert (weights == weights[0]).all()  # each output sees the same

@@ -11,9 +11,9 @@ import torch
 from dreamgym import games
 from dreamgym.checkpoint import load_controller, load_world, read_json
 from dreamgym.games.car_racing import GAME as CAR_RACING
-from dreamgym.training import controller, iterate
-from dreamgym.training.data import Episode, episode_paths
-from dreamgym.training.iterate import Round
+from dreamgym.games.recipe import Round
+from dreamgym.training import evolve, iterate
+from dreamgym.training.data.episodes import Episode, episode_paths
 
 FILES = ("config.json", "controller.json")
 """Where a world and a controller count their real frames."""
@@ -55,7 +55,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
         for path in episode_paths(data / "round-0", data / "round-1")
     }
     assert load_controller(out / "round-1" / "controller").config.parameters == 867
-    spent = controller.spent(out / "round-0" / "controller")
+    spent = evolve.spent(out / "round-0" / "controller")
     assert spent > 0
     frames = read_json(out / "round-1" / "world" / "config.json")["real_frames"]
     assert frames == 3 * 20 + 2 * 25 + spent  # those that chose who played count too
@@ -66,7 +66,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     load_world(out / "best")
     total = sum(read_json(out / "best" / name)["real_frames"] for name in FILES)
     games = [read_json(out / f"round-{n}/controller/controller.json") for n in (0, 1)]
-    validated = sum(controller.spent(out / f"round-{n}" / "controller") for n in (0, 1))
+    validated = sum(evolve.spent(out / f"round-{n}" / "controller") for n in (0, 1))
     assert total == 110 + validated + sum(facts["final_frames"] for facts in games)
     with pytest.raises(ValueError, match="was another round: choose another --out"):
         go(first, replace(second, low=0.5))

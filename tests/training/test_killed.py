@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from dreamgym.files import TEMPORARY, fingerprint
-from dreamgym.training.data import content, episode_paths
+from dreamgym.training.data.episodes import content, episode_paths
 
 KILLS = 5
 SEED = 0
 CODE = """
 import sys
-from dreamgym.training import optimizer
-optimizer.SAVE_EVERY = 0.0
+from dreamgym.training import trainer
+trainer.SAVE_EVERY = 0.0
 from dreamgym.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -12,10 +12,10 @@ from dreamgym.checkpoint import load_controller, load_world
 from dreamgym.envs import actions
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.training.collect import Args, collect
-from dreamgym.training.data import Episode, episode_path
-from dreamgym.training.examine import plays, returns
-from dreamgym.training.games import Idle, Learned, exploring, turns
-from dreamgym.training.latents import Latents, outcomes
+from dreamgym.training.data.episodes import Episode, episode_path
+from dreamgym.training.data.latents import Latents, outcomes
+from dreamgym.training.measure.examine import plays, returns
+from dreamgym.training.play.games import Idle, Learned, exploring, turns
 from tests.conftest import tiny_world
 
 CAR = CAR_RACING

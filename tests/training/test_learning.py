@@ -10,8 +10,8 @@ import pytest
 from stable_baselines3 import PPO
 
 from dreamgym.checkpoint import read_json
-from dreamgym.training import learner
-from dreamgym.training.data import VALIDATION
+from dreamgym.training import train
+from dreamgym.training.splits import VALIDATION
 from dreamgym.zoo import ppo
 
 ROLLOUT = 4 * 16
@@ -23,7 +23,7 @@ class Reality:
 
     def __init__(self, patch: pytest.MonkeyPatch, *scores: float):
         self.scores, self.seeds, self.steps = list(scores), [], []  # type: ignore[var-annotated]
-        patch.setattr(learner, "real", self.play)
+        patch.setattr(train, "score", self.play)
 
     def play(self, task, world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
         self.seeds.append(list(seeds))
@@ -42,10 +42,10 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(ppo.hyperparams, env, hyper | less)
 
 
-def args(folder: Path, validations: int, **other: Any) -> learner.Args:
+def args(folder: Path, validations: int, **other: Any) -> train.Args:
     asked = {"timesteps": validations * ROLLOUT, "validate": ROLLOUT, "games": 4, "patience": 0,
              "scaled": False}  # fmt: skip
-    return learner.Args(str(folder), "ppo", **asked | other)
+    return train.Args(str(folder), "ppo", **asked | other)
 
 
 @pytest.mark.parametrize("scores", [(1.0, 5.0, 3.0), (5.0, 1.0, 3.0), (1.0, 3.0, 5.0)])
@@ -55,8 +55,8 @@ def test_the_agent_of_the_best_mean_is_kept(
 ) -> None:
     reality = Reality(monkeypatch, *scores)
     if stopped:
-        learner.learn(args(folder, 2), tmp_path, progress=False)
-    path = learner.learn(args(folder, 3), tmp_path, progress=False)
+        train.learn(args(folder, 2), tmp_path, progress=False)
+    path = train.learn(args(folder, 3), tmp_path, progress=False)
     best = int(np.argmax(scores))
     assert PPO.load(path).num_timesteps == reality.steps[best]
     facts = read_json(tmp_path / "policy.json")
@@ -83,7 +83,7 @@ def test_learning_stops_after_so_many_validations_that_were_no_better(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     reality = Reality(monkeypatch, *scores)
-    learner.learn(args(folder, len(scores), patience=patience), tmp_path, progress=False)
+    train.learn(args(folder, len(scores), patience=patience), tmp_path, progress=False)
     assert len(reality.seeds) == played
 
 
@@ -91,7 +91,7 @@ def test_validations_are_a_tenth_of_the_way_apart_unless_told(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reality = Reality(monkeypatch, *range(20))
-    learner.learn(args(folder, 10, validate=0), tmp_path, progress=False)
+    train.learn(args(folder, 10, validate=0), tmp_path, progress=False)
     assert reality.steps == [ROLLOUT * n for n in range(1, 11)]
 
 
@@ -99,16 +99,16 @@ def test_dreams_are_those_that_were_asked_for(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[tuple[tuple, dict]] = []
-    plain = learner.DreamVecEnv
+    plain = train.DreamVecEnv
 
     def dreams(*words, **named):  # type: ignore[no-untyped-def]
         made.append((words, named))
         return plain(*words, **named)
 
-    monkeypatch.setattr(learner, "DreamVecEnv", dreams)
+    monkeypatch.setattr(train, "DreamVecEnv", dreams)
     Reality(monkeypatch, 1.0)
     asked = args(folder, 1, low=0.6, high=1.7, envs=3, observation="z", validate=48, timesteps=48)
-    learner.learn(asked, tmp_path, progress=False)
+    train.learn(asked, tmp_path, progress=False)
     (words, named) = made[-1]
     assert words == ("DreamDoom-v0", 3)
     assert named["world"] == str(folder)
@@ -121,15 +121,15 @@ def test_the_dream_s_mean_stands_beside_the_real_one(
 ) -> None:
     Reality(monkeypatch, 7.0)
     seen: list[list[float]] = []
-    plain = learner._Validation.validate
+    plain = train._Validation.validate
 
     def validates(callback):  # type: ignore[no-untyped-def]
         seen.append([episode["r"] for episode in callback.model.ep_info_buffer])
         plain(callback)
 
-    monkeypatch.setattr(learner._Validation, "validate", validates)
+    monkeypatch.setattr(train._Validation, "validate", validates)
     asked = args(folder, 1, timesteps=8 * ROLLOUT, validate=8 * ROLLOUT)
-    learner.learn(asked, tmp_path, progress=False)
+    train.learn(asked, tmp_path, progress=False)
     (point,) = read_json(tmp_path / "learning.json")["curve"]
     assert seen[0] and point["dream"] == pytest.approx(np.mean(seen[0]))
 
@@ -139,13 +139,13 @@ def test_an_agent_sees_the_dream_as_it_is_and_only_its_rewards_are_scaled(
 ) -> None:
     """What it saw by running statistics, it would not see in the real game."""
     made = []
-    plain = learner.VecNormalize
+    plain = train.VecNormalize
 
     def normal(*words, **named):  # type: ignore[no-untyped-def]
         made.append(plain(*words, **named))
         return made[-1]
 
-    monkeypatch.setattr(learner, "VecNormalize", normal)
+    monkeypatch.setattr(train, "VecNormalize", normal)
     Reality(monkeypatch, 1.0)
-    learner.learn(args(folder, 1), tmp_path, progress=False)
+    train.learn(args(folder, 1), tmp_path, progress=False)
     assert not made[0].norm_obs and made[0].norm_reward and made[0].gamma == 0.997

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, log_likelihood
-from dreamgym.training import memory, optimizer
-from dreamgym.training.latents import Latents
+from dreamgym.training import memory, trainer
+from dreamgym.training.data.latents import Latents
 
 SIGMA = 0.5
 TINY = MemoryConfig(z_size=1, action_size=1, hidden=8, mixtures=1)
@@ -268,13 +268,13 @@ def cosine(share: float) -> float:
 
 
 def test_the_schedule_has_known_values() -> None:
-    assert optimizer.schedule(0, 1000) == pytest.approx(1 / 200)
-    assert optimizer.schedule(99, 10**9) == pytest.approx(0.5)
-    assert optimizer.schedule(199, 10**9) == pytest.approx(1)
-    assert optimizer.schedule(500, 1000) == pytest.approx(0.505)
-    assert optimizer.schedule(250, 1000) == pytest.approx(0.01 + 0.99 * (1 + 0.5**0.5) / 2)
-    assert optimizer.schedule(1000, 1000) == pytest.approx(0.01)
-    assert optimizer.schedule(0, 0) == pytest.approx(1 / 200)
+    assert trainer.schedule(0, 1000) == pytest.approx(1 / 200)
+    assert trainer.schedule(99, 10**9) == pytest.approx(0.5)
+    assert trainer.schedule(199, 10**9) == pytest.approx(1)
+    assert trainer.schedule(500, 1000) == pytest.approx(0.505)
+    assert trainer.schedule(250, 1000) == pytest.approx(0.01 + 0.99 * (1 + 0.5**0.5) / 2)
+    assert trainer.schedule(1000, 1000) == pytest.approx(0.01)
+    assert trainer.schedule(0, 0) == pytest.approx(1 / 200)
 
 
 @pytest.mark.parametrize("clip", [1e-3, 1e9])
@@ -310,7 +310,7 @@ def test_a_run_stopped_in_a_game_sees_and_remembers_what_it_would_have(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(MDNRNN, "loss", stops)
-        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        patch.setattr(trainer, "SAVE_EVERY", 0.0)
         train(latents, tmp_path / "parts", args)
     first = len(watch.z)
     parts = train(latents, tmp_path / "parts", args)

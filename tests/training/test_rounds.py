@@ -11,10 +11,11 @@ import torch
 
 from dreamgym.checkpoint import load_controller, read_json, save_controller, save_world, write_json
 from dreamgym.games.doom import GAME as DOOM
+from dreamgym.games.recipe import Round
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import iterate
-from dreamgym.training.data import FINAL, MANIFEST
-from dreamgym.training.iterate import Round
+from dreamgym.training.data.episodes import MANIFEST
+from dreamgym.training.splits import FINAL
 from tests.conftest import tiny_world
 
 FIRST = Round(5, 300, 1000, 30, 4, validate=2, games=7, rollouts=3, low=0.9, high=1.1)

@@ -28,11 +28,13 @@ from dreamgym.files import TEMPORARY
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MemoryConfig
-from dreamgym.training import collect, controller, latents, learner, memory, optimizer, vision
-from dreamgym.training.data import Episode, episode_path
+from dreamgym.training import collect, evolve, memory, train, trainer, vision
+from dreamgym.training.data import latents
+from dreamgym.training.data.episodes import Episode, episode_path
 from dreamgym.training.demo import demo
+from dreamgym.training.memory import assemble
 from dreamgym.training.runs import LOCK, Run, finished, held
-from dreamgym.training.world import assemble, load_vision
+from dreamgym.training.vision import load_vision
 from tests.conftest import data_set, tiny_world
 
 SMALL = vision.Args(frames=128)
@@ -177,10 +179,10 @@ def test_a_v_that_is_half_trained_is_no_input(
         return loss(self, frames)
 
     monkeypatch.setattr(vision.VAE, "loss", stops)
-    monkeypatch.setattr(optimizer, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         vision.train([data], tmp_path / "v", args, progress=False)
-    for use in (load_vision, lambda v: optimizer.origin(str(v), "vision")):
+    for use in (load_vision, lambda v: trainer.origin(str(v), "vision")):
         with pytest.raises(ValueError, match="v is not finished: call `dreamgym vision --out"):
             use(tmp_path / "v")
     vision.train([data], tmp_path / "v", args, progress=False)
@@ -240,14 +242,14 @@ def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path, inside: list) 
 def test_a_controller_that_still_learns_plays_no_data(
     folder: Path, tmp_path: Path, inside: list
 ) -> None:
-    stage = controller.Args(str(folder), 2, population=4, rollouts=1, validate=0)
-    controller.evolve(stage, tmp_path, progress=False, seconds=0)
+    stage = evolve.Args(str(folder), 2, population=4, rollouts=1, validate=0)
+    evolve.evolve(stage, tmp_path, progress=False, seconds=0)
     assert not read_json(tmp_path / "evolution.json")["finished"]
     policy = str(tmp_path / "controller.safetensors")
     args = collect.Args("doom", 1, policy=policy, world=str(folder), steps=3)
     with pytest.raises(ValueError, match="is not finished: call `dreamgym evolve --out"):
         collect.collect(args, tmp_path / "data", 1, progress=False)
-    controller.evolve(stage, tmp_path, progress=False)
+    evolve.evolve(stage, tmp_path, progress=False)
     assert collect.collect(args, tmp_path / "data", 1, progress=False) == 3
 
 
@@ -255,21 +257,21 @@ def test_a_search_is_of_one_world_and_keeps_its_first_steps(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = shutil.copytree(folder, tmp_path / "world")
-    stage = controller.Args(str(world), 2, population=4, rollouts=1, validate=0)
-    whole = controller.evolve(stage, tmp_path / "whole", progress=False)
-    controller.evolve(replace(stage, generations=1), tmp_path / "parts", progress=False)
+    stage = evolve.Args(str(world), 2, population=4, rollouts=1, validate=0)
+    whole = evolve.evolve(stage, tmp_path / "whole", progress=False)
+    evolve.evolve(replace(stage, generations=1), tmp_path / "parts", progress=False)
     # Another device, another processor: other dreams to measure by, in the last digits.
-    monkeypatch.setattr(controller, "first_steps", lambda *_: pytest.fail("they are kept"))
-    parts = controller.evolve(stage, tmp_path / "parts", progress=False)
+    monkeypatch.setattr(evolve, "first_steps", lambda *_: pytest.fail("they are kept"))
+    parts = evolve.evolve(stage, tmp_path / "parts", progress=False)
     assert torch.equal(parts.weights, whole.weights)
     moved = shutil.copytree(world, tmp_path / "moved")
     there = replace(stage, world=str(moved))
     assert torch.equal(
-        controller.evolve(there, tmp_path / "parts", progress=False).weights, whole.weights
+        evolve.evolve(there, tmp_path / "parts", progress=False).weights, whole.weights
     )
     save_world(world, tiny_world(seed=1))
     with pytest.raises(ValueError, match=r"content of its world \(.*\) was .*, is "):
-        controller.evolve(replace(stage, generations=3), tmp_path / "parts", progress=False)
+        evolve.evolve(replace(stage, generations=3), tmp_path / "parts", progress=False)
 
 
 def test_a_search_that_began_at_a_controller_goes_on_from_that_alone(
@@ -278,24 +280,24 @@ def test_a_search_that_began_at_a_controller_goes_on_from_that_alone(
     init = tmp_path / "init.safetensors"
     first = load_controller(folder)
     save_controller(init, first)
-    stage = controller.Args(str(folder), 1, 4, 1, validate=0, init=str(init))
-    controller.evolve(stage, tmp_path / "run", progress=False)
+    stage = evolve.Args(str(folder), 1, 4, 1, validate=0, init=str(init))
+    evolve.evolve(stage, tmp_path / "run", progress=False)
     save_controller(init, Controller(first.config, first.weights + 1))
     with pytest.raises(ValueError, match=r"content of its init \(.*\) was .*, is "):
-        controller.evolve(replace(stage, generations=2), tmp_path / "run", progress=False)
+        evolve.evolve(replace(stage, generations=2), tmp_path / "run", progress=False)
 
 
 def test_an_agent_learns_in_one_world(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = shutil.copytree(folder, tmp_path / "world")
-    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": 1.0, "length": 1}])
-    stage = learner.Args(str(world), "a2c", 64, envs=4, scaled=False, games=1)
-    learner.learn(stage, tmp_path / "run", progress=False)
+    monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
+    stage = train.Args(str(world), "a2c", 64, envs=4, scaled=False, games=1)
+    train.learn(stage, tmp_path / "run", progress=False)
     assert read_json(tmp_path / "run" / "learning.json")["finished"]
     save_world(world, tiny_world(seed=1))
     with pytest.raises(ValueError, match=r"content of its world \(.*\) was .*, is "):
-        learner.learn(replace(stage, timesteps=128), tmp_path / "run", progress=False)
+        train.learn(replace(stage, timesteps=128), tmp_path / "run", progress=False)
 
 
 def test_a_world_that_is_written_over_is_none_until_it_is_whole(
@@ -316,9 +318,9 @@ def test_a_world_that_is_written_over_is_none_until_it_is_whole(
 def test_a_loss_that_is_no_number_tells_of_a_checkpoint_only_if_there_is_one() -> None:
     nan = torch.tensor(np.nan)
     with pytest.raises(ArithmeticError, match="before the first checkpoint: look at the data"):
-        optimizer.check(nan, "M", 0, saved=0)
+        trainer.check(nan, "M", 0, saved=0)
     with pytest.raises(ArithmeticError, match="the checkpoint of step 20 is good"):
-        optimizer.check(nan, "M", 23, saved=20)
+        trainer.check(nan, "M", 23, saved=20)
 
 
 def test_the_lock_is_no_part_of_a_world_or_a_data_set(tmp_path: Path) -> None:
@@ -413,26 +415,26 @@ def test_an_episode_that_is_none_is_named(tmp_path: Path, name: str, value: obje
 def test_a_search_s_record_is_read_point_by_point(
     folder: Path, tmp_path: Path, spoilt: dict[str, object]
 ) -> None:
-    stage = controller.Args(str(folder), 1, population=4, rollouts=1, validate=0)
-    controller.evolve(stage, tmp_path, progress=False)
+    stage = evolve.Args(str(folder), 1, population=4, rollouts=1, validate=0)
+    evolve.evolve(stage, tmp_path, progress=False)
     path = tmp_path / "evolution.json"
     write_json(path, read_json(path) | spoilt)
     with pytest.raises(ValueError, match=r"evolution.json"):
-        controller.evolve(replace(stage, generations=2), tmp_path, progress=False)
+        evolve.evolve(replace(stage, generations=2), tmp_path, progress=False)
 
 
 @pytest.mark.parametrize("steps", [None, torch.ones(3), -torch.ones(38)])
 def test_a_search_s_state_is_checked(
     folder: Path, tmp_path: Path, steps: torch.Tensor | None
 ) -> None:
-    stage = controller.Args(str(folder), 1, population=4, rollouts=1, validate=0)
-    controller.evolve(stage, tmp_path, progress=False)
+    stage = evolve.Args(str(folder), 1, population=4, rollouts=1, validate=0)
+    evolve.evolve(stage, tmp_path, progress=False)
     path = tmp_path / "evolution.safetensors"
     kept = load_tensors(path)
     del kept["steps"]
     save_tensors(path, kept | ({} if steps is None else {"steps": steps}))
     with pytest.raises(ValueError, match=r"does not hold what evolution.json tells of"):
-        controller.evolve(replace(stage, generations=2), tmp_path, progress=False)
+        evolve.evolve(replace(stage, generations=2), tmp_path, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -441,23 +443,23 @@ def test_a_search_s_state_is_checked(
 def test_an_agent_s_record_is_read_point_by_point(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoilt: dict[str, object]
 ) -> None:
-    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": 1.0, "length": 1}])
-    stage = learner.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
-    learner.learn(stage, tmp_path, progress=False)
+    monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
+    stage = train.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
+    train.learn(stage, tmp_path, progress=False)
     path = tmp_path / "learning.json"
     write_json(path, read_json(path) | spoilt)
     with pytest.raises(ValueError, match=r"learning.json is damaged"):
-        learner.learn(replace(stage, timesteps=128), tmp_path, progress=False)
+        train.learn(replace(stage, timesteps=128), tmp_path, progress=False)
 
 
 def test_an_agent_that_was_lost_is_named(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": 1.0, "length": 1}])
-    stage = learner.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
-    learner.learn(stage, tmp_path, progress=False).unlink()
+    monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
+    stage = train.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
+    train.learn(stage, tmp_path, progress=False).unlink()
     with pytest.raises(ValueError, match=r"policy.zip is missing, which learning.json tells of"):
-        learner.learn(stage, tmp_path, progress=False)
+        train.learn(stage, tmp_path, progress=False)
 
 
 def test_an_agent_s_weights_keep_their_own_facts_after_a_kill(
@@ -471,15 +473,15 @@ def test_an_agent_s_weights_keep_their_own_facts_after_a_kill(
             raise KeyboardInterrupt
         write(self, finished, **facts)
 
-    monkeypatch.setattr(learner, "real", lambda *_, **__: [{"return": scores.pop(0), "length": 10}])
-    stage = learner.Args(str(folder), "a2c", 192, envs=4, scaled=False, games=1, validate=64)
+    monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": scores.pop(0), "length": 10}])
+    stage = train.Args(str(folder), "a2c", 192, envs=4, scaled=False, games=1, validate=64)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Run, "write", killed)
-        learner.learn(stage, tmp_path, progress=False)
+        train.learn(stage, tmp_path, progress=False)
     before = read_json(tmp_path / "policy.json")
     assert before["real"] == 300
     weights = (tmp_path / "policy.zip").read_bytes()
-    learner.learn(stage, tmp_path, progress=False)
+    train.learn(stage, tmp_path, progress=False)
     after = read_json(tmp_path / "policy.json")
     assert (tmp_path / "policy.zip").read_bytes() == weights
     assert (after["real"], after["steps"]) == (300, before["steps"])

@@ -14,7 +14,10 @@ from dreamgym.checkpoint import load_controller, read_json, write_json
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.models.controller import Controller
 from dreamgym.training import evaluate
-from dreamgym.training.evaluate import choice, controller_config, dream, result
+from dreamgym.training.measure.results import result
+from dreamgym.training.play.dreams import play as dream
+from dreamgym.training.play.policies import controller_config
+from dreamgym.training.play.XXX import choice
 from tests.conftest import tiny_world
 
 SEEDS = torch.arange(30)

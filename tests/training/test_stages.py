@@ -11,8 +11,9 @@ from dreamgym.checkpoint import load_world
 from dreamgym.cli import main
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.mdn_rnn import MemoryConfig
-from dreamgym.training import latents, optimizer, vision
-from dreamgym.training.data import Frames, episode_paths
+from dreamgym.training import vision
+from dreamgym.training.data import latents
+from dreamgym.training.data.episodes import Frames, episode_paths
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_v_resumes_bit_for_bit(data, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Frames, "read", dies)
-        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        patch.setattr(trainer, "SAVE_EVERY", 0.0)
         vision.train([data], tmp_path / "parts", args, progress=False)
     parts = vision.train([data], tmp_path / "parts", args, progress=False)
     for name, value in whole.state_dict().items():
@@ -77,7 +78,7 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(memory_stage.MDNRNN, "unroll", dies)
-        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        patch.setattr(trainer, "SAVE_EVERY", 0.0)
         memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
     parts = memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
     for name, value in whole.state_dict().items():

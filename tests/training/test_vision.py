@@ -11,8 +11,8 @@ import torch
 
 from dreamgym.checkpoint import load_module, read_json
 from dreamgym.models.vae import VAE
-from dreamgym.training import optimizer, vision
-from dreamgym.training.data import Episode, Frames, episode_path
+from dreamgym.training import vision
+from dreamgym.training.data.episodes import Episode, Frames, episode_path
 from tests.conftest import finish
 
 GREYS = (10, 200)
@@ -117,7 +117,7 @@ def test_a_stopped_run_takes_the_steps_that_are_left(
 
     monkeypatch.setattr(VAE, "loss", stops)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(optimizer, "SAVE_EVERY", 0.0)
+        patch.setattr(trainer, "SAVE_EVERY", 0.0)
         train(data, tmp_path / "parts")
     parts = train(data, tmp_path / "parts")
     assert len(calls) == 3 + 1 + 2

@@ -16,9 +16,10 @@ from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller
 from dreamgym.training import collect, evaluate
-from dreamgym.training import games as real_games
-from dreamgym.training.data import Episode, episode_path
-from dreamgym.training.games import HOLD, Idle, Learned, Uniform, keys, turns, uniform
+from dreamgym.training.data.episodes import Episode, episode_path
+from dreamgym.training.play import games as real_games
+from dreamgym.training.play.games import Idle, Learned, Uniform, keys, turns, uniform
+from dreamgym.training.play.policies import HOLD
 from tests.conftest import tiny_world
 
 LENGTHS = {4: 3, 5: 1, 6: 5}

@@ -1,4 +1,4 @@
-"""Stage 4, the other way: any algorithm of Stable-Baselines3 learns in the batched dream.
+"""The command `train`: any algorithm of Stable-Baselines3 learns in the batched dream.
 
 Now and then the agent plays the real game; the one that plays it best is kept, and when it no
 longer gets better there, learning stops, however well the dream goes.
@@ -30,16 +30,16 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.arguments import parse_temperature
+from dreamgym.envs.arguments import Temperature, parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.sb3 import DreamVecEnv, scaled
 
-from . import workers
-from .agent import algorithm
-from .data import FINAL, VALIDATION
-from .evaluate import real
+from .play.executors import Executor
+from .play.games import score
+from .play.policies import algorithm
 from .runs import OTHER, Run, check_numbers, is_number
+from .splits import FINAL, VALIDATION
 
 LATEST, BEST = "latest.zip", "policy.zip"
 """In the run folder: where learning goes on, and what it is for."""
@@ -53,9 +53,8 @@ class Args:
     algo: str = "ppo"
     timesteps: int = 0
     """Steps in the dream, all of them together; 0: the algorithm's own, from `dreamgym.zoo`."""
-    low: float = 1.0
-    high: float = 1.2
-    """Ends of the range of which each dream draws its temperature."""
+    temperature: Temperature | None = None
+    """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
     envs: int = 0
     """Dreams at once; 0: the algorithm's own."""
     observation: str = ""
@@ -79,11 +78,12 @@ class Args:
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
-        parse_temperature((self.low, self.high))
+        if self.temperature is not None:
+            parse_temperature(self.temperature)
 
 
 def learn(
-    args: Args, out: str | Path, processes: int = 0, progress: bool = True, device: str = "cpu"
+    args: Args, out: str | Path, executor: Executor, progress: bool = True, device: str = "cpu"
 ) -> Path:
     """Train an agent, writing and resuming in `out`, and return the best one's file.
 
@@ -92,26 +92,27 @@ def learn(
     Raises:
         ValueError: if `out` was made with other arguments.
     """
-    workers.count(processes)
     out, folder = Path(out), world_folder(args.world)
     world = load_world(folder)
-    task = world.game
-    world.size(args.observation or task.observation)  # names those that exist
+    game = world.game
+    world.size(args.observation or game.observation)  # names those that exist
     shared_world(str(folder), device)  # names the devices that there are
     if args.envs:
         world.check_room(args.envs)
-    hyper = hyperparameters(args, task)
+    usual = game.temperature if args.temperature is None else args.temperature
+    args = replace(args, temperature=parse_temperature(usual))
+    hyper = hyperparameters(args, game)
     args = replace(args, timesteps=args.timesteps or int(hyper["n_timesteps"]))
     with Run(out, "learning", args, {"world": world_fingerprint(folder)}, "timesteps") as run:
-        return _learn(run, args, task, hyper, processes, progress, device)
+        return _learn(run, args, game, hyper, executor, progress, device)
 
 
 def _learn(
     run: Run,
     args: Args,
-    task: Game,
+    game: Game,
     hyper: dict[str, Any],
-    processes: int,
+    executor: Executor,
     progress: bool,
     device: str,
 ) -> Path:
@@ -120,7 +121,7 @@ def _learn(
         run.at_least(min(state["steps"], asked))
     if state["curve"] and not (out / BEST).exists():
         raise CheckpointError(f"{out / BEST} is missing, which {run.path.name} tells of: {OTHER}")
-    envs = dreams(args, task, hyper, device)
+    envs = dreams(args, game, hyper, device)
     normal = VecNormalize(envs, norm_obs=False, gamma=hyper["kwargs"].get("gamma", 0.99))
     if not hyper["normalize"]:
         normal.norm_reward = False
@@ -136,7 +137,7 @@ def _learn(
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
     if state["steps"] and hasattr(model, "replay_buffer"):
         _refill(model)
-    validation = _Validation(run, args, task, state, normal, processes, progress)
+    validation = _Validation(run, args, game, state, normal, executor, progress)
     left = args.timesteps - model.num_timesteps
     if left > 0 and not validation.over:
         model.learn(left, callback=validation, reset_num_timesteps=not state["steps"])
@@ -158,15 +159,15 @@ def _refill(model: Any) -> None:
     model.num_timesteps, model.gradient_steps = steps, learns
 
 
-def hyperparameters(args: Args, task: Game) -> dict[str, Any]:
-    """Return `dreamgym.zoo`'s for an algorithm and a task, and in `kwargs` the algorithm's own.
+def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
+    """Return `dreamgym.zoo`'s for an algorithm and a game, and in `kwargs` the algorithm's own.
 
     Raises:
-        ValueError: if it has none for the task.
+        ValueError: if it has none for the game.
     """
     algorithm(args.algo)
     zoo = import_module(f"dreamgym.zoo.{args.algo}").hyperparams
-    hyper = copy.deepcopy(zoo[task.dream_id])  # Stable-Baselines3 writes into `policy_kwargs`
+    hyper = copy.deepcopy(zoo[game.dream_id])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
@@ -178,27 +179,27 @@ def hyperparameters(args: Args, task: Game) -> dict[str, Any]:
         net = {"pi": [], "vf": [64]} if "n_steps" in kwargs else []
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
     if args.scaled:
-        kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, task)
+        kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, game)
     hyper = {key: hyper.get(key) for key in own}
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 
 
-def dreams(args: Args, task: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
+def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
     """Return the dreams that an agent learns in."""
     return VecMonitor(
         DreamVecEnv(
-            task.dream_id, args.envs or hyper["n_envs"], world=args.world,
-            temperature=(args.low, args.high), observation=args.observation or task.observation,
+            game.dream_id, args.envs or hyper["n_envs"], world=args.world,
+            temperature=args.temperature, observation=args.observation or game.observation,
             precision="fastest", device=device, **hyper["env_kwargs"],
         )
     )  # fmt: skip
 
 
-def _scales(args: Args, task: Game) -> dict[str, Any]:
+def _scales(args: Args, game: Game) -> dict[str, Any]:
     """Return the words by which a policy begins with `sb3.Scaled`."""
     return scaled(
-        task.dream_id, world=args.world, temperature=(args.low, args.high),
-        observation=args.observation or task.observation, precision="fastest",
+        game.dream_id, world=args.world, temperature=args.temperature,
+        observation=args.observation or game.observation, precision="fastest",
     )  # fmt: skip
 
 
@@ -206,12 +207,12 @@ class _Validation(BaseCallback):
     """Plays the real game now and then, keeps the best agent, and says when to stop."""
 
     def __init__(
-        self, run: Run, args: Args, task: Game, state: dict[str, Any], dreams: VecNormalize,
-        processes: int, progress: bool,
+        self, run: Run, args: Args, game: Game, state: dict[str, Any], dreams: VecNormalize,
+        executor: Executor, progress: bool,
     ):  # fmt: skip
         super().__init__()
-        self.run, self.args, self.task, self.state, self.dreams = run, args, task, state, dreams
-        self.out, self.processes = run.path.parent, processes
+        self.run, self.args, self.game, self.state, self.dreams = run, args, game, state, dreams
+        self.out, self.executor = run.path.parent, executor
         self.every = args.validate or max(args.timesteps // 10, 1)
         self.last, self.began = state["steps"], time.monotonic() - state["seconds"]
         self.bar = tqdm(total=args.timesteps, initial=self.last, unit=" steps", unit_scale=True,
@@ -235,9 +236,9 @@ class _Validation(BaseCallback):
         self.last, seeds = self.num_timesteps, range(VALIDATION, VALIDATION + self.args.games)
         candidate = self.out / "candidate.zip"
         _save(self.model, self.args.algo, candidate)
-        played = real(
-            self.task.name, world_folder(self.args.world), candidate, seeds,
-            self.processes, progress=False,
+        played = score(
+            self.game.name, world_folder(self.args.world), candidate, seeds,
+            self.executor, progress=False,
         )  # fmt: skip
         recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         spent = sum(game["length"] for game in played)

@@ -29,8 +29,10 @@ from dreamgym.models.vae import VAE
 from dreamgym.sb3 import VecLatentObservation
 from dreamgym.world import State, World
 
-from . import controller, learner, workers
-from .evaluate import choice, controller_config, origin
+from .. import evolve, train
+from ..play.executors import Local
+from ..play.policies import Controlled, controller_config
+from .results import origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
 """What a row says of how a world steps."""
@@ -58,14 +60,14 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     folder = world_folder(world)
     shared_world(str(folder), device)  # names the devices that there are
     model, cores = load_world(folder), torch.get_num_threads()
-    task = model.game
+    game = model.game
     rows: list[dict[str, Any]] = []
     fastest = "bfloat16" if supports_bfloat16(device) else "float32"
     left_out: dict[str, str] = {}
-    real, alone = f"{task.pixel_id}, {cores} processes", f"{task.pixel_id}, one game alone"
-    stock = {f"{name}, {cores} processes": name for name in task.stock}
+    real, alone = f"{game.pixel_id}, {cores} processes", f"{game.pixel_id}, one game alone"
+    stock = {f"{name}, {cores} processes": name for name in game.stock}
     games = {what: (name, cores) for what, name in stock.items()}
-    games |= {real: (task.pixel_id, cores), alone: (task.pixel_id, 1)}
+    games |= {real: (game.pixel_id, cores), alone: (game.pixel_id, 1)}
     before = {what: real_rate(*game) for what, game in games.items()}
 
     def add(what: str, rate: float, against: float | str = 0.0, **more: float) -> None:
@@ -87,8 +89,8 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         precision for precision in PRECISIONS if precision == "float32" or supports_bfloat16(device)
     ]
     for precision in able:
-        env = gym.make(task.dream_id, world=str(folder), precision=precision)
-        what = f"{task.dream_id}, one dream alone, one thread, {precision}; × one game alone"
+        env = gym.make(game.dream_id, world=str(folder), precision=precision)
+        what = f"{game.dream_id}, one dream alone, one thread, {precision}; × one game alone"
         with one_thread():
             add(what, rate_of(play(env)), alone)
     for precision in able:
@@ -106,7 +108,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     for what, where in {"dreams": device, "V and M": "cpu"}.items():
         if not supports_bfloat16(where):
             left_out[f"{what} in bfloat16"] = f"{where} does not multiply in it by itself"
-    _agents(folder, task, cores, add)
+    _agents(folder, game, cores, add)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
     rows = [{"what": what, "rate": rate, "against": real} for what, rate in after.items()] + rows
     for row in rows:
@@ -136,18 +138,18 @@ def _learning(model: World, add: Callable[..., None]) -> None:
         add("M training, ours, bfloat16", now, before)
 
 
-def _agents(folder: Path, task: Game, cores: int, add: Callable[..., None]) -> None:
+def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> None:
     """Add the rows of CMA-ES and of Stable-Baselines3's PPO, in the dream and in the real game."""
     steps, generations = 100, 3
-    args = controller.Args(str(folder), generations, steps=steps, validate=0)
+    args = evolve.Args(str(folder), generations, steps=steps, validate=0)
     with TemporaryDirectory() as out:
         began = time.perf_counter()
-        controller.evolve(args, out, progress=False)
+        evolve.evolve(args, out, Local(1), progress=False)
         rate = generations / (time.perf_counter() - began)
     add(f"CMA-ES, generations of 1,024 dreams of {steps} steps", rate)
-    hyper = learner.hyperparameters(learner.Args(str(folder)), task)
-    dreams = learner.dreams(learner.Args(str(folder)), task, hyper)
-    real: VecEnv = workers_of(task.pixel_id, cores)
+    hyper = train.hyperparameters(train.Args(str(folder)), game)
+    dreams = train.dreams(train.Args(str(folder)), game, hyper)
+    real: VecEnv = workers_of(game.pixel_id, cores)
     twins = VecLatentObservation(real, str(folder))
     for what, envs, rollouts in (("the dream", dreams, 3), ("the real twin", twins, 1)):
         timed = _Timed(envs)
@@ -244,14 +246,16 @@ def dream(
     """Return a step of so many dreams, none of which ends."""
     state, device = world.start(torch.arange(size)), world.device
     config = controller_config(world)
-    c = Controller(config, 0.01 * torch.randn(size, config.parameters, device=device))
+    weights = 0.01 * torch.randn(size, config.parameters, device=device)
+    player = Controlled(Controller(config, weights), world.game)
+    player.begin(torch.arange(size))
     still = torch.zeros(size, config.actions, device=device)
     temperature = torch.ones(size, 1, device=device)
     now: list[State] = [state]
 
     def step() -> None:
-        told = choice(c, world, now[0]) if driven else still
-        now[0], _, _ = world.step(now[0], told, temperature)
+        seen = world.observe(now[0], config.observation) if driven else still
+        now[0], _, _ = world.step(now[0], player.act(seen) if driven else still, temperature)
         if decoded:
             world.decode(now[0].z)
 
@@ -348,7 +352,7 @@ class StockVAE(VAE):
 def real_rate(name: str, processes: int) -> float:
     """Return the steps a second of real games under random play, frames included, all together."""
     jobs = [(name, seed) for seed in range(processes)]
-    return float(sum(rate for _, rate in workers.run(_game_rate, jobs, processes)))
+    return float(sum(rate for _, rate in Local(processes).map(_game_rate, jobs)))
 
 
 def _game_rate(job: tuple[str, int]) -> float:

@@ -19,9 +19,10 @@ import dreamgym  # noqa: F401
 from dreamgym import games
 from dreamgym.checkpoint import CheckpointError, load_world
 from dreamgym.cli import main
-from dreamgym.training import learner
-from dreamgym.training.agent import ALGORITHMS, Agent, algorithm, begun, load_agent
-from dreamgym.training.evaluate import choice, dream
+from dreamgym.training import train
+from dreamgym.training.play.dreams import play as dream
+from dreamgym.training.play.policies import ALGORITHMS, Agent, algorithm, begun, load_agent
+from dreamgym.training.play.XXX import choice
 
 SMALL = {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_starts": 20,
          "buffer_size": 500, "n_timesteps": 128}  # fmt: skip
@@ -46,12 +47,12 @@ def unreal(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         score = scores.pop(0) if scores else 1.0
         return [{"seed": seed, "return": score, "length": 10} for seed in seeds]
 
-    monkeypatch.setattr(learner, "real", play)
+    monkeypatch.setattr(train, "score", play)
     return scores
 
 
-def args(folder: Path, algo: str = "ppo", **other: object) -> learner.Args:
-    return learner.Args(str(folder), algo, **{"games": 2, "patience": 0, **other})  # type: ignore[arg-type]
+def args(folder: Path, algo: str = "ppo", **other: object) -> train.Args:
+    return train.Args(str(folder), algo, **{"games": 2, "patience": 0, **other})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("task", ["doom", "car_racing"])
@@ -60,7 +61,7 @@ def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
     algo, task, folder, car_folder, tmp_path, small, unreal
 ):
     world = {"doom": folder, "car_racing": car_folder}[task]
-    learner.learn(args(world, algo), tmp_path, progress=False)
+    train.learn(args(world, algo), tmp_path, progress=False)
     latest = json.loads((tmp_path / "learning.json").read_text())
     assert latest["steps"] >= 128
     model = load_world(world)
@@ -96,24 +97,24 @@ def test_every_algorithm_learns_by_gym_make_and_plays_the_twin(
 
 
 def test_a_stopped_run_goes_on(folder, tmp_path, small, unreal):
-    learner.learn(args(folder, timesteps=128, validate=64), tmp_path, progress=False)
+    train.learn(args(folder, timesteps=128, validate=64), tmp_path, progress=False)
     first = json.loads((tmp_path / "learning.json").read_text())
-    learner.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
+    train.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
     both = json.loads((tmp_path / "learning.json").read_text())
     assert both["curve"][: len(first["curve"])] == first["curve"]
     assert both["steps"] >= 256 > first["steps"]
     assert both["returns"][2] > first["returns"][2]  # the rewards' scale is not forgotten
     assert both["curve"][-1]["real_frames"] == 20 * len(both["curve"])
     untouched = (tmp_path / "latest.zip").read_bytes()
-    learner.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
+    train.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
     assert (tmp_path / "latest.zip").read_bytes() == untouched
     with pytest.raises(ValueError, match="algo 'ppo', not 'a2c'"):
-        learner.learn(args(folder, "a2c", timesteps=256, validate=64), tmp_path, progress=False)
+        train.learn(args(folder, "a2c", timesteps=256, validate=64), tmp_path, progress=False)
 
 
 def test_the_best_is_kept_and_no_better_one_stops_it(folder, tmp_path, small, unreal):
     unreal += [1.0, 5.0, 4.0, 3.0, 9.0]
-    learner.learn(args(folder, timesteps=2000, validate=64, patience=2), tmp_path, progress=False)
+    train.learn(args(folder, timesteps=2000, validate=64, patience=2), tmp_path, progress=False)
     curve = json.loads((tmp_path / "learning.json").read_text())["curve"]
     assert [point["real"] for point in curve] == [1.0, 5.0, 4.0, 3.0]
     facts = json.loads((tmp_path / "policy.json").read_text())
@@ -123,7 +124,7 @@ def test_the_best_is_kept_and_no_better_one_stops_it(folder, tmp_path, small, un
 
 def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, small, unreal):
     """Games that end must not shift the memory of those that go on."""
-    path = learner.learn(args(folder, "ppo_lstm"), tmp_path, progress=False)
+    path = train.learn(args(folder, "ppo_lstm"), tmp_path, progress=False)
     world = load_world(folder)
     agent = load_agent(path, world)
     state = world.start(torch.arange(6))
@@ -139,7 +140,7 @@ def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, small, unre
 def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, small, unreal):
     """What SAC says is gas reaches M as that much gas."""
     world = load_world(car_folder)
-    agent = load_agent(learner.learn(args(car_folder, "sac"), tmp_path, progress=False), world)
+    agent = load_agent(train.learn(args(car_folder, "sac"), tmp_path, progress=False), world)
     state = world.start(torch.arange(5))
     seen = world.observe(state, "zh")
     wanted, _ = agent.model.predict(seen.numpy(), deterministic=True)
@@ -158,7 +159,7 @@ def test_the_zoo_knows_every_algorithm_and_dream():
 
 
 def test_a_linear_policy_is_one_layer(folder, tmp_path, small, unreal):
-    path = learner.learn(args(folder, linear=True, observation="zh"), tmp_path, progress=False)
+    path = train.learn(args(folder, linear=True, observation="zh"), tmp_path, progress=False)
     model = PPO.load(path)
     weights = [name for name, _ in model.policy.named_parameters() if "policy_net" in name]
     assert weights == []
@@ -182,7 +183,7 @@ def test_bad_words_are_named(words, message, tmp_path, capsys, monkeypatch):
 
 
 def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, small, unreal):
-    path = learner.learn(args(car_folder), tmp_path, progress=False)
+    path = train.learn(args(car_folder), tmp_path, progress=False)
     with pytest.raises(ValueError, match=r"acts by Box.*Take Cover does not know"):
         load_agent(path, load_world(folder))
     with pytest.raises(ValueError, match=r"sees \(22,\), this world shows 64 \(z\), 576"):
@@ -201,15 +202,15 @@ def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, small
 def test_a_resumed_run_dreams_on(folder, tmp_path, small, unreal, monkeypatch):
     """Not the dreams that it began with: they would count twice."""
     begun: list[list[int]] = []
-    plain = learner.DreamVecEnv.reset
+    plain = train.DreamVecEnv.reset
 
     def reset(envs):
         begun.append([int(seed) for seed in envs._seeds if seed is not None])
         return plain(envs)
 
-    monkeypatch.setattr(learner.DreamVecEnv, "reset", reset)
+    monkeypatch.setattr(train.DreamVecEnv, "reset", reset)
     for steps in (128, 256):
-        learner.learn(args(folder, timesteps=steps, scaled=False), tmp_path, progress=False)
+        train.learn(args(folder, timesteps=steps, scaled=False), tmp_path, progress=False)
     first, second = begun[0], begun[-1]
     assert len(first) == len(second) == 4
     assert not set(first) & set(second)
@@ -220,7 +221,7 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
     algo, folder, tmp_path, small, unreal, monkeypatch
 ):
     asked = args(folder, algo, timesteps=256, validate=64)
-    plain, calls = learner.real, []
+    plain, calls = train.real, []
 
     def interrupted(*words, **more):
         calls.append(1)
@@ -228,14 +229,14 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
             raise KeyboardInterrupt
         return plain(*words, **more)
 
-    monkeypatch.setattr(learner, "real", interrupted)
+    monkeypatch.setattr(train, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        learner.learn(asked, tmp_path, progress=False)
+        train.learn(asked, tmp_path, progress=False)
     before = json.loads((tmp_path / "learning.json").read_text())
     assert len(before["curve"]) == 2
     saved = load_agent(tmp_path / "latest.zip", load_world(folder)).model
     assert saved.num_timesteps == before["steps"] == before["curve"][-1]["steps"]
-    learner.learn(asked, tmp_path, progress=False)
+    train.learn(asked, tmp_path, progress=False)
     after = json.loads((tmp_path / "learning.json").read_text())
     assert after["curve"][:2] == before["curve"]
     assert after["curve"][-1]["real_frames"] == 20 * len(after["curve"])
@@ -244,7 +245,7 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
 
 
 def test_an_agent_under_another_name_is_named(folder, tmp_path, small, unreal):
-    path = learner.learn(args(folder), tmp_path, progress=False)
+    path = train.learn(args(folder), tmp_path, progress=False)
     (tmp_path / "policy.json").write_text('{"algo": "dqn"}')
     with pytest.raises(CheckpointError, match=r"no saved DQN, which policy.json says it is"):
         load_agent(path, load_world(folder))
@@ -252,4 +253,4 @@ def test_an_agent_under_another_name_is_named(folder, tmp_path, small, unreal):
 
 def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path, small):
     with pytest.raises(ValueError, match="ppo_lstm has a memory of its own"):
-        learner.learn(args(folder, "ppo_lstm", linear=True), tmp_path, progress=False)
+        train.learn(args(folder, "ppo_lstm", linear=True), tmp_path, progress=False)

@@ -1,4 +1,4 @@
-"""A dream beside the real game, as an animation."""
+"""The command `film`: a dream beside the real game, as an animation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import torch
 from PIL import Image
 
 from dreamgym.checkpoint import load_world, world_folder
-from dreamgym.envs import actions
 from dreamgym.files import check_writable, replacing
-from dreamgym.games import Game
 
-from .agent import Policy, begun
-from .data import DEMO
-from .evaluate import SEEDS, fitting
+from ..play import policies
+from ..play.policies import Policy
+from ..splits import DEMO, SEEDS
 
 ZOOM = 3
 """Screen pixels a frame pixel."""
@@ -46,14 +44,14 @@ def film(
         raise ValueError(f"seed is {seed}: give 0 to {SEEDS - 1:,}")
     folder = world_folder(world)
     model = load_world(folder)
-    task, controller = model.game, fitting(policy, model)
+    game, player = model.game, policies.load(policy, model, model.game)
     check_writable(out)
     form: dict[str, Any] = {
-        "world": str(folder), "observation": controller.config.observation,
+        "world": str(folder), "observation": player.observation or game.observation,
         "render_mode": "rgb_array", "continuous": True,
     }  # fmt: skip
-    dream = _played(gym.make(task.dream_id, **form), controller, task, steps, seed)
-    real = _played(gym.make(task.latent_id, **form), controller, task, steps, seed)
+    dream = _played(gym.make(game.dream_id, **form), player, steps, seed)
+    real = _played(gym.make(game.latent_id, **form), player, steps, seed)
     length = max(len(dream), len(real))
     pictures = []
     for t in range(0, length, skip):
@@ -65,22 +63,19 @@ def film(
     with replacing(out) as file:
         pictures[0].save(
             file, "GIF", save_all=True, append_images=pictures[1:], loop=0, optimize=True,
-            duration=1000 * skip // task.fps,
+            duration=1000 * skip // game.fps,
         )  # fmt: skip
     return Path(out)
 
 
-def _played(
-    env: gym.Env, controller: Policy, task: Game, steps: int, seed: int
-) -> list[np.ndarray]:
+def _played(env: gym.Env, policy: Policy, steps: int, seed: int) -> list[np.ndarray]:
     """Return the pictures of one episode."""
-    controller = begun(controller)
+    policy.begin(torch.tensor([seed]))
     observation, _ = env.reset(seed=seed)
     frames = [env.render()]
     for _ in range(steps):
-        wanted = controller.act(torch.from_numpy(observation)[None]).numpy()
-        told = actions.meant(wanted, task)[0]
-        observation, _, terminated, truncated, _ = env.step(told)
+        action = policy.act(torch.from_numpy(observation)[None])[0].numpy()
+        observation, _, terminated, truncated, _ = env.step(action)
         frames.append(env.render())
         if terminated or truncated:
             break

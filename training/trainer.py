@@ -1,4 +1,5 @@
-"""What the gradient stages share: the learning rate's course and exact checkpoints."""
+"""What the training of V and of M has in common: the learning rate's schedule and checkpoints from
+which it goes on bit for bit."""
 
 from __future__ import annotations
 

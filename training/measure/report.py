@@ -18,7 +18,7 @@ from typing import Any
 from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
 BLOCK = re.compile(rf"(<!-- (\w+)(?: of (\w+))?: {re.escape(BEGIN)}\n)(.*?)({END})", re.S)
 """A table with the comments around it: its kind, and its game if it is of one."""

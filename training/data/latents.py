@@ -17,9 +17,9 @@ from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.models.vae import VAE
 
-from .data import DAMAGED, Episode, dataset, read_ahead
-from .data import fingerprint as episode_fingerprint
-from .runs import held
+from ..runs import held
+from .episodes import DAMAGED, Episode, dataset, read_ahead
+from .episodes import fingerprint as episode_fingerprint
 
 SHARD = 200
 """Episodes a file: what a killed process has to encode again."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from dreamgym.games import Game
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.doom import GAME as DOOM
-from dreamgym.training import examine
-from dreamgym.training.latents import Latents
+from dreamgym.training.data.latents import Latents
+from dreamgym.training.measure import examine
 from dreamgym.world import World
 from tests.conftest import HIDDEN, Z, tiny_world
 

@@ -1,4 +1,4 @@
-"""Stage 4: C is evolved by CMA-ES in the dream, and the one that transfers is kept.
+"""The command `evolve`: C is evolved in the dream, and the controller that transfers is kept.
 
 Every few generations the mean plays the real game; at the end the best of them play again, on fresh
 seeds, for the last choice.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +31,20 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.arguments import parse_temperature
+from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.envs.spaces import spread
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World
 
-from . import workers
-from .data import DEMO, FINAL, VALIDATION
-from .evaluate import choice, controller_config, dream, fitting, real, tournament
+from .optimisers import CMAES
+from .play import dreams
+from .play.executors import Executor
+from .play.games import score, tournament
+from .play.policies import Controlled, controller_config, load_fitting
 from .runs import OTHER, Run, check_input, check_numbers, read
+from .splits import DEMO, FINAL, VALIDATION
 
-SIGMA = 0.1
-"""First step size of CMA-ES (the paper's train.py)."""
 SPREAD = 1.0
 """First spread of each of C's layers before the tanh, if the search is scaled."""
 WARM = 0.5
@@ -62,9 +63,8 @@ class Args:
     """Members a generation (World Models, §A.3)."""
     rollouts: int = 16
     """Dreams a member, on seeds common to all members (World Models, §A.3)."""
-    low: float = 1.15
-    high: float = 1.15
-    """Ends of the range of which each dream draws its temperature."""
+    temperature: Temperature | None = None
+    """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
     steps: int = 0
     """Steps after which a dream is cut off; 0: the game's own limit."""
     validate: int = 10
@@ -97,15 +97,21 @@ class Args:
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
-        parse_temperature((self.low, self.high))
+        if self.temperature is not None:
+            parse_temperature(self.temperature)
         if self.reality and self.steps:
             raise ValueError(f"steps is {self.steps}: only dreams are cut off, real games are not")
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Ends of the temperature's range, which must be known by now."""
+        return parse_temperature(self.temperature)
 
 
 def evolve(
     args: Args,
     out: str | Path,
-    processes: int = 0,
+    executor: Executor,
     progress: bool = True,
     seconds: float = float("inf"),
     device: str = "cpu",
@@ -126,23 +132,24 @@ def evolve(
         ValueError: if `out` was begun with other arguments, in another world or from another
             controller, or if there is no memory for so large a population.
     """
-    workers.count(processes)
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = shared_world(str(folder), device, "fastest", form)
+    usual = world.game.temperature if args.temperature is None else args.temperature
+    args = replace(args, temperature=parse_temperature(usual))
     config = controller_config(world, args.observation, args.hidden)
     check_config(config, "the search")
     _check_population(args, world, config)
     first = np.zeros(config.parameters)
     inputs = {"world": world_fingerprint(folder), "init": ""}
     if args.init:
-        begun = fitting(args.init, world)
-        if not isinstance(begun, Controller) or begun.config != config:
+        begun = load_fitting(args.init, world)
+        if begun.config != config:
             raise ValueError(f"init {args.init} is {begun.config}, the search is for {config}")
         first = begun.weights.double().numpy()
         check_input(args.init)
         inputs["init"] = policy_fingerprint(args.init)
     with Run(out, "evolution", args, inputs, grows="generations") as run:
-        return _evolve(run, args, world, config, first, processes, progress, began, seconds)
+        return _evolve(run, args, world, config, first, executor, progress, began, seconds)
 
 
 def _evolve(
@@ -151,7 +158,7 @@ def _evolve(
     world: World,
     config: ControllerConfig,
     first: np.ndarray,
-    processes: int,
+    executor: Executor,
     progress: bool,
     began: float,
     seconds: float,
@@ -161,22 +168,24 @@ def _evolve(
     run.at_least(len(curve))
     if steps is None and args.scaled:
         steps = first_steps(world, config, args)
-    es = strategy(args, steps, first)
+    scale = SPREAD * (WARM if args.init else 1) if args.scaled else None
+    search = CMAES(first, args.population, args.seed, steps, scale)
     means: list[Controller] = []  # of every generation, so that finalists can be called back
 
-    def tell(members: list[np.ndarray], loss: np.ndarray) -> None:
-        es.tell(members, loss.tolist())
-        means.append(Controller(config, torch.tensor(es.mean, dtype=torch.float32)))
+    def tell(loss: np.ndarray) -> None:
+        search.tell(loss)
+        means.append(Controller(config, torch.tensor(search.mean, dtype=torch.float32)))
 
     for past in losses:
-        tell(es.ask(), past)
+        search.ask()
+        tell(past)
 
     path = out / "controller.safetensors"
 
-    def score(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
+    def compete(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
         """Write into a point of the curve how a controller plays the real game."""
         seeds = range(first, first + games)
-        played = real(world.game.name, folder, mean, seeds, processes, progress=False)
+        played = score(world.game.name, folder, mean, seeds, executor, progress=False)
         point[key] = float(np.mean([each["return"] for each in played]))
         spend(point, sum(each["length"] for each in played))
 
@@ -192,18 +201,17 @@ def _evolve(
         for generation in range(len(losses), args.generations):
             if curve and time.monotonic() - began > seconds:
                 break
-            members = es.ask()
+            members = search.ask()
             returns, frames = _population(
-                world, config, members, args, generation, processes
+                world, config, members, args, generation, executor
             )  # (M, R)
-            losses.append(-returns.mean(1))
-            tell(members, losses[-1])
+            tell(-returns.mean(1))
             point: dict[str, Any] = {
                 "generation": generation + 1,
                 "dream": float(returns.mean()),
                 "dream_best": float(returns.mean(1).max()),
-                "sigma": float(es.sigma),
-                "temperature": [args.low, args.high],
+                "sigma": search.sigma,
+                "temperature": list(args.range),
             }
             most = world.rules.most(args.steps or world.game.max_steps)
             if most < np.inf:
@@ -211,7 +219,7 @@ def _evolve(
             if frames:
                 spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
-                score(point, "real", means[-1], VALIDATION, args.games)
+                compete(point, "real", means[-1], VALIDATION, args.games)
                 if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(path, means[-1], **point)
                 elif path.exists():  # those that were not kept have cost frames too
@@ -222,7 +230,7 @@ def _evolve(
                 if key == "temperature":
                     continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
-            _checkpoint(run, curve, losses, steps)
+            _checkpoint(run, curve, search, steps)
             passed = min(time.monotonic() - began, seconds)  # tqdm shows no more than the total
             bar.update(1 if seconds == np.inf else passed - bar.n)
             shown = ("generation", "dream", "real", "impossible")
@@ -233,8 +241,8 @@ def _evolve(
     if complete and args.finalists > 1 and tested:
         for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
             if "final" not in point:
-                score(point, "final", means[point["generation"] - 1], FINAL, args.final_games)
-                _checkpoint(run, curve, losses, steps)
+                compete(point, "final", means[point["generation"] - 1], FINAL, args.final_games)
+                _checkpoint(run, curve, search, steps)
         best = max(tested[: args.finalists], key=lambda p: p["final"])
     facts = best | ({"real_frames": spent(out)} if tested else {})  # of those not kept, too
     save_controller(path, means[best["generation"] - 1], **facts)
@@ -281,74 +289,48 @@ def spent(out: str | Path) -> int:
     return max((int(point.get("real_frames", 0)) for point in curve), default=0)
 
 
-@torch.no_grad()
 def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
     """Return the first step of each weight (P,), by which every layer's sums get unit spread.
 
     An input's spread is its standard deviation in random dreams.
     """
-    state = world.start(torch.arange(256))
-    temperature = world.draw_temperature(state, args.low, args.high)
-    seen = []
-    for _ in range(200):
-        seen.append(world.observe(state, config.observation))
-        state, _, _ = world.step(state, choice(None, world, state), temperature)
-    spread = torch.cat(seen).std(0).clamp_min(1e-3).cpu().numpy()
+    deviation = spread(world, config.observation, *args.range)[1].cpu().numpy()
     steps = []
     for inputs, outputs in config.layers:
         fan_in = inputs + config.bias
-        weights, biases = np.tile(1 / spread, outputs), np.ones(outputs * config.bias)
+        weights, biases = np.tile(1 / deviation, outputs), np.ones(outputs * config.bias)
         steps += [weights / np.sqrt(fan_in), biases / np.sqrt(fan_in)]
-        spread = np.full(outputs, UNIT)
+        deviation = np.full(outputs, UNIT)
     return np.concatenate(steps)
-
-
-def strategy(args: Args, steps: np.ndarray | None, first: np.ndarray) -> Any:
-    """Return pycma's CMA-ES, with a random stream of its own, that begins at `first`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
-        import cma
-    rng = np.random.RandomState(args.seed)
-    options = {
-        "popsize": args.population,
-        "randn": lambda *shape: rng.randn(*shape),
-        "seed": np.nan,  # pycma's word for: leave numpy's global stream alone
-        "verbose": -9,
-        "verb_log": 0,
-        "maxiter": np.inf,
-    }
-    sigma = SIGMA
-    if steps is not None:
-        options["CMA_stds"], sigma = steps, SPREAD * (WARM if args.init else 1)
-    return cma.CMAEvolutionStrategy(first, sigma, options)
 
 
 def _population(
     world: World,
     config: ControllerConfig,
-    members: list[np.ndarray],
+    members: np.ndarray,
     args: Args,
     generation: int,
-    processes: int,
+    executor: Executor,
 ) -> tuple[np.ndarray, int]:
     """Return what each dream, or real game, (R) pays each member (M), and the real frames of it."""
     first = (args.seed * 100_003 + generation) * args.rollouts % (VALIDATION - args.rollouts)
     games = range(first, first + args.rollouts)
     if args.reality:
         players = [Controller(config, torch.from_numpy(each).float()) for each in members]
-        return tournament(world.game.name, world_folder(args.world), players, games, processes)
-    weights = torch.from_numpy(np.stack(members)).float().to(world.device)
+        return tournament(world.game.name, world_folder(args.world), players, games, executor)
+    weights = torch.from_numpy(members).float().to(world.device)
     weights = weights.repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
-    paid, _ = dream(world, Controller(config, weights), seeds, args.low, args.high, args.steps)
+    policy = Controlled(Controller(config, weights), world.game)
+    paid, _ = dreams.play(world, policy, seeds, *args.range, limit=args.steps)
     return paid.view(args.population, args.rollouts).numpy(), 0
 
 
 def _checkpoint(
-    run: Run, curve: list[dict[str, Any]], losses: list[Any], steps: np.ndarray | None
+    run: Run, curve: list[dict[str, Any]], search: CMAES, steps: np.ndarray | None
 ) -> None:
-    """The losses are the state; the curve, written last, says how many of them count."""
-    tensors = {"losses": torch.tensor(np.stack(losses))}
+    """Write the search's state and, last, the curve, which says how much of it counts."""
+    tensors = {name: torch.tensor(array) for name, array in search.state().items()}
     if steps is not None:
         tensors["steps"] = torch.tensor(steps)
     save_tensors(run.path.parent / "evolution.safetensors", tensors)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dreamgym.training.data import (
+from dreamgym.training.data.episodes import (
     MANIFEST,
     Episode,
     Frames,

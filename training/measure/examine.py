@@ -1,4 +1,4 @@
-"""Whether a world is right for the right reasons, before any controller learns in it.
+"""The command `examine`: whether a world is right for the right reasons, before C learns in it.
 
 V: are the small things there that decide over life and death? M: are hits and deaths foreseen on
 episodes that it has not seen, are its probabilities honest, does a free dream last as long as the
@@ -16,21 +16,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dreamgym import games, noise
+from dreamgym import noise
 from dreamgym.checkpoint import load_world, write_json
-from dreamgym.envs import actions
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.models.mdn_rnn import Prediction, log_likelihood
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
-from dreamgym.world import State, World
+from dreamgym.world import OBSERVATIONS, State, World
 
-from .data import VALIDATION
-from .games import exploring
-from .latents import Latents, fingerprint, load
-from .memory import Args, split
-from .world import load_vision
+from ..data.latents import Latents, fingerprint, load
+from ..memory import Args, split
+from ..play import dreams
+from ..play.policies import Exploring, Policy
+from ..splits import VALIDATION
+from ..vision import load_vision
+from .statistics import auc, kolmogorov
 
 EPISODES = 100
 """Held-out episodes on which M is examined."""
@@ -48,25 +49,8 @@ CONTRAST = 0.5
 """A reconstruction shows an object if it keeps this share of its contrast to the scene around."""
 
 
-def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the probability that a positive outranks a negative (Mann, Whitney), if both exist."""
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    if not positives or not negatives:
-        return None
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # ties share their mean rank
-    return float((ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest distance of two samples' distribution functions (Kolmogorov, Smirnov)."""
-    grid = np.concatenate((a, b))
-    below = [np.searchsorted(np.sort(x), grid, side="right") / len(x) for x in (a, b)]
-    return float(np.abs(below[0] - below[1]).max())
-
-
 def vision(
-    v: VAE, task: Game, picture: Path, episodes: int = 20, seed: int = VALIDATION
+    v: VAE, game: Game, picture: Path, episodes: int = 20, seed: int = VALIDATION
 ) -> dict[str, float]:
     """Return V's error and, in Doom, how many of the visible monsters and fireballs it rebuilds.
 
@@ -75,17 +59,18 @@ def vision(
     An object counts as rebuilt if, along the real picture's contrast between the object's box and
     the ring around it, the reconstruction keeps half.
     """
-    small = {"labels": True} if task.objects else {}
-    env = gym.make(task.pixel_id, continuous=True, disable_env_checker=True, **small)
+    small = {"labels": True} if game.objects else {}
+    env = gym.make(game.pixel_id, continuous=True, disable_env_checker=True, **small)
     frames, boxes = [], []
     for index in range(episodes):
         frame, info = env.reset(seed=seed + index)
-        act, over, t = exploring(task, seed + index), False, 0
+        policy, over, t = Exploring(game), False, 0
+        policy.begin(torch.tensor([seed + index]))
         while not over:
             if t % 10 == 0:
                 frames.append(frame)
                 boxes.append(info.get("labels", []))
-            action = actions.meant(act()[None], task)[0]
+            action = policy.act(torch.empty(1, 0))[0].numpy()
             frame, _, terminated, truncated, info = env.step(action)
             over, t = terminated or truncated, t + 1
     env.close()
@@ -99,7 +84,7 @@ def vision(
     kept: dict[str, list[bool]] = {}
     for truth, guess, objects in zip(pixels, rebuilt, boxes, strict=True):
         for name, x, y, width, height in objects:
-            kind = task.objects(name, width) if task.objects else ""
+            kind = game.objects(name, width) if game.objects else ""
             shown = contrast(truth, guess, x, y, width, height) if kind else None
             if shown is not None:
                 kept.setdefault(kind, []).append(shown)
@@ -311,66 +296,77 @@ def _correlation(a: list[float], b: list[float]) -> float | None:
 
 @torch.no_grad()
 def plays(
-    world: World, latents: Latents, dreams: int = 512, seed: int = VALIDATION
+    world: World, latents: Latents, many: int = 512, seed: int = VALIDATION
 ) -> dict[str, Any]:
-    """Compare what random play gets in free dreams at τ = 1 and in reality.
+    """Compare what exploring play gets in free dreams at τ = 1 and in reality.
 
     Where the rules know of a harm, also whether a player that takes the action of the smallest
     predicted harm outlives one that does nothing.
+
+    Args:
+        many: dreams.
     """
-    random = latents.source == 0
+    explored = latents.source == 0
     ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
-    real = torch.diff(ends, prepend=ends.new_zeros(1))[random].numpy()
-    task, steps = world.game, int(latents.lengths[random].max())  # the games may be cut off
-    dreamt = _played(world, dreams, seed, _random(task, dreams, seed, steps), steps)
+    real = torch.diff(ends, prepend=ends.new_zeros(1))[explored].numpy()
+    limit, seeds = int(latents.lengths[explored].max()), torch.arange(seed, seed + many)
+
+    def dreamt(policy: Policy) -> np.ndarray:
+        """Return what a policy gets, no longer than the games, which may be cut off."""
+        return dreams.play(world, policy, seeds, 1.0, 1.0, limit)[0].numpy()
+
+    paid = dreamt(Exploring(world.game))
     report = {
         "real_mean": float(real.mean()),
         "real_sd": float(real.std()),
-        "dream_mean": float(dreamt.mean()),
-        "dream_sd": float(dreamt.std()),
-        "kolmogorov_smirnov": kolmogorov(dreamt, real),
-        "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(dreamt) + 1 / len(real))),
+        "dream_mean": float(paid.mean()),
+        "dream_sd": float(paid.std()),
+        "kolmogorov_smirnov": kolmogorov(paid, real),
+        "critical_at_5_percent": float(1.358 * np.sqrt(1 / len(paid) + 1 / len(real))),
     }
     if world.rules.harm:
-        still = _played(world, dreams, seed, torch.zeros(steps, dreams, len(task.low)), steps)
-        dodging = _played(world, dreams, seed, None, steps)
-        report["dream_mean_standing"] = float(still.mean())
-        report["dream_mean_dodging"] = float(dodging.mean())
+        report["dream_mean_standing"] = float(dreamt(Still(world)).mean())
+        report["dream_mean_dodging"] = float(dreamt(Careful(world)).mean())
     return report
 
 
-def _random(task: Game, dreams: int, seed: int, steps: int) -> Tensor:
-    """Return the collected policy's actions as M is told them, (steps, dreams, A)."""
-    players = [exploring(task, seed + i) for i in range(dreams)]
-    wanted = np.array([[act() for act in players] for _ in range(steps)], np.float32)
-    told = actions.meant(wanted.reshape(steps * dreams, -1), task)
-    return torch.from_numpy(told).view(steps, dreams, -1)
+class Still:
+    """Does nothing."""
+
+    observation = ""
+
+    def __init__(self, world: World):
+        self.world = world
+
+    def begin(self, seeds: Tensor) -> None:
+        pass
+
+    def act(self, observation: Tensor) -> Tensor:
+        return observation.new_zeros(len(observation), len(self.world.game.low))
+
+    def keep(self, rows: Tensor) -> None:
+        pass
 
 
-def _played(world: World, dreams: int, seed: int, played: Tensor | None, steps: int) -> np.ndarray:
-    """Return what dreams pay under given actions, or under the move that M finds safest."""
-    state = world.start(torch.arange(seed, seed + dreams))
-    rows, paid = torch.arange(dreams), torch.zeros(dreams, dtype=torch.float64)
-    for t in range(steps):
-        told = _safest(world, state) if played is None else played[t, rows]
-        state, reward, dead = world.step(state, told, torch.ones(len(state), 1))
-        paid[rows] += reward
-        if dead.any():
-            state, rows = state[~dead], rows[~dead]
-        if not len(rows):
-            break
-    return paid.numpy()
+class Careful(Still):
+    """Makes the move with the smallest predicted chance of a harm."""
 
+    observation = "zhc"
 
-def _safest(world: World, state: State) -> Tensor:
-    """Return the moves (N, A) with the smallest predicted chance of a harm."""
-    moves = torch.tensor(list(world.game.moves.values()))  # (moves, A)
-    harm = world.rules.heads.index(world.rules.harm)
-    risks = []
-    for move in moves:
-        told = move.expand(len(state), -1)
-        risks.append(world.memory.step(state.z, told, state.h, state.c)[0].heads[:, harm])
-    return moves[torch.stack(risks).argmin(0)]
+    def act(self, observation: Tensor) -> Tensor:
+        world, config = self.world, self.world.memory.config
+        sizes = {"z": config.z_size, "h": config.hidden, "c": config.hidden}
+        order = OBSERVATIONS[self.observation]
+        parts = observation.split([sizes[part] for part in order], dim=1)
+        state = dict(zip(order, parts, strict=True))
+        moves = torch.tensor(list(world.game.moves.values()))  # (moves, A)
+        harm = world.rules.heads.index(world.rules.harm)
+        risks = []
+        for move in moves:
+            action = move.expand(len(observation), -1)
+            prediction, _, _ = world.memory.step(state["z"], action, state["h"], state["c"])
+            risks.append(prediction.heads[:, harm])
+        return moves[torch.stack(risks).argmin(0)]
 
 
 def examine(task: str, folder: str | Path, latents: str | Path | None = None) -> dict[str, Any]:
@@ -397,7 +393,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {
-        "vision": vision(world.vision, games.get(task), folder / "reconstructions.png"),
+        "vision": vision(world.vision, world.game, folder / "reconstructions.png"),
         "plays": plays(world, seen),
     }
     for name, whose in {"": source == 0, "_on_policy": source > 0}.items():

@@ -16,9 +16,6 @@ from dreamgym import games
 from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
-VALIDATION, FINAL, DEMO, TEST = 1_000_000, 1_100_000, 1_500_000, 2_000_000
-"""First seeds for choosing, for the last choice, for showing and for reporting; those below are for
-training."""
 DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
 """What reading half an `.npz` may raise."""
 
@@ -192,7 +189,7 @@ def game_of(folder: str | Path) -> str:
     Raises:
         ValueError: if it has no episodes, is unfinished, or is not as `collect` left it.
     """
-    from . import runs  # it brings torch, which the command's help can do without
+    from .. import runs  # it brings torch, which the command's help can do without
 
     there = len(episode_paths(folder))
     record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from dreamgym.training.examine import _calibration, _played, auc, contrast, kolmogorov
+from dreamgym.training.measure.examine import _calibration, _played, contrast
+from dreamgym.training.measure.statistics import auc, kolmogorov
 from tests.conftest import tiny_world
 
 

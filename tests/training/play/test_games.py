@@ -12,8 +12,9 @@ import torch
 from dreamgym.checkpoint import load_controller, load_world
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.training.collect import Args, collect
-from dreamgym.training.data import Episode, episode_path, episode_paths
-from dreamgym.training.games import HOLD, Idle, Learned, Uniform, turns
+from dreamgym.training.data.episodes import Episode, episode_path, episode_paths
+from dreamgym.training.play.games import Idle, Learned, Uniform, turns
+from dreamgym.training.play.policies import HOLD
 
 SEEDS = (3, 1, 4)
 

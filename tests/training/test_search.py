@@ -10,10 +10,11 @@ import torch
 from dreamgym.checkpoint import load_controller, load_world, save_controller, save_world
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.models.controller import Controller
-from dreamgym.training import controller
-from dreamgym.training.controller import Args, evolve
-from dreamgym.training.evaluate import controller_config, dream
-from dreamgym.training.games import uniform
+from dreamgym.training import evolve
+from dreamgym.training.evolve import Args, evolve
+from dreamgym.training.play.dreams import play as dream
+from dreamgym.training.play.games import uniform
+from dreamgym.training.play.policies import controller_config
 from dreamgym.training.runs import LOCK
 from tests.conftest import tiny_world
 
@@ -49,7 +50,7 @@ def test_cma_es_learns_what_pays(folder, tmp_path, monkeypatch):
     def known(world, controller, seeds, low, high, limit):
         return -(controller.weights - 0.3).square().sum(1), None
 
-    monkeypatch.setattr(controller, "dream", known)
+    monkeypatch.setattr(evolve, "dream", known)
     best = evolve(
         Args(str(folder), 60, population=16, rollouts=1, validate=0, scaled=False),
         tmp_path,
@@ -64,10 +65,10 @@ def test_a_scaled_search_begins_with_layers_of_unit_spread(request, name, hidden
     world = load_world(request.getfixturevalue(name))
     stage = args(name, hidden=hidden)
     config = controller_config(world, hidden=hidden)
-    steps = controller.first_steps(world, config, stage)
+    steps = evolve.first_steps(world, config, stage)
     assert steps.shape == (config.parameters,) and (steps > 0).all()
     zeros = np.zeros(config.parameters)
-    drawn = [controller.strategy(replace(stage, seed=i), steps, zeros).ask() for i in range(200)]
+    drawn = [evolve.strategy(replace(stage, seed=i), steps, zeros).ask() for i in range(200)]
     weights = torch.tensor(np.concatenate(drawn)).float()
     state, seen = world.start(torch.arange(64)), []
     for _ in range(50):
@@ -84,7 +85,7 @@ def test_a_scaled_search_begins_with_layers_of_unit_spread(request, name, hidden
     if hidden:
         last = torch.atanh(Controller(config, weights).act(x).clamp(-0.9999, 0.9999))
         assert last.std().item() == pytest.approx(1, abs=0.25)
-    unscaled = np.concatenate([controller.strategy(stage, None, zeros).ask() for _ in range(9)])
+    unscaled = np.concatenate([evolve.strategy(stage, None, zeros).ask() for _ in range(9)])
     assert unscaled.std() == pytest.approx(0.1, abs=0.02)
 
 
@@ -94,7 +95,7 @@ def test_the_controller_that_transfers_is_kept(folder, tmp_path, monkeypatch):
     def known(*_, **__):
         return [{"return": next(scores), "length": 1}]
 
-    monkeypatch.setattr(controller, "real", known)
+    monkeypatch.setattr(evolve, "score", known)
     evolve(
         Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1, finalists=0),
         tmp_path, progress=False,
@@ -111,7 +112,7 @@ def test_the_best_on_validation_play_again_on_fresh_seeds(folder, tmp_path, monk
         seeds.append(played)
         return [{"return": next(scores), "length": 1}]
 
-    monkeypatch.setattr(controller, "real", known)
+    monkeypatch.setattr(evolve, "score", known)
     stage = Args(str(folder), 3, population=6, rollouts=2, validate=1, games=1, finalists=2)
     best = evolve(stage, tmp_path, progress=False)
     kept = json.loads((tmp_path / "controller.json").read_text())
@@ -138,7 +139,7 @@ def test_finished_dreams_change_nothing_for_the_others():
 def test_the_learning_curve_is_drawn(tmp_path):
     curve = [{"generation": i, "dream": 10.0 * i} for i in range(1, 5)]
     curve[3]["real"] = 35.0
-    controller.plot(curve, tmp_path / "curve.png")
+    evolve.plot(curve, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -156,7 +157,7 @@ def test_what_no_car_can_do_is_counted(tmp_path, monkeypatch):
     def known(world, controller, seeds, low, high, limit):
         return torch.tensor([962.0, 961.0, 999.0, -50.0]), None
 
-    monkeypatch.setattr(controller, "dream", known)
+    monkeypatch.setattr(evolve, "dream", known)
     stage = Args(str(tmp_path / "world"), 1, population=4, rollouts=1, validate=0)
     evolve(stage, tmp_path / "run", progress=False)
     curve = json.loads((tmp_path / "run" / "evolution.json").read_text())["curve"]
@@ -174,7 +175,7 @@ def test_it_sees_what_it_is_told_to_see(folder, tmp_path):
 def test_a_search_goes_on_only_from_a_controller_of_its_shape(folder, tmp_path):
     first = evolve(args(folder, 1), tmp_path / "first", progress=False)
     init = str(tmp_path / "first" / "controller.safetensors")
-    still = controller.strategy(
+    still = evolve.strategy(
         args(folder, 1, init=init), np.full(first.config.parameters, 1e-6), first.weights.numpy()
     )
     assert np.allclose(still.ask()[0], first.weights.numpy(), atol=1e-3)
@@ -189,14 +190,14 @@ def known_scores(monkeypatch, *scores):
     def play(*_, **__):
         return [{"return": left.pop(0), "length": 1}]
 
-    monkeypatch.setattr(controller, "real", play)
+    monkeypatch.setattr(evolve, "score", play)
     return left
 
 
 def means(folder, tmp_path, monkeypatch, generations):
     """Return CMA-ES's mean after each generation of the search that `validated` does."""
     known_scores(monkeypatch, *range(generations))
-    told, kept = controller.strategy, []
+    told, kept = evolve.strategy, []
 
     def strategy(*given):
         es = told(*given)
@@ -205,7 +206,7 @@ def means(folder, tmp_path, monkeypatch, generations):
         return es
 
     with monkeypatch.context() as patch:
-        patch.setattr(controller, "strategy", strategy)
+        patch.setattr(evolve, "strategy", strategy)
         evolve(validated(folder, generations), tmp_path / "means", progress=False)
     return kept
 
@@ -272,8 +273,8 @@ def test_validations_that_were_not_kept_have_cost_frames_too(folder, tmp_path, m
         return [{"return": left.pop(0), "length": 20}]
 
     left = [900.0, 100.0, 100.0]
-    monkeypatch.setattr(controller, "real", stopped)
+    monkeypatch.setattr(evolve, "score", stopped)
     with pytest.raises(KeyboardInterrupt):
         evolve(validated(folder, 9), tmp_path, progress=False)
     facts = json.loads((tmp_path / "controller.json").read_text())
-    assert (facts["generation"], facts["real_frames"]) == (1, 60) == (1, controller.spent(tmp_path))
+    assert (facts["generation"], facts["real_frames"]) == (1, 60) == (1, evolve.spent(tmp_path))

@@ -10,8 +10,9 @@ import torch
 
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.vae import VAE, VisionConfig
-from dreamgym.training import latents, world
-from dreamgym.training.data import Episode, episode_path
+from dreamgym.training import vision
+from dreamgym.training.data import latents
+from dreamgym.training.data.episodes import Episode, episode_path
 from tests.conftest import finish, tiny_world
 
 LENGTHS = ((3, 1, 6), (4,))
@@ -103,7 +104,7 @@ def test_a_world_starts_from_the_first_frame_of_every_game(
 ) -> None:
     seen = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
     memory = tiny_world().memory
-    whole = world.assemble("doom", vision, memory, seen, tmp_path / "all", validation=5)
+    whole = memory.assemble("doom", vision, memory, seen, tmp_path / "all", validation=5)
     mean, logvar, budget = whole.starts
     firsts = [0, 3, 4, 10]
     assert torch.equal(mean, seen.mean[firsts].float())
@@ -113,5 +114,5 @@ def test_a_world_starts_from_the_first_frame_of_every_game(
 
     assert read_json(tmp_path / "all" / "config.json")["real_frames"] == 14 + 5
     monkeypatch.setattr(world, "STARTS", 2)
-    few = world.assemble("doom", vision, memory, seen, tmp_path / "few")
+    few = memory.assemble("doom", vision, memory, seen, tmp_path / "few")
     assert [len(part) for part in few.starts] == [2, 2, 2]

@@ -1,0 +1,1 @@
+"""What came of it: scores, examinations of V and M, speeds, films and tables."""

@@ -1,0 +1,180 @@
+"""Policies play real games, many side by side, their frames through V and M as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dreamgym import games
+from dreamgym.checkpoint import load_world, world_fingerprint
+from dreamgym.models.controller import Controller
+from dreamgym.twin import Twin
+from dreamgym.world import World
+
+from .executors import Executor
+from .policies import BLIND, Policy, Reference, refer
+
+SIDE_BY_SIDE = 10
+"""Real games that share one batch of V and M; part of what a score is a function of."""
+TIMEOUT = 900.0
+"""Seconds that so many games may take."""
+
+
+@dataclass
+class Turn:
+    """One step of the G games that are still going."""
+
+    games: np.ndarray  # (G,) which ones, numbered as the seeds
+    frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
+    budget: np.ndarray  # (G,) the rules' first count, before the action
+    actions: np.ndarray  # (G, A) as M takes them
+    rewards: np.ndarray  # (G,)
+    terminated: np.ndarray  # (G,) bool
+    truncated: np.ndarray  # (G,) bool
+    budget_after: np.ndarray  # (G,)
+
+
+def turns(
+    task: str, seeds: Sequence[int], policy: Policy, world: World | None = None, steps: int = 0
+) -> Iterator[Turn]:
+    """Play one real game for each seed, all of them at once, and yield every step.
+
+    Args:
+        task: the game's name.
+        world: what the policy sees through, if it sees anything.
+        steps: cut the games off after so many, if that is before the game's own limit; 0: not.
+    """
+    game, many = games.get(task), torch.tensor(seeds)
+    limit = min(steps or game.max_steps, game.max_steps)
+    envs = [_game(task, i) for i in range(len(seeds))]
+    begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
+    frames, budget = np.stack([frame for frame, _ in begun]), _budget(task, begun)
+    policy.begin(many)
+    twin = Twin(world, policy.observation) if world and policy.observation else None
+    if twin:
+        twin.begin(frames, many.numpy(), np.zeros(len(seeds), np.int64))
+    playing = np.arange(len(seeds))
+    for step in count(1):
+        seen = twin.observe() if twin else torch.empty(len(playing), 0)
+        chosen = policy.act(seen).numpy()
+        came = [envs[i].step(action) for i, action in zip(playing, chosen, strict=True)]
+        shown, rewards, terminated, truncated, infos = zip(*came, strict=True)
+        after, ended = _budget(task, zip(shown, infos, strict=True)), np.array(terminated)
+        cut = (np.array(truncated) | (step == limit)) & ~ended
+        yield Turn(playing, frames, budget, chosen, np.array(rewards), ended, cut, after)
+        going = ~(ended | cut)
+        if not going.any():
+            return
+        frames = np.stack([frame for frame, goes in zip(shown, going, strict=True) if goes])
+        playing, budget = playing[going], after[going]
+        policy.keep(torch.from_numpy(going))
+        if twin:
+            twin.keep(going)
+            twin.follow(chosen[going], frames)
+
+
+def _budget(task: str, came: Any) -> np.ndarray:
+    """Return the first of the rules' counts (G,) that games tell of beside their frames."""
+    name = games.get(task).rules.counts[0]
+    return np.array([info[name] for _, info in came], np.float32)
+
+
+@cache
+def _game(task: str, _: int) -> gym.Env[Any, Any]:
+    """The games of a process, kept from job to job."""
+    name = games.get(task).pixel_id
+    return gym.make(name, continuous=True, disable_env_checker=True).unwrapped
+
+
+@dataclass(frozen=True)
+class Job:
+    """Real games for one process."""
+
+    task: str
+    world: str
+    world_fingerprint: str
+    """Another world may take its place before it is loaded."""
+    policy: Reference
+    seeds: tuple[int, ...]
+
+
+def play(job: Job) -> list[dict[str, Any]]:
+    """Play real games side by side and return `{seed, return, length}` of each."""
+    world = None if job.policy.name in BLIND else loaded(job.world, job.world_fingerprint)
+    policy, seeds = job.policy.load(world, games.get(job.task)), job.seeds
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    for turn in turns(job.task, seeds, policy, world):
+        returns[turn.games] += turn.rewards
+        lengths[turn.games] += 1
+    return [
+        {"seed": s, "return": r, "length": n}
+        for s, r, n in zip(seeds, returns.tolist(), lengths.tolist(), strict=True)
+    ]
+
+
+def score(
+    task: str,
+    world: str | Path,
+    policy: str | Path | Controller,
+    seeds: Sequence[int],
+    executor: Executor,
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Play real games and return `{seed, return, length}` of each, in the order of the seeds.
+
+    Args:
+        task: the game's name.
+        policy: `random`, `explore`, the file of a policy, or a controller.
+    """
+    mark, who = world_fingerprint(world), refer(policy)
+    chunks = [tuple(seeds[i : i + SIDE_BY_SIDE]) for i in range(0, len(seeds), SIDE_BY_SIDE)]
+    jobs = [Job(task, str(world), mark, who, chunk) for chunk in chunks]
+    episodes: dict[int, list[dict[str, Any]]] = {}
+    with tqdm(total=len(seeds), unit=" games", desc="real", disable=not progress) as bar:
+        for number, played in executor.map(play, jobs, TIMEOUT):
+            episodes[number] = played
+            bar.update(len(played))
+            done = [each["return"] for games in episodes.values() for each in games]
+            bar.set_postfix(mean=f"{np.mean(done):.0f}")
+    return [episode for number in sorted(episodes) for episode in episodes[number]]
+
+
+def tournament(
+    task: str,
+    world: str | Path,
+    controllers: Sequence[Controller],
+    seeds: Sequence[int],
+    executor: Executor,
+) -> tuple[np.ndarray, int]:
+    """Return what each real game (R) pays each controller (M), (M, R), and all games' frames."""
+    mark = world_fingerprint(world)
+    jobs = [Job(task, str(world), mark, refer(each), tuple(seeds)) for each in controllers]
+    played = dict(executor.map(play, jobs, TIMEOUT))
+    rows = [played[number] for number in range(len(jobs))]
+    returns = np.array([[each["return"] for each in row] for row in rows])
+    return returns, sum(each["length"] for row in rows for each in row)
+
+
+def loaded(name: str | Path, mark: str) -> World:
+    """Load a world once a process, which must be the one of a fingerprint.
+
+    Raises:
+        ValueError: if another has taken its place.
+    """
+    if world_fingerprint(name) != mark:
+        raise ValueError(f"{name} was changed while it was in use: begin anew")
+    return _loaded(str(name), mark)
+
+
+@cache
+def _loaded(name: str, _: str) -> World:
+    return load_world(name)

@@ -1,0 +1,329 @@
+"""Policies: whoever plays N games at once, in dreams or in the real game."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from dreamgym import noise
+from dreamgym.checkpoint import CheckpointError, load_controller, policy_fingerprint, read_json
+from dreamgym.envs import actions
+from dreamgym.games import Game
+from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.world import OBSERVATIONS, World
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.base_class import BaseAlgorithm
+
+ALGORITHMS = {
+    "ppo": "stable_baselines3:PPO",
+    "a2c": "stable_baselines3:A2C",
+    "dqn": "stable_baselines3:DQN",
+    "sac": "stable_baselines3:SAC",
+    "td3": "stable_baselines3:TD3",
+    "ppo_lstm": "sb3_contrib:RecurrentPPO",
+    "qrdqn": "sb3_contrib:QRDQN",
+    "tqc": "sb3_contrib:TQC",
+}
+"""Names, rl-zoo3's, and where the classes are."""
+BLIND = ("random", "explore")
+"""Policies that look at nothing: each action as likely in every step; the game's own play by which
+first data are collected, see `games.Game.explore`."""
+HOLD = 10
+"""Longest hold of a distracted action, in frames."""
+
+
+class Policy(Protocol):
+    """Who plays N games at once."""
+
+    observation: str
+    """What it sees, see `World.observe`; nothing if empty."""
+
+    def begin(self, seeds: Tensor) -> None:
+        """Begin N games, each with a seed (N,) int64 for what it draws."""
+
+    def act(self, observation: Tensor) -> Tensor:
+        """Return what to do, (N, A) as M is told it, for observations (N, I)."""
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the games of a mask (N,) and forget those that are over."""
+
+
+class Random:
+    """A new action every step, each as likely."""
+
+    observation = ""
+
+    def __init__(self, game: Game):
+        self.game = game
+
+    def begin(self, seeds: Tensor) -> None:
+        self.key, self.step = noise.key(seeds, torch.zeros_like(seeds)), torch.zeros_like(seeds)
+
+    def act(self, observation: Tensor) -> Tensor:
+        chosen = actions.random(self.key, self.step, self.game)
+        self.step = self.step + 1
+        return chosen
+
+    def keep(self, rows: Tensor) -> None:
+        self.key, self.step = self.key[rows], self.step[rows]
+
+
+class Exploring:
+    """The game's own play at random, by which first data are collected."""
+
+    observation = ""
+
+    def __init__(self, game: Game):
+        self.game = game
+
+    def begin(self, seeds: Tensor) -> None:
+        self.device = seeds.device
+        streams = [np.random.default_rng([seed, 1]) for seed in seeds.tolist()]
+        self.plays = [self.game.explore(stream) for stream in streams]
+
+    def act(self, observation: Tensor) -> Tensor:
+        outputs = torch.from_numpy(np.stack([play() for play in self.plays]))
+        return actions.from_outputs(outputs, self.game).to(self.device)
+
+    def keep(self, rows: Tensor) -> None:
+        self.plays = [play for play, kept in zip(self.plays, rows.tolist(), strict=True) if kept]
+
+
+class Controlled:
+    """C plays: a controller, with weights for all games or each game's own."""
+
+    def __init__(self, controller: Controller, game: Game):
+        self.controller, self.game = controller, game
+        self.observation = controller.config.observation
+
+    def begin(self, seeds: Tensor) -> None:
+        self.playing = self.controller
+
+    def act(self, observation: Tensor) -> Tensor:
+        return actions.from_outputs(self.playing.act(observation), self.game)
+
+    def keep(self, rows: Tensor) -> None:
+        self.playing = self.playing[rows]
+
+
+class Agent:
+    """A trained algorithm of Stable-Baselines3 plays.
+
+    Args:
+        model: the algorithm.
+        game: the game it plays.
+        observation: what it sees.
+    """
+
+    def __init__(self, model: Any, game: Game, observation: str):
+        self.model, self.game, self.observation = model, game, observation
+
+    def begin(self, seeds: Tensor) -> None:
+        self.state: Any = None  # of a recurrent policy: arrays (layers, N, cells)
+        self.first = np.ones(len(seeds), bool)
+
+    def act(self, observation: Tensor) -> Tensor:
+        chosen, self.state = self.model.predict(
+            observation.cpu().numpy(), self.state, self.first, deterministic=True
+        )
+        self.first = np.zeros(len(observation), bool)
+        continuous = isinstance(self.model.action_space, gym.spaces.Box)
+        told = actions.to_vectors(chosen, self.game, continuous)
+        return torch.from_numpy(told).to(observation.device)
+
+    def keep(self, rows: Tensor) -> None:
+        kept = rows.cpu().numpy()
+        self.first = self.first[kept]
+        if self.state is not None:
+            self.state = tuple(part[:, kept] for part in self.state)
+
+
+class Distracted:
+    """Another policy plays, and now and then a random action takes hold of a game.
+
+    Args:
+        policy: who plays.
+        game: the game.
+        chance: that a random action begins, a step; it is held for 1 to `HOLD` steps.
+    """
+
+    def __init__(self, policy: Policy, game: Game, chance: float):
+        self.policy, self.game, self.chance = policy, game, chance
+        self.observation = policy.observation
+
+    def begin(self, seeds: Tensor) -> None:
+        self.policy.begin(seeds)
+        self.streams = [np.random.default_rng([seed, 2]) for seed in seeds.tolist()]
+        self.left = np.zeros(len(seeds), np.int64)  # (N,) steps that a random action still lasts
+        self.held = np.zeros((len(seeds), len(self.game.low)), np.float32)  # (N, A) outputs
+
+    def act(self, observation: Tensor) -> Tensor:
+        chosen = self.policy.act(observation)
+        for row, stream in enumerate(self.streams):
+            if self.left[row] == 0 and stream.random() < self.chance:
+                self.left[row] = stream.integers(1, HOLD + 1)
+                self.held[row] = stream.uniform(-1, 1, size=self.held.shape[1])
+        held = actions.from_outputs(torch.from_numpy(self.held), self.game)
+        taken = torch.from_numpy(self.left > 0)[:, None]
+        self.left = np.maximum(self.left - 1, 0)
+        return torch.where(taken, held, chosen)
+
+    def keep(self, rows: Tensor) -> None:
+        self.policy.keep(rows)
+        kept = rows.numpy()
+        self.left, self.held = self.left[kept], self.held[kept]
+        self.streams = [each for each, goes in zip(self.streams, kept, strict=True) if goes]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A policy by its name and its content, so that another process may load the very same."""
+
+    name: str
+    """`random`, `explore`, a file, or empty if the weights are here."""
+    fingerprint: str = ""
+    """Of the file: another may take its place before it is loaded."""
+    weights: bytes = b""
+    config: ControllerConfig | None = None
+
+    def load(self, world: World | None, game: Game) -> Policy:
+        """Return the policy.
+
+        Raises:
+            ValueError: if its file was changed, or does not fit the world.
+        """
+        if self.config:
+            weights = torch.frombuffer(bytearray(self.weights), dtype=torch.float32)
+            return Controlled(Controller(self.config, weights), game)
+        if self.name not in BLIND and policy_fingerprint(self.name) != self.fingerprint:
+            raise ValueError(f"{self.name} was changed while it played: begin anew")
+        return load(self.name, world, game)
+
+
+def refer(policy: str | Path | Controller) -> Reference:
+    """Return what another process needs of a policy."""
+    if isinstance(policy, Controller):
+        return Reference("", "", policy.weights.float().numpy().tobytes(), policy.config)
+    if str(policy) in BLIND:
+        return Reference(str(policy))
+    if Path(policy).suffix != ".zip":
+        return refer(load_controller(policy))  # small enough to be sent
+    return Reference(str(policy), policy_fingerprint(policy))
+
+
+def find(policy: str, folder: Path) -> str:
+    """Return a policy's file: a world's own if it is `shipped`, a folder's if it is a folder.
+
+    Those of `BLIND` have none and are returned as they are.
+    """
+    if policy in BLIND:
+        return policy
+    place = folder if policy == "shipped" else Path(policy)
+    return str(place / "controller.safetensors" if place.is_dir() else place)
+
+
+def load(policy: str | Path, world: World | None, game: Game) -> Policy:
+    """Return a policy by its name or its file.
+
+    Args:
+        policy: `random`, `explore`, or the file of a controller or of an agent.
+        world: what it is to act in; one of `BLIND` needs none.
+        game: the world's.
+
+    Raises:
+        ValueError: if its shape is not the world's; the message names both.
+    """
+    if str(policy) in BLIND:
+        return Random(game) if str(policy) == "random" else Exploring(game)
+    assert world is not None
+    if Path(policy).suffix == ".zip":
+        return load_agent(policy, world)
+    return Controlled(load_fitting(policy, world), game)
+
+
+def controller_config(world: World, observation: str = "", hidden: int = 0) -> ControllerConfig:
+    """Return the shape of C for a world, the paper's unless told otherwise."""
+    game, seen = world.game, observation or world.game.observation
+    return ControllerConfig(world.size(seen), len(game.low), game.bias, seen, hidden)
+
+
+def load_fitting(path: str | Path, world: World) -> Controller:
+    """Read a controller that is to act in a world.
+
+    Raises:
+        ValueError: if its shape is not the world's; the message names both.
+    """
+    controller = load_controller(path)
+    shape = controller.config
+    wanted = controller_config(world, shape.observation, shape.hidden)
+    if shape != wanted:
+        raise ValueError(
+            f"{path} is for {shape.inputs} inputs and {shape.actions} actions, this world shows "
+            f"{wanted.inputs} and takes {wanted.actions}: "
+            "take the controller that was evolved in it"
+        )
+    return controller
+
+
+def algorithm(name: str) -> type[BaseAlgorithm]:
+    """Return the class of an algorithm.
+
+    Raises:
+        ValueError: if there is none of that name, or its package is not installed.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"algo is {name!r}: choose one of {', '.join(ALGORITHMS)}")
+    module, kind = ALGORITHMS[name].split(":")
+    try:
+        found: type[BaseAlgorithm] = getattr(import_module(module), kind)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{name} is in sb3-contrib: pip install 'dreamgym[contrib]'") from error
+    return found
+
+
+def load_agent(path: str | Path, world: World) -> Agent:
+    """Read an agent: a `.zip` that Stable-Baselines3 saved, and JSON beside it with its `algo`.
+
+    Such a file holds pickled code: load only those that you trust. An agent of rl-zoo3 sees by
+    statistics that lie elsewhere (`vecnormalize.pkl`): score it with rl-zoo3.
+
+    Raises:
+        ValueError: if it does not fit the world.
+    """
+    path = Path(path)
+    facts = path.with_suffix(".json")
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: train it with `dreamgym train`")
+    if not facts.is_file():
+        raise CheckpointError(
+            f'{facts} is missing: it tells which algorithm {path.name} is of, as {{"algo": "ppo"}}'
+        )
+    kind = algorithm(str(read_json(facts).get("algo")))
+    try:
+        model = kind.load(path, device="cpu")
+    except Exception as error:  # it unpickles, so a wrong file may raise anything
+        raise CheckpointError(
+            f"{path} is no saved {kind.__name__}, which {facts.name} says it is ({error})"
+        ) from error
+    kinds = {world.size(each): each for each in OBSERVATIONS}
+    seen = model.observation_space.shape or (0,)
+    if len(seen) != 1 or seen[0] not in kinds:
+        raise ValueError(
+            f"{path} sees {seen}, this world shows "
+            f"{', '.join(f'{size} ({name})' for size, name in kinds.items())}: "
+            "take the agent that learned in it"
+        )
+    action, game = model.action_space, world.game
+    sizes = {gym.spaces.Discrete: len(game.moves), gym.spaces.Box: len(game.low)}
+    size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
+    if sizes.get(type(action)) != size:
+        raise ValueError(f"{path} acts by {action}, which {game.called} does not know")
+    return Agent(model, game, kinds[seen[0]])

@@ -230,7 +230,7 @@ def test_a_world_comes_back_and_dreams_the_same(tmp_path):
     ("change", "message"),
     [
         ({"format": 99}, "has format 99, this dreamgym reads 2"),
-        ({"task": "chess"}, "unknown task 'chess'"),
+        ({"task": "chess"}, "unknown game 'chess'"),
         ({"memory": {"hidden": 8}}, "MemoryConfig needs the keys"),
         ({"death": None}, "death is None: choose"),
     ],

@@ -151,7 +151,7 @@ def further(world: World, state: State, number: int) -> State:
     task = world.game
     many = np.stack([played(task, lane) for lane in range(len(SEEDS))], axis=1)
     for action in many[number * EVERY : (number + 1) * EVERY]:
-        told = torch.from_numpy(actions.told(action, task, task.continuous))
+        told = torch.from_numpy(actions.to_vectors(action, task, task.continuous))
         state, _, _ = world.step(state, told, torch.full((len(SEEDS), 1), task.temperature))
     return state
 
@@ -174,8 +174,9 @@ def game(task: Game, seed: int, given: np.ndarray | None = None) -> tuple[np.nda
     env = gym.make(task.latent_id, continuous=True)
     seen, wanted, done, paid = [env.reset(seed=seed)[0]], [], [], []
     for step in range(GAME_STEPS):
-        wanted.append(controller.act(torch.from_numpy(seen[-1])[None]).numpy()[0])
-        own = actions.meant(wanted[-1][None], task)[0]
+        outputs = controller.act(torch.from_numpy(seen[-1])[None])
+        wanted.append(outputs.numpy()[0])
+        own = actions.from_outputs(outputs, task).numpy()[0]
         done.append(own if given is None else given[step])
         observation, reward, *_ = env.step(done[-1])
         seen.append(observation)

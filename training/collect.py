@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from dreamgym import games
 from dreamgym.checkpoint import load_world, policy_fingerprint, world_fingerprint, world_folder
 
 from .data.episodes import Episode, episode_path, frames_of, number_of
+from .flags import DATA, Flat, Name, Whole, game_for
 from .play import policies
-from .play.executors import Executor
+from .play.executors import Executor, Local
 from .play.games import SIDE_BY_SIDE, TIMEOUT, loaded, turns
 from .play.policies import BLIND, Distracted, Reference, refer
 from .runs import OTHER, Run, check_input
@@ -31,8 +32,9 @@ EXPLORE = 0.02
 class Args:
     """What a data set is a function of."""
 
-    task: str
-    episodes: int
+    task: Name = ""
+    """The game; the world's if empty."""
+    episodes: Whole = 10_000
     seed: int = 0
     """Episode i is played with the game seed `seed + i`."""
     policy: str = "explore"
@@ -44,7 +46,8 @@ class Args:
     """Frames after which an episode is cut off; 0: none before the game itself does."""
 
     def __post_init__(self) -> None:
-        games.get(self.task)
+        if self.task:
+            games.get(self.task)
         if self.episodes < 1:
             raise ValueError(f"episodes is {self.episodes}: give 1 or more")
         if self.steps < 0:
@@ -184,3 +187,16 @@ def _check_disk(args: Args, out: Path, episodes: int) -> None:
             f"{out} needs {word} {need / 1e9:.1f} GB and has {free / 1e9:.1f} GB: "
             "free some, or ask for fewer --episodes"
         )
+
+
+def main(args: Flat[Args], out: str = "", processes: int = 0) -> None:
+    """Play real games and keep every frame.
+
+    Args:
+        out: Folder of episodes; data/GAME if empty.
+        processes: Games that are played at once; 0: one for each core.
+    """
+    args = replace(args, task=game_for(args.task, args.world))
+    out = out or f"{DATA}/{args.task}"
+    frames = collect(args, out, Local(processes))
+    print(f"{args.episodes} episodes, {frames} frames in {out}")

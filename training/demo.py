@@ -13,9 +13,10 @@ from dreamgym.envs.arguments import Temperature, parse_temperature
 from dreamgym.games import get
 
 from . import evolve
+from .flags import Name, game_for
 from .measure.film import film
 from .measure.statistics import confidence
-from .play.executors import Executor
+from .play.executors import Executor, Local
 from .play.games import score
 from .runs import LOCK, held
 from .splits import DEMO, TEST
@@ -79,3 +80,18 @@ def shipped_temperature(folder: Path) -> Temperature:
     """Return the temperatures that the world's own controller was evolved at."""
     facts = read_json(folder / "controller.json")
     return parse_temperature(facts.get("temperature"))
+
+
+def main(
+    task: Name = "", out: str = "demo", seconds: float = 150.0, games: int = 10, processes: int = 0
+) -> None:
+    """Learn in the dream for minutes, then play the real game.
+
+    Args:
+        task: The game.
+        out: Folder for the controller, the learning curve and the animation.
+        seconds: How long to learn.
+        games: Real games for each policy.
+        processes: Real games that are played at once; 0: one for each core.
+    """
+    demo(game_for(task), out, seconds, games, Local(processes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import check_writable
 
+from .flags import Flat, Name, Tau, Whole, game_for
 from .measure.results import origin, result
 from .play import dreams, policies
-from .play.executors import Executor
+from .play.executors import Executor, Local
 from .play.games import score
 from .splits import SEEDS, TEST
 
@@ -34,16 +35,16 @@ MOST = 1_000_000
 class Args:
     """What a score is of."""
 
-    task: str
-    """The game."""
+    task: Name = ""
+    """The game; the world's if empty."""
     policy: str = "shipped"
     """`shipped`, `random`, `explore`, or the file of a policy."""
     env: str = "twin"
     """`twin`, the real game, or `dream`."""
-    episodes: int = 100
+    episodes: Whole = 100
     seed: int = TEST
     """Seed of the first episode."""
-    temperature: Temperature | None = None
+    temperature: Tau = None
     """The dream's τ, or the ends of its range; the game's own if None. The real game has none."""
     world: str = ""
     """A shipped name or a folder; the game's own if empty."""
@@ -102,3 +103,19 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
     if out:
         write_json(out, found)
     return found
+
+
+def main(args: Flat[Args], out: str | None = None, processes: int = 0) -> None:
+    """Score a policy in the real game or in the dream.
+
+    Args:
+        out: JSON file for the result.
+        processes: Real games that are played at once; 0: one for each core.
+    """
+    args = replace(args, task=game_for(args.task, args.world))
+    found = evaluate(args, Local(processes), out)
+    low, high = found["ci95"]
+    print(
+        f"{found['env']}, {args.policy}: {found['mean']:.1f} ± {found['sd']:.1f} over "
+        f"{args.episodes} episodes (95 % [{low:.1f}, {high:.1f}])"
+    )

@@ -31,15 +31,16 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.envs.spaces import spread
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World
 
+from .flags import RUNS, Flat, Name, Tau, Whole, game_for
 from .optimisers import CMAES
 from .play import dreams
-from .play.executors import Executor
+from .play.executors import Executor, Local
 from .play.games import score, tournament
 from .play.policies import Controlled, controller_config, load_fitting
 from .runs import OTHER, Run, check_input, check_numbers, read
@@ -57,13 +58,14 @@ UNIT = 0.6
 class Args:
     """How C is evolved."""
 
-    world: str
-    generations: int = 100
+    world: str = ""
+    """A shipped name or a folder; the game's own if empty."""
+    generations: Whole = 100
     population: int = 64
     """Members a generation (World Models, §A.3)."""
     rollouts: int = 16
     """Dreams a member, on seeds common to all members (World Models, §A.3)."""
-    temperature: Temperature | None = None
+    temperature: Tau = None
     """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
     steps: int = 0
     """Steps after which a dream is cut off; 0: the game's own limit."""
@@ -386,3 +388,32 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     axes.legend()
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
+
+
+def main(
+    args: Flat[Args],
+    task: Name = "",
+    out: str = "",
+    processes: int = 0,
+    device: str = "cpu",
+    form: str = "auto",
+) -> None:
+    """Evolve a controller in the dream by CMA-ES.
+
+    Args:
+        task: The game; the world's if empty.
+        out: Folder of the run; runs/GAME-controller if empty.
+        processes: Real games that are played at once; 0: one for each core.
+        device: Where it dreams, such as cpu or cuda.
+        form: How it dreams there: auto, torch, or compiled for a GPU.
+    """
+    if args.reality:
+        dreamt = {"temperature": args.temperature is not None, "device": device != "cpu",
+                  "form": form != "auto"}  # fmt: skip
+        for name in filter(dreamt.get, dreamt):
+            raise ValueError(f"--{name} is for dreams, --reality has none: leave one of them out")
+    task = game_for(task, args.world)
+    out = out or f"{RUNS}/{task}-controller"
+    args = replace(args, world=args.world or task)
+    evolve(args, out, Local(processes), device=device, form=form)
+    print(f"the controller is {out}/controller.safetensors")

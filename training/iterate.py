@@ -7,7 +7,7 @@ World Models, §5, proposes it: random play shows only what random play can reac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from dreamgym import games
 from dreamgym.checkpoint import FILES, read_json, real_frames, write_json
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games.recipe import Round
 from dreamgym.models.mdn_rnn import MemoryConfig
@@ -22,8 +23,9 @@ from dreamgym.models.mdn_rnn import MemoryConfig
 from . import collect, evolve, memory, vision
 from .data import latents
 from .data.episodes import MANIFEST, content, dataset
+from .flags import DATA, RUNS, Name, Tau, game_for
 from .measure.examine import examine
-from .play.executors import Executor
+from .play.executors import Executor, Local
 from .play.games import score
 from .runs import check_numbers, held
 from .splits import FINAL
@@ -175,3 +177,34 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: 
 def _facts(folder: Path) -> dict[str, Any]:
     path = folder / "controller" / "controller.json"
     return check_numbers([read_json(path)], path, ("real",), ("final", "final_frames"))[0]
+
+
+def main(
+    task: Name = "",
+    rounds: int = 3,
+    data: str = "",
+    out: str = "",
+    temperature: Tau = None,
+    processes: int = 0,
+) -> None:
+    """Go through rounds of playing, learning the world, and learning in it.
+
+    Args:
+        task: The game.
+        rounds: How many of the recipe's; the last one is repeated.
+        data: Folder for the rounds' episodes; data/GAME if empty.
+        out: Folder for their runs; runs/GAME if empty.
+        temperature: Of C's dreams, or the ends of its range; the recipe's if left out.
+        processes: Real games that are played at once; 0: one for each core.
+    """
+    if rounds < 1:
+        raise ValueError(f"rounds is {rounds}: give 1 or more")
+    task = game_for(task)
+    recipe = games.get(task).recipe
+    asked = (*recipe, *(recipe[-1],) * (rounds - len(recipe)))[:rounds]
+    if temperature is not None:
+        low, high = parse_temperature(temperature)
+        asked = tuple(replace(each, low=low, high=high) for each in asked)
+    out = out or f"{RUNS}/{task}"
+    iterate(task, asked, data or f"{DATA}/{task}", out, Local(processes))
+    print(f"the world with its controller is {out}/best")

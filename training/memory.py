@@ -21,8 +21,10 @@ from dreamgym.models.vae import VAE, sample
 from dreamgym.world import World
 
 from . import trainer
-from .data.latents import Latents, fingerprint
-from .runs import Run, read
+from .data.latents import Latents, encode, fingerprint
+from .flags import DATA, RUNS, Flat, Name, Whole, game_for
+from .runs import Run, check_folder, read
+from .vision import load_vision
 
 STARTS = 1000
 """First frames that a world keeps (the paper's initial_z.json for Doom)."""
@@ -32,7 +34,7 @@ STARTS = 1000
 class Args:
     """How M is trained."""
 
-    steps: int = 6000
+    steps: Whole = 6000
     batch: int = 64
     """Episodes that run side by side."""
     length: int = 64
@@ -226,3 +228,25 @@ def assemble(
     frames = int(latents.lengths.sum()) + validation
     save_world(out, world, torch.float16, real_frames=frames)
     return world
+
+
+def main(
+    args: Flat[Args], task: Name = "", data: tuple[str, ...] = (), out: str = "", vision: str = ""
+) -> None:
+    """Encode the frames, train M on them and write the world.
+
+    Args:
+        task: The game; the data's if empty.
+        data: Folders of episodes, exploring play first; data/GAME if empty.
+        out: Folder of the run; runs/GAME if empty.
+        vision: Run folder of V and its latents; the same if empty.
+    """
+    task = game_for(task, data=data)
+    game, out = games.get(task), out or f"{RUNS}/{task}"
+    check_folder(out)
+    v = load_vision(vision or out, task)
+    seen = encode(game, data or (f"{DATA}/{task}",), vision or out, v)
+    config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
+    m = train(seen, out, args, config)
+    assemble(task, v, m, seen, f"{out}/world")
+    print(f"the world is in {out}/world")

@@ -30,12 +30,13 @@ from dreamgym.checkpoint import (
     world_folder,
     write_json,
 )
-from dreamgym.envs.arguments import Temperature, parse_temperature
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.sb3 import DreamVecEnv, scaled
 
-from .play.executors import Executor
+from .flags import RUNS, Flat, Name, Tau, Whole, game_for
+from .play.executors import Executor, Local
 from .play.games import score
 from .play.policies import algorithm
 from .runs import OTHER, Run, check_numbers, is_number
@@ -49,11 +50,13 @@ LATEST, BEST = "latest.zip", "policy.zip"
 class Args:
     """How an agent learns."""
 
-    world: str
+    world: str = ""
+    """A shipped name or a folder; the game's own if empty."""
     algo: str = "ppo"
-    timesteps: int = 0
+    """ppo, a2c, dqn, sac, td3, ppo_lstm, qrdqn or tqc."""
+    timesteps: Whole = 0
     """Steps in the dream, all of them together; 0: the algorithm's own, from `dreamgym.zoo`."""
-    temperature: Temperature | None = None
+    temperature: Tau = None
     """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
     envs: int = 0
     """Dreams at once; 0: the algorithm's own."""
@@ -63,7 +66,7 @@ class Args:
     """Whether it sees every number by its own spread, see `sb3.Scaled`."""
     linear: bool = False
     """Whether the policy has no hidden layer."""
-    validate: int = 0
+    validate: Whole = 0
     """Steps between validations in the real game; 0: a tenth of `timesteps`."""
     games: int = 20
     """Real games a validation."""
@@ -293,3 +296,20 @@ def _resume(run: Run) -> dict[str, Any]:
         names = ("mean", "var", "count")
         check_numbers([dict(zip(names, returns, strict=False))], run.path, names)
     return state
+
+
+def main(
+    args: Flat[Args], task: Name = "", out: str = "", processes: int = 0, device: str = "cpu"
+) -> None:
+    """Train an agent of Stable-Baselines3 in the dream.
+
+    Args:
+        task: The game; the world's if empty.
+        out: Folder of the run; runs/GAME-ALGO if empty.
+        processes: Real games that are played at once; 0: one for each core.
+        device: Where it dreams and learns, such as cpu or cuda.
+    """
+    task = game_for(task, args.world)
+    args = replace(args, world=args.world or task)
+    best = learn(args, out or f"{RUNS}/{task}-{args.algo}", Local(processes), device=device)
+    print(f"the agent is {best}")

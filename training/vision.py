@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dreamgym import games
 from dreamgym.checkpoint import check_config, config_from, load_module
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.vae import VAE, VisionConfig
@@ -19,6 +20,7 @@ from dreamgym.modes import ours
 
 from . import trainer
 from .data.episodes import Frames, content, dataset
+from .flags import DATA, RUNS, Flat, Name, Whole, game_for
 from .runs import Run
 
 
@@ -26,7 +28,7 @@ from .runs import Run
 class Args:
     """How V is trained."""
 
-    frames: int = 3_000_000
+    frames: Whole = 3_000_000
     """Frames seen in all; the paper saw 3 to 30 million."""
     batch: int = 128
     learning_rate: float = 1e-3
@@ -34,10 +36,11 @@ class Args:
     reconstruction: float = 30.0
     """Weight of the squared error: ours, so that a fireball two pixels wide is worth its nats."""
     z_size: int = 64
+    """Latent dimensions."""
     init: str = ""
     """Run folder of a V to go on from."""
     seed: int = 0
-    task: str = ""
+    task: Name = ""
     """The game whose frames they are; any if empty."""
 
     def __post_init__(self) -> None:
@@ -118,3 +121,15 @@ def load_vision(folder: str | Path, task: str = "") -> VAE:
     vision = VAE(config_from(VisionConfig, record.get("config"), path))
     load_module(vision, Path(folder) / "vision.safetensors")
     return vision.eval()
+
+
+def main(args: Flat[Args], data: tuple[str, ...] = (), out: str = "") -> None:
+    """Train V on the frames.
+
+    Args:
+        data: Folders of episodes, exploring play first; data/GAME if empty.
+        out: Folder of the run; runs/GAME if empty.
+    """
+    task = game_for(args.task, data=data)
+    args = replace(args, task=task, z_size=args.z_size or games.get(task).z_size)
+    train(data or (f"{DATA}/{task}",), out or f"{RUNS}/{task}", args)

@@ -19,9 +19,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder
+from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder, write_json
 from dreamgym.engines import kernels
 from dreamgym.engines.linear import Linear, supports_bfloat16
+from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
@@ -30,8 +31,10 @@ from dreamgym.sb3 import VecLatentObservation
 from dreamgym.world import State, World
 
 from .. import evolve, train
+from ..flags import Name, game_for
 from ..play.executors import Local
 from ..play.policies import Controlled, controller_config
+from .report import speed
 from .results import origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
@@ -368,3 +371,23 @@ def _game_rate(job: tuple[str, int]) -> float:
         if terminated or truncated:
             env.reset()
     return steps / (time.perf_counter() - began)
+
+
+def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None = None) -> None:
+    """Measure steps per second, dream and reality in one run.
+
+    Args:
+        task: The game; the world's if empty.
+        world: A shipped name or a folder; the game's own if empty.
+        device: Where it dreams, such as cpu or cuda.
+        out: JSON file for the table.
+    """
+    if out:
+        check_writable(out)
+    table = bench(world or game_for(task, world), device=device)
+    for row in table["rows"]:
+        print(speed(row))
+    for what, why in table["left_out"].items():
+        print(f"| {what} | left out: {why} |")
+    if out:
+        write_json(out, table)

@@ -7,6 +7,7 @@ real game, and does it pay there to dodge?
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from dreamgym.models.vae import sample as sample_latent
 from dreamgym.world import OBSERVATIONS, State, World
 
 from ..data.latents import Latents, fingerprint, load
+from ..flags import RUNS, Name, game_for
 from ..memory import Args, split
 from ..play import dreams
 from ..play.policies import Exploring, Policy
@@ -403,3 +405,15 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
                 report[f"returns{name}"] = returns(world, seen, held[whose][:EPISODES])
     write_json(folder / "examination.json", report)
     return report
+
+
+def main(task: Name = "", out: str = "", vision: str = "") -> None:
+    """Tell whether a world is right for the right reasons.
+
+    Args:
+        task: The game.
+        out: Folder of the run; runs/GAME if empty.
+        vision: Run folder of V and its latents; the same if empty.
+    """
+    task = game_for(task)
+    print(json.dumps(examine(task, out or f"{RUNS}/{task}", vision or None), indent=1))

@@ -13,6 +13,7 @@ from PIL import Image
 from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.files import check_writable, replacing
 
+from ..flags import Name, game_for
 from ..play import policies
 from ..play.policies import Policy
 from ..splits import DEMO, SEEDS
@@ -81,3 +82,24 @@ def _played(env: gym.Env, policy: Policy, steps: int, seed: int) -> list[np.ndar
             break
     env.close()
     return frames  # type: ignore[return-value]
+
+
+def main(
+    task: Name = "",
+    world: str = "",
+    policy: str = "shipped",
+    out: str = "dream.gif",
+    seed: int = DEMO,
+) -> None:
+    """Write an animation of the dream beside the real game.
+
+    Args:
+        task: The game; the world's if empty.
+        world: A shipped name or a folder; the game's own if empty.
+        policy: The file of a policy, or shipped.
+        out: The animation, a GIF.
+        seed: Of the dream and of the game.
+    """
+    world = world or game_for(task)
+    game_for(task, world)
+    print(film(world, policies.find(policy, world_folder(world)), out, seed=seed))

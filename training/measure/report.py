@@ -204,3 +204,12 @@ def _rate(rate: float) -> str:
 
 def _times(ratio: float) -> str:
     return f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def main(readme: str = "README.md") -> None:
+    """Bring the tables of README and of docs/ up to date with training/results.
+
+    Args:
+        readme: The README; docs/ lies beside it.
+    """
+    report(readme)

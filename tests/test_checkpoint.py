@@ -24,6 +24,7 @@ from dreamgym.checkpoint import (
     save_tensors,
     write_json,
 )
+from dreamgym.models.controller import Controller, ControllerConfig
 from tests.conftest import tiny_world
 
 TENSORS = {"weight": torch.arange(6.0).view(3, 2) / 7, "bias": torch.tensor([1.0, -2.0, 3.0])}
@@ -264,3 +265,10 @@ def test_a_huge_size_is_refused_before_memory_is_taken(tmp_path):
     path.write_text(json.dumps(config))
     with pytest.raises(checkpoint.CheckpointError, match=r"MemoryConfig.hidden is 1000000000000"):
         checkpoint.load_world(tmp_path)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    large = Controller(ControllerConfig(5000, bias=False), torch.zeros(5000))
+    with pytest.raises(ValueError, match=r"ControllerConfig\.inputs is 5000, expected a whole"):
+        checkpoint.save_controller(tmp_path / "c.safetensors", large)
+    assert not list(tmp_path.iterdir())

@@ -1,4 +1,7 @@
-"""Every algorithm learns in both dreams, is saved, loaded and scored; a run goes on."""
+"""Every algorithm learns in the dreams that were asked for, and is kept by what the real game pays.
+
+A run goes on where it was stopped.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import copy
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -17,18 +21,21 @@ from stable_baselines3.common.monitor import Monitor
 
 import dreamgym  # noqa: F401
 from dreamgym import games
-from dreamgym.checkpoint import CheckpointError, load_world
+from dreamgym.checkpoint import CheckpointError, load_world, read_json
 from dreamgym.cli import main
 from dreamgym.training import train
-from dreamgym.training.play.dreams import play as dream
-from dreamgym.training.play.policies import ALGORITHMS, Agent, algorithm, begun, load_agent
-from dreamgym.training.play.XXX import choice
+from dreamgym.training.play import dreams
+from dreamgym.training.play.executors import InProcess
+from dreamgym.training.play.policies import ALGORITHMS, algorithm, load_agent
+from dreamgym.training.splits import VALIDATION
 
 SMALL = {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_starts": 20,
          "buffer_size": 500, "n_timesteps": 128}  # fmt: skip
+ROLLOUT = 4 * 16
+"""Steps of so small a PPO between updates, all dreams together."""
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """The zoo's hyperparameters, each as small as an algorithm can learn with."""
     for name in ALGORITHMS:
@@ -39,37 +46,62 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def unreal(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Real games that take no time; each validation scores the next number."""
-    scores: list[float] = []
+def unreal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real games of 10 frames that take no time and are all the same."""
 
     def play(task, world, policy, seeds, *rest, **more):
-        score = scores.pop(0) if scores else 1.0
-        return [{"seed": seed, "return": score, "length": 10} for seed in seeds]
+        return [{"seed": seed, "return": 1.0, "length": 10} for seed in seeds]
 
     monkeypatch.setattr(train, "score", play)
-    return scores
+
+
+class Reality:
+    """Real games of 3 frames; validation n pays its score, give or take a hundred."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, *scores: float):
+        self.scores, self.seeds, self.steps = list(scores), [], []  # type: ignore[var-annotated]
+        patch.setattr(train, "score", self.play)
+
+    def play(self, task, world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
+        self.seeds.append(list(seeds))
+        self.steps.append(PPO.load(policy).num_timesteps)
+        score = self.scores[len(self.seeds) - 1]
+        luck = np.resize([100.0, -100.0], len(seeds)) * (-1) ** len(self.seeds)
+        return [
+            {"seed": s, "return": score + x, "length": 3} for s, x in zip(seeds, luck, strict=True)
+        ]
 
 
 def args(folder: Path, algo: str = "ppo", **other: object) -> train.Args:
     return train.Args(str(folder), algo, **{"games": 2, "patience": 0, **other})  # type: ignore[arg-type]
 
 
+def validated(folder: Path, validations: int, **other: Any) -> train.Args:
+    """What is asked of a PPO that plays four real games after every rollout."""
+    asked = {"timesteps": validations * ROLLOUT, "validate": ROLLOUT, "games": 4, "scaled": False}
+    return args(folder, **asked | other)
+
+
+def learn(asked: train.Args, out: Path) -> Path:
+    """Train an agent in this process."""
+    return train.learn(asked, out, InProcess(), progress=False)
+
+
 @pytest.mark.parametrize("task", ["doom", "car_racing"])
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
-    algo, task, folder, car_folder, tmp_path, small, unreal
+    algo, task, folder, car_folder, tmp_path, unreal
 ):
     world = {"doom": folder, "car_racing": car_folder}[task]
-    train.learn(args(world, algo), tmp_path, progress=False)
+    learn(args(world, algo), tmp_path)
     latest = json.loads((tmp_path / "learning.json").read_text())
     assert latest["steps"] >= 128
     model = load_world(world)
     agent = load_agent(tmp_path / "latest.zip", model)
     assert agent.model._n_updates > 0
-    returns, lengths = dream(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
+    returns, lengths = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.isfinite(returns).all() and (lengths >= 1).all()
-    again, _ = dream(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
+    again, _ = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.equal(returns, again)
 
 
@@ -79,7 +111,7 @@ def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
      for title in ("Doom", "CarRacing")],
 )  # fmt: skip
 def test_every_algorithm_learns_by_gym_make_and_plays_the_twin(
-    algo, title, continuous, folder, car_folder, small, tmp_path
+    algo, title, continuous, folder, car_folder, tmp_path
 ):
     """The three lines that people know, with nothing of `dreamgym.training`."""
     form = {"world": str(folder if title == "Doom" else car_folder), "continuous": continuous}
@@ -96,58 +128,49 @@ def test_every_algorithm_learns_by_gym_make_and_plays_the_twin(
     assert np.isfinite(mean)
 
 
-def test_a_stopped_run_goes_on(folder, tmp_path, small, unreal):
-    train.learn(args(folder, timesteps=128, validate=64), tmp_path, progress=False)
+def test_a_stopped_run_goes_on(folder, tmp_path, unreal):
+    learn(args(folder, timesteps=128, validate=64), tmp_path)
     first = json.loads((tmp_path / "learning.json").read_text())
-    train.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
+    learn(args(folder, timesteps=256, validate=64), tmp_path)
     both = json.loads((tmp_path / "learning.json").read_text())
     assert both["curve"][: len(first["curve"])] == first["curve"]
     assert both["steps"] >= 256 > first["steps"]
     assert both["returns"][2] > first["returns"][2]  # the rewards' scale is not forgotten
     assert both["curve"][-1]["real_frames"] == 20 * len(both["curve"])
     untouched = (tmp_path / "latest.zip").read_bytes()
-    train.learn(args(folder, timesteps=256, validate=64), tmp_path, progress=False)
+    learn(args(folder, timesteps=256, validate=64), tmp_path)
     assert (tmp_path / "latest.zip").read_bytes() == untouched
     with pytest.raises(ValueError, match="algo 'ppo', not 'a2c'"):
-        train.learn(args(folder, "a2c", timesteps=256, validate=64), tmp_path, progress=False)
+        learn(args(folder, "a2c", timesteps=256, validate=64), tmp_path)
 
 
-def test_the_best_is_kept_and_no_better_one_stops_it(folder, tmp_path, small, unreal):
-    unreal += [1.0, 5.0, 4.0, 3.0, 9.0]
-    train.learn(args(folder, timesteps=2000, validate=64, patience=2), tmp_path, progress=False)
-    curve = json.loads((tmp_path / "learning.json").read_text())["curve"]
-    assert [point["real"] for point in curve] == [1.0, 5.0, 4.0, 3.0]
-    facts = json.loads((tmp_path / "policy.json").read_text())
-    assert (facts["algo"], facts["real"], facts["real_frames"]) == ("ppo", 5.0, 80)
-    assert PPO.load(tmp_path / "policy.zip").num_timesteps == curve[1]["steps"]
-
-
-def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, small, unreal):
+def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, unreal):
     """Games that end must not shift the memory of those that go on."""
-    path = train.learn(args(folder, "ppo_lstm"), tmp_path, progress=False)
-    world = load_world(folder)
-    agent = load_agent(path, world)
-    state = world.start(torch.arange(6))
-    choice(agent, world, state)
-    kept = agent[torch.tensor([False, True, True, False, True, True])]
-    assert isinstance(kept, Agent) and not kept.begun
-    for part, whole in zip(kept.state, agent.state, strict=True):
-        assert np.array_equal(part, whole[:, [1, 2, 4, 5]])
-    fresh = begun(agent)
-    assert isinstance(fresh, Agent) and fresh.begun and fresh.state is None
+    world, seeds = load_world(folder), torch.arange(6)
+    agent = load_agent(learn(args(folder, "ppo_lstm"), tmp_path), world)
+    agent.begin(seeds)
+    assert agent.state is None and agent.first.tolist() == [True] * 6
+    agent.act(world.observe(world.start(seeds), agent.observation))
+    before = [part.copy() for part in agent.state]
+    agent.keep(torch.tensor([False, True, True, False, True, True]))
+    assert agent.first.tolist() == [False] * 4
+    for kept, whole in zip(agent.state, before, strict=True):
+        assert whole.any() and np.array_equal(kept, whole[:, [1, 2, 4, 5]])
+    agent.begin(seeds[:3])
+    assert agent.state is None and agent.first.tolist() == [True] * 3
 
 
-def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, small, unreal):
+def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, unreal):
     """What SAC says is gas reaches M as that much gas."""
     world = load_world(car_folder)
-    agent = load_agent(train.learn(args(car_folder, "sac"), tmp_path, progress=False), world)
-    state = world.start(torch.arange(5))
-    seen = world.observe(state, "zh")
+    agent = load_agent(learn(args(car_folder, "sac"), tmp_path), world)
+    seen = world.observe(world.start(torch.arange(5)), "zh")
     wanted, _ = agent.model.predict(seen.numpy(), deterministic=True)
-    told = choice(agent, world, state).numpy()
-    np.testing.assert_allclose(told, wanted, atol=1e-6)
+    agent.begin(torch.arange(5))
+    chosen = agent.act(seen).numpy()
+    np.testing.assert_allclose(chosen, wanted, atol=1e-6)
     env = gym.make("DreamCarRacing-v0", world=str(car_folder))
-    assert all(env.action_space.contains(row) for row in told)
+    assert all(env.action_space.contains(row) for row in chosen)
 
 
 def test_the_zoo_knows_every_algorithm_and_dream():
@@ -158,12 +181,12 @@ def test_the_zoo_knows_every_algorithm_and_dream():
             assert {"n_timesteps", "policy", "n_envs", "normalize"} <= hyper.keys()
 
 
-def test_a_linear_policy_is_one_layer(folder, tmp_path, small, unreal):
-    path = train.learn(args(folder, linear=True, observation="zh"), tmp_path, progress=False)
+def test_a_linear_policy_is_one_layer(folder, tmp_path, unreal):
+    path = learn(args(folder, linear=True, observation="zh"), tmp_path)
     model = PPO.load(path)
     weights = [name for name, _ in model.policy.named_parameters() if "policy_net" in name]
     assert weights == []
-    assert load_agent(path, load_world(folder)).config.observation == "zh"
+    assert load_agent(path, load_world(folder)).observation == "zh"
 
 
 @pytest.mark.parametrize(
@@ -182,8 +205,8 @@ def test_bad_words_are_named(words, message, tmp_path, capsys, monkeypatch):
     assert message in capsys.readouterr().err
 
 
-def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, small, unreal):
-    path = train.learn(args(car_folder), tmp_path, progress=False)
+def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, unreal):
+    path = learn(args(car_folder), tmp_path)
     with pytest.raises(ValueError, match=r"acts by Box.*Take Cover does not know"):
         load_agent(path, load_world(folder))
     with pytest.raises(ValueError, match=r"sees \(22,\), this world shows 64 \(z\), 576"):
@@ -199,7 +222,7 @@ def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, small
         load_agent(path, load_world(folder))
 
 
-def test_a_resumed_run_dreams_on(folder, tmp_path, small, unreal, monkeypatch):
+def test_a_resumed_run_dreams_on(folder, tmp_path, unreal, monkeypatch):
     """Not the dreams that it began with: they would count twice."""
     begun: list[list[int]] = []
     plain = train.DreamVecEnv.reset
@@ -210,7 +233,7 @@ def test_a_resumed_run_dreams_on(folder, tmp_path, small, unreal, monkeypatch):
 
     monkeypatch.setattr(train.DreamVecEnv, "reset", reset)
     for steps in (128, 256):
-        train.learn(args(folder, timesteps=steps, scaled=False), tmp_path, progress=False)
+        learn(args(folder, timesteps=steps, scaled=False), tmp_path)
     first, second = begun[0], begun[-1]
     assert len(first) == len(second) == 4
     assert not set(first) & set(second)
@@ -218,10 +241,10 @@ def test_a_resumed_run_dreams_on(folder, tmp_path, small, unreal, monkeypatch):
 
 @pytest.mark.parametrize("algo", ["ppo", "dqn"])
 def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
-    algo, folder, tmp_path, small, unreal, monkeypatch
+    algo, folder, tmp_path, unreal, monkeypatch
 ):
     asked = args(folder, algo, timesteps=256, validate=64)
-    plain, calls = train.real, []
+    plain, calls = train.score, []
 
     def interrupted(*words, **more):
         calls.append(1)
@@ -231,12 +254,12 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
 
     monkeypatch.setattr(train, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train.learn(asked, tmp_path, progress=False)
+        learn(asked, tmp_path)
     before = json.loads((tmp_path / "learning.json").read_text())
     assert len(before["curve"]) == 2
     saved = load_agent(tmp_path / "latest.zip", load_world(folder)).model
     assert saved.num_timesteps == before["steps"] == before["curve"][-1]["steps"]
-    train.learn(asked, tmp_path, progress=False)
+    learn(asked, tmp_path)
     after = json.loads((tmp_path / "learning.json").read_text())
     assert after["curve"][:2] == before["curve"]
     assert after["curve"][-1]["real_frames"] == 20 * len(after["curve"])
@@ -244,13 +267,118 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
     assert not list(tmp_path.glob("candidate*"))
 
 
-def test_an_agent_under_another_name_is_named(folder, tmp_path, small, unreal):
-    path = train.learn(args(folder), tmp_path, progress=False)
+def test_an_agent_under_another_name_is_named(folder, tmp_path, unreal):
+    path = learn(args(folder), tmp_path)
     (tmp_path / "policy.json").write_text('{"algo": "dqn"}')
     with pytest.raises(CheckpointError, match=r"no saved DQN, which policy.json says it is"):
         load_agent(path, load_world(folder))
 
 
-def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path, small):
+def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="ppo_lstm has a memory of its own"):
-        train.learn(args(folder, "ppo_lstm", linear=True), tmp_path, progress=False)
+        learn(args(folder, "ppo_lstm", linear=True), tmp_path)
+
+
+@pytest.mark.parametrize("scores", [(1.0, 5.0, 3.0), (5.0, 1.0, 3.0), (1.0, 3.0, 5.0)])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_agent_of_the_best_mean_is_kept(
+    scores: tuple, stopped: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reality = Reality(monkeypatch, *scores)
+    if stopped:
+        learn(validated(folder, 2), tmp_path)
+    path = learn(validated(folder, 3), tmp_path)
+    best = int(np.argmax(scores))
+    assert PPO.load(path).num_timesteps == reality.steps[best]
+    facts = read_json(tmp_path / "policy.json")
+    assert (facts["algo"], facts["real"], facts["steps"]) == ("ppo", 5, reality.steps[best])
+    assert facts["real_frames"] == 3 * 4 * 3
+    curve = read_json(tmp_path / "learning.json")["curve"]
+    assert [point["real"] for point in curve] == list(scores)
+    assert [point["real_frames"] for point in curve] == [12, 24, 36]
+    assert [point["steps"] for point in curve] == reality.steps
+    assert reality.seeds == [list(range(VALIDATION, VALIDATION + 4))] * 3
+
+
+@pytest.mark.parametrize(
+    ("patience", "scores", "played"),
+    [
+        (1, (1.0, 3.0, 2.0, 9.0), 3),
+        (2, (1.0, 3.0, 4.0, 2.0, 3.0, 9.0), 5),
+        (2, (1.0, 3.0, 2.0, 4.0), 4),
+        (0, (3.0, 2.0, 1.0, 0.0), 4),
+    ],
+)
+def test_learning_stops_after_so_many_validations_that_were_no_better(
+    patience: int, scores: tuple, played: int, folder: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    reality = Reality(monkeypatch, *scores)
+    learn(validated(folder, len(scores), patience=patience), tmp_path)
+    assert len(reality.seeds) == played
+
+
+def test_validations_are_a_tenth_of_the_way_apart_unless_told(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reality = Reality(monkeypatch, *range(20))
+    learn(validated(folder, 10, validate=0), tmp_path)
+    assert reality.steps == [ROLLOUT * n for n in range(1, 11)]
+
+
+def test_dreams_are_those_that_were_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[tuple, dict]] = []
+    plain = train.DreamVecEnv
+
+    def dreamt(*words, **named):  # type: ignore[no-untyped-def]
+        made.append((words, named))
+        return plain(*words, **named)
+
+    monkeypatch.setattr(train, "DreamVecEnv", dreamt)
+    Reality(monkeypatch, 1.0)
+    asked = validated(
+        folder, 1, temperature=(0.6, 1.7), envs=3, observation="z", validate=48, timesteps=48
+    )
+    learn(validated(folder, 1, validate=48, **asked), tmp_path)
+    (words, named) = made[-1]
+    assert words == ("DreamDoom-v0", 3)
+    assert named["world"] == str(folder)
+    assert named["temperature"] == (0.6, 1.7)
+    assert named["observation"] == "z"
+
+
+def test_the_dream_s_mean_stands_beside_the_real_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Reality(monkeypatch, 7.0)
+    seen: list[list[float]] = []
+    plain = train._Validation.validate
+
+    def validates(callback):  # type: ignore[no-untyped-def]
+        seen.append([episode["r"] for episode in callback.model.ep_info_buffer])
+        plain(callback)
+
+    monkeypatch.setattr(train._Validation, "validate", validates)
+    asked = validated(folder, 1, timesteps=8 * ROLLOUT, validate=8 * ROLLOUT)
+    learn(asked, tmp_path)
+    (point,) = read_json(tmp_path / "learning.json")["curve"]
+    assert seen[0] and point["dream"] == pytest.approx(np.mean(seen[0]))
+
+
+def test_an_agent_sees_the_dream_as_it_is_and_only_its_rewards_are_scaled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it saw by running statistics, it would not see in the real game."""
+    made = []
+    plain = train.VecNormalize
+
+    def normal(*words, **named):  # type: ignore[no-untyped-def]
+        made.append(plain(*words, **named))
+        return made[-1]
+
+    monkeypatch.setattr(train, "VecNormalize", normal)
+    Reality(monkeypatch, 1.0)
+    learn(validated(folder, 1), tmp_path)
+    assert not made[0].norm_obs and made[0].norm_reward and made[0].gamma == 0.997

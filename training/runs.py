@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -126,14 +126,12 @@ class Run:
     def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
         """Hold a record to this run's arguments and inputs, and return the stage's own facts."""
         begun, was, inputs = f"{self.path.parent} was begun", record["args"], record["inputs"]
+        if not was:
+            raise CheckpointError(f"{self.path} is damaged (its 'args' are empty): {ANEW}")
         self.before = was
         for field in fields(self.args):
             new, old = getattr(self.args, field.name), was.get(field.name, field.default)
             new = list(new) if isinstance(new, tuple) else new  # as JSON has it
-            if old is MISSING:
-                raise CheckpointError(
-                    f"{self.path} is damaged (its 'args' lack {field.name!r}): {ANEW}"
-                )
             if field.name not in (self.grows, *self.inputs) and new != old:
                 raise ValueError(f"{begun} with {field.name} {old!r}, not {new!r}: {OTHER}")
         for name in sorted(self.inputs.keys() | inputs.keys()):

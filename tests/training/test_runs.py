@@ -32,9 +32,8 @@ from dreamgym.training import collect, evolve, memory, train, trainer, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import Episode, episode_path
 from dreamgym.training.demo import demo
-from dreamgym.training.memory import assemble
+from dreamgym.training.play.executors import InProcess
 from dreamgym.training.runs import LOCK, Run, finished, held
-from dreamgym.training.vision import load_vision
 from tests.conftest import data_set, tiny_world
 
 SMALL = vision.Args(frames=128)
@@ -45,6 +44,21 @@ class Args:
     size: int = 1
     policy: str = "here"
     steps: int = 0
+
+
+def collected(args: collect.Args, out: Path) -> int:
+    """Collect in this process."""
+    return collect.collect(args, out, InProcess(), progress=False)
+
+
+def evolved(args: evolve.Args, out: Path, seconds: float = float("inf")) -> Controller:
+    """Evolve in this process."""
+    return evolve.evolve(args, out, InProcess(), progress=False, seconds=seconds)
+
+
+def learned(args: train.Args, out: Path) -> Path:
+    """Train an agent in this process."""
+    return train.learn(args, out, InProcess(), progress=False)
 
 
 def test_a_run_goes_on_with_its_own_arguments_and_inputs(tmp_path: Path) -> None:
@@ -182,11 +196,11 @@ def test_a_v_that_is_half_trained_is_no_input(
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         vision.train([data], tmp_path / "v", args, progress=False)
-    for use in (load_vision, lambda v: trainer.origin(str(v), "vision")):
+    for use in (vision.load_vision, lambda v: trainer.origin(str(v), "vision")):
         with pytest.raises(ValueError, match="v is not finished: call `dreamgym vision --out"):
             use(tmp_path / "v")
     vision.train([data], tmp_path / "v", args, progress=False)
-    load_vision(tmp_path / "v")
+    vision.load_vision(tmp_path / "v")
 
 
 def test_data_that_are_not_all_there_are_no_input(tmp_path: Path) -> None:
@@ -221,36 +235,34 @@ def test_m_of_another_shape_is_refused_before_it_learns(tmp_path: Path) -> None:
         memory.train(seen, tmp_path / "m", memory.Args(steps=1), config, progress=False)
 
 
-def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path, inside: list) -> None:
+def test_a_data_set_is_one_policy_s(folder: Path, tmp_path: Path) -> None:
     world = shutil.copytree(folder, tmp_path / "world")
     policy = world / "controller.safetensors"
     args = collect.Args("doom", 1, policy=str(policy), world=str(world), steps=3)
-    collect.collect(args, tmp_path / "data", 1, progress=False)
+    collected(args, tmp_path / "data")
     moved = shutil.copytree(world, tmp_path / "moved")
     there = replace(args, policy=str(moved / policy.name), world=str(moved))
-    assert collect.collect(there, tmp_path / "data", 1, progress=False) == 3
+    assert collected(there, tmp_path / "data") == 3
     old = load_controller(policy)
     save_controller(policy, Controller(old.config, old.weights + 1))
     with pytest.raises(ValueError, match=r"content of its policy \(.*\) was .*, is "):
-        collect.collect(replace(args, episodes=2), tmp_path / "data", 1, progress=False)
+        collected(replace(args, episodes=2), tmp_path / "data")
     save_controller(policy, old)
     save_world(world, tiny_world(seed=1))
     with pytest.raises(ValueError, match=r"content of its world \(.*\) was .*, is "):
-        collect.collect(replace(args, episodes=2), tmp_path / "data", 1, progress=False)
+        collected(replace(args, episodes=2), tmp_path / "data")
 
 
-def test_a_controller_that_still_learns_plays_no_data(
-    folder: Path, tmp_path: Path, inside: list
-) -> None:
+def test_a_controller_that_still_learns_plays_no_data(folder: Path, tmp_path: Path) -> None:
     stage = evolve.Args(str(folder), 2, population=4, rollouts=1, validate=0)
-    evolve.evolve(stage, tmp_path, progress=False, seconds=0)
+    evolved(stage, tmp_path, seconds=0)
     assert not read_json(tmp_path / "evolution.json")["finished"]
     policy = str(tmp_path / "controller.safetensors")
     args = collect.Args("doom", 1, policy=policy, world=str(folder), steps=3)
     with pytest.raises(ValueError, match="is not finished: call `dreamgym evolve --out"):
-        collect.collect(args, tmp_path / "data", 1, progress=False)
-    evolve.evolve(stage, tmp_path, progress=False)
-    assert collect.collect(args, tmp_path / "data", 1, progress=False) == 3
+        collected(args, tmp_path / "data")
+    evolved(stage, tmp_path)
+    assert collected(args, tmp_path / "data") == 3
 
 
 def test_a_search_is_of_one_world_and_keeps_its_first_steps(
@@ -258,20 +270,18 @@ def test_a_search_is_of_one_world_and_keeps_its_first_steps(
 ) -> None:
     world = shutil.copytree(folder, tmp_path / "world")
     stage = evolve.Args(str(world), 2, population=4, rollouts=1, validate=0)
-    whole = evolve.evolve(stage, tmp_path / "whole", progress=False)
-    evolve.evolve(replace(stage, generations=1), tmp_path / "parts", progress=False)
+    whole = evolved(stage, tmp_path / "whole")
+    evolved(replace(stage, generations=1), tmp_path / "parts")
     # Another device, another processor: other dreams to measure by, in the last digits.
     monkeypatch.setattr(evolve, "first_steps", lambda *_: pytest.fail("they are kept"))
-    parts = evolve.evolve(stage, tmp_path / "parts", progress=False)
+    parts = evolved(stage, tmp_path / "parts")
     assert torch.equal(parts.weights, whole.weights)
     moved = shutil.copytree(world, tmp_path / "moved")
     there = replace(stage, world=str(moved))
-    assert torch.equal(
-        evolve.evolve(there, tmp_path / "parts", progress=False).weights, whole.weights
-    )
+    assert torch.equal(evolved(there, tmp_path / "parts").weights, whole.weights)
     save_world(world, tiny_world(seed=1))
     with pytest.raises(ValueError, match=r"content of its world \(.*\) was .*, is "):
-        evolve.evolve(replace(stage, generations=3), tmp_path / "parts", progress=False)
+        evolved(replace(stage, generations=3), tmp_path / "parts")
 
 
 def test_a_search_that_began_at_a_controller_goes_on_from_that_alone(
@@ -281,10 +291,10 @@ def test_a_search_that_began_at_a_controller_goes_on_from_that_alone(
     first = load_controller(folder)
     save_controller(init, first)
     stage = evolve.Args(str(folder), 1, 4, 1, validate=0, init=str(init))
-    evolve.evolve(stage, tmp_path / "run", progress=False)
+    evolved(stage, tmp_path / "run")
     save_controller(init, Controller(first.config, first.weights + 1))
     with pytest.raises(ValueError, match=r"content of its init \(.*\) was .*, is "):
-        evolve.evolve(replace(stage, generations=2), tmp_path / "run", progress=False)
+        evolved(replace(stage, generations=2), tmp_path / "run")
 
 
 def test_an_agent_learns_in_one_world(
@@ -293,11 +303,11 @@ def test_an_agent_learns_in_one_world(
     world = shutil.copytree(folder, tmp_path / "world")
     monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
     stage = train.Args(str(world), "a2c", 64, envs=4, scaled=False, games=1)
-    train.learn(stage, tmp_path / "run", progress=False)
+    learned(stage, tmp_path / "run")
     assert read_json(tmp_path / "run" / "learning.json")["finished"]
     save_world(world, tiny_world(seed=1))
     with pytest.raises(ValueError, match=r"content of its world \(.*\) was .*, is "):
-        train.learn(replace(stage, timesteps=128), tmp_path / "run", progress=False)
+        learned(replace(stage, timesteps=128), tmp_path / "run")
 
 
 def test_a_world_that_is_written_over_is_none_until_it_is_whole(
@@ -336,9 +346,9 @@ def test_weights_that_were_lost_or_replaced_are_written_again(tmp_path: Path) ->
     for spoil in (lambda: weights.unlink(), lambda: save_tensors(weights, other.state_dict())):
         spoil()
         with pytest.raises(ValueError, match="is not what its run has learned: call `dreamgym vis"):
-            load_vision(tmp_path / "v")
+            vision.load_vision(tmp_path / "v")
         vision.train([data], tmp_path / "v", SMALL, progress=False)
-        assert torch.equal(load_vision(tmp_path / "v").mean.weight, before.mean.weight)
+        assert torch.equal(vision.load_vision(tmp_path / "v").mean.weight, before.mean.weight)
 
 
 def test_latents_and_m_are_of_the_v_of_their_world(tmp_path: Path) -> None:
@@ -354,7 +364,7 @@ def test_latents_and_m_are_of_the_v_of_their_world(tmp_path: Path) -> None:
     config, args = MemoryConfig(hidden=8), memory.Args(steps=1, batch=2, length=8)
     m = memory.train(seen[0], tmp_path / "m", args, config, progress=False)
     with pytest.raises(ValueError, match="the latents are of another V: encode the data with this"):
-        assemble("doom", two, m, seen[0], tmp_path / "world")
+        memory.assemble("doom", two, m, seen[0], tmp_path / "world")
     init = replace(args, init=str(tmp_path / "m"))
     with pytest.raises(ValueError, match="learned from another V's latents"):
         memory.train(seen[1], tmp_path / "m1", init, config, progress=False)
@@ -416,11 +426,11 @@ def test_a_search_s_record_is_read_point_by_point(
     folder: Path, tmp_path: Path, spoilt: dict[str, object]
 ) -> None:
     stage = evolve.Args(str(folder), 1, population=4, rollouts=1, validate=0)
-    evolve.evolve(stage, tmp_path, progress=False)
+    evolved(stage, tmp_path)
     path = tmp_path / "evolution.json"
     write_json(path, read_json(path) | spoilt)
     with pytest.raises(ValueError, match=r"evolution.json"):
-        evolve.evolve(replace(stage, generations=2), tmp_path, progress=False)
+        evolved(replace(stage, generations=2), tmp_path)
 
 
 @pytest.mark.parametrize("steps", [None, torch.ones(3), -torch.ones(38)])
@@ -428,13 +438,13 @@ def test_a_search_s_state_is_checked(
     folder: Path, tmp_path: Path, steps: torch.Tensor | None
 ) -> None:
     stage = evolve.Args(str(folder), 1, population=4, rollouts=1, validate=0)
-    evolve.evolve(stage, tmp_path, progress=False)
+    evolved(stage, tmp_path)
     path = tmp_path / "evolution.safetensors"
     kept = load_tensors(path)
     del kept["steps"]
     save_tensors(path, kept | ({} if steps is None else {"steps": steps}))
     with pytest.raises(ValueError, match=r"does not hold what evolution.json tells of"):
-        evolve.evolve(replace(stage, generations=2), tmp_path, progress=False)
+        evolved(replace(stage, generations=2), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -445,11 +455,11 @@ def test_an_agent_s_record_is_read_point_by_point(
 ) -> None:
     monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
     stage = train.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
-    train.learn(stage, tmp_path, progress=False)
+    learned(stage, tmp_path)
     path = tmp_path / "learning.json"
     write_json(path, read_json(path) | spoilt)
     with pytest.raises(ValueError, match=r"learning.json is damaged"):
-        train.learn(replace(stage, timesteps=128), tmp_path, progress=False)
+        learned(replace(stage, timesteps=128), tmp_path)
 
 
 def test_an_agent_that_was_lost_is_named(
@@ -457,9 +467,9 @@ def test_an_agent_that_was_lost_is_named(
 ) -> None:
     monkeypatch.setattr(train, "score", lambda *_, **__: [{"return": 1.0, "length": 1}])
     stage = train.Args(str(folder), "a2c", 64, envs=4, scaled=False, games=1)
-    train.learn(stage, tmp_path, progress=False).unlink()
+    learned(stage, tmp_path).unlink()
     with pytest.raises(ValueError, match=r"policy.zip is missing, which learning.json tells of"):
-        train.learn(stage, tmp_path, progress=False)
+        learned(stage, tmp_path)
 
 
 def test_an_agent_s_weights_keep_their_own_facts_after_a_kill(
@@ -477,11 +487,11 @@ def test_an_agent_s_weights_keep_their_own_facts_after_a_kill(
     stage = train.Args(str(folder), "a2c", 192, envs=4, scaled=False, games=1, validate=64)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Run, "write", killed)
-        train.learn(stage, tmp_path, progress=False)
+        learned(stage, tmp_path)
     before = read_json(tmp_path / "policy.json")
     assert before["real"] == 300
     weights = (tmp_path / "policy.zip").read_bytes()
-    train.learn(stage, tmp_path, progress=False)
+    learned(stage, tmp_path)
     after = read_json(tmp_path / "policy.json")
     assert (tmp_path / "policy.zip").read_bytes() == weights
     assert (after["real"], after["steps"]) == (300, before["steps"])
@@ -493,5 +503,5 @@ def test_a_demonstration_leaves_strangers_folders_alone(tmp_path: Path) -> None:
     for path in kept:
         path.touch()
     with pytest.raises(ValueError, match="run is of no demonstration: choose another --out"):
-        demo("doom", tmp_path, seconds=1, games=2)
+        demo("doom", tmp_path, 1, 2, InProcess())
     assert all(path.exists() for path in kept)

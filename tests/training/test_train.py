@@ -338,9 +338,7 @@ def test_dreams_are_those_that_were_asked_for(
 
     monkeypatch.setattr(train, "DreamVecEnv", dreamt)
     Reality(monkeypatch, 1.0)
-    asked = validated(
-        folder, 1, temperature=(0.6, 1.7), envs=3, observation="z", validate=48, timesteps=48
-    )
+    asked = {"timesteps": 48, "envs": 3, "temperature": (0.6, 1.7), "observation": "z"}
     learn(validated(folder, 1, validate=48, **asked), tmp_path)
     (words, named) = made[-1]
     assert words == ("DreamDoom-v0", 3)

@@ -69,10 +69,12 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     """Return what a command line asks for, ready to be called.
 
     Raises:
-        ValueError: if there is no such command, or a word is empty.
-        SystemExit: if a flag is wrong, or help was asked for, both of which are printed.
+        ValueError: if there is no such command, a word is empty, or a check of ours refuses one.
+        SystemExit: if there is no such flag, or help was asked for, both of which are printed.
     """
-    if not words or words[0] in ("-h", "--help"):
+    if not words:
+        raise ValueError(f"say what to do, with one of the commands {', '.join(COMMANDS)}")
+    if words[0] in ("-h", "--help"):
         return functools.partial(print, overview())
     name, *rest = words
     if name not in COMMANDS:
@@ -88,8 +90,26 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     def bound(*args: Any, **kwargs: Any) -> Callable[[], Any]:
         return functools.partial(command, *args, **kwargs)
 
-    asked: Callable[[], Any] = tyro.cli(bound, prog=f"dreamgym {name}", args=rest)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            asked: Callable[[], Any] = tyro.cli(bound, prog=f"dreamgym {name}", args=rest)
+    except SystemExit as stop:
+        if error := _sentence(stop):
+            raise error from None
+        sys.stderr.write(said.getvalue())
+        raise
     return asked
+
+
+def _sentence(stop: BaseException) -> ValueError | None:
+    """Return what one of our own checks said of a flag, if that is why tyro stopped."""
+    error = stop.__context__
+    while error and not isinstance(error, ValueError):
+        error = error.__context__
+    if not isinstance(error, ValueError):
+        return None
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return error if frame.f_globals["__name__"].startswith("dreamgym.") else None
 
 
 def overview() -> str:

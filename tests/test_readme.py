@@ -179,7 +179,7 @@ def test_every_command_is_one_that_exists(page):
         for line in block.replace("\\\n", " ").splitlines():
             command, *words = shlex.split(line, comments=True) or [""]
             if command == "dreamgym":
-                cli._parser().parse_args(words)  # exits on what it does not know
+                cli.parsed(words)  # exits on what it does not know
 
 
 @pytest.mark.parametrize("page", [README, *DOCS, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)

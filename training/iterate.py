@@ -119,9 +119,7 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        vision.train(
-            seen, folder, vision.Args(stage.frames, z_size=facts.z_size, init=init, task=task)
-        )
+        vision.train(seen, folder, vision.Args(stage.frames, init=init, task=task))
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)

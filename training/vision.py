@@ -19,7 +19,7 @@ from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
 
 from . import trainer
-from .data.episodes import Frames, content, dataset
+from .data.episodes import Frames, content, dataset, game_of
 from .flags import DATA, RUNS, Flat, Name, Whole, game_for
 from .runs import Run
 
@@ -35,8 +35,8 @@ class Args:
     """Peak of Adam's rate, falling as a cosine: ours, a tenth of the paper's steps need it."""
     reconstruction: float = 30.0
     """Weight of the squared error: ours, so that a fireball two pixels wide is worth its nats."""
-    z_size: int = 64
-    """Latent dimensions."""
+    z_size: int = 0
+    """Latent dimensions; 0: the game's own."""
     init: str = ""
     """Run folder of a V to go on from."""
     seed: int = 0
@@ -50,7 +50,7 @@ class Args:
 
     @property
     def config(self) -> VisionConfig:
-        return VisionConfig(z_size=self.z_size, reconstruction=self.reconstruction)
+        return VisionConfig(self.z_size or VisionConfig.z_size, self.reconstruction)
 
 
 @ours(flush=True)  # Adam's squares of tiny gradients cost a quarter of the speed
@@ -61,6 +61,8 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
         ValueError: if the data are unfinished or of another game, or `out` was begun otherwise.
     """
     paths = dataset(data, args.task)
+    if not args.z_size:
+        args = replace(args, z_size=games.get(args.task or game_of(data[0])).z_size)
     inputs = {"data": content(paths)} | trainer.origin(args.init, "vision")
     with Run(out, "vision", args, inputs) as run:
         return _train(run, Frames(paths, args.batch, args.seed), args, progress)
@@ -131,5 +133,4 @@ def main(args: Flat[Args], data: tuple[str, ...] = (), out: str = "") -> None:
         out: Folder of the run; runs/GAME if empty.
     """
     task = game_for(args.task, data=data)
-    args = replace(args, task=task, z_size=args.z_size or games.get(task).z_size)
-    train(data or (f"{DATA}/{task}",), out or f"{RUNS}/{task}", args)
+    train(data or (f"{DATA}/{task}",), out or f"{RUNS}/{task}", replace(args, task=task))

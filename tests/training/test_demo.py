@@ -12,26 +12,31 @@ import torch
 from PIL import Image
 
 from dreamgym import cli
+from dreamgym.checkpoint import save_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import GAMES
-from dreamgym.training import evolve
+from dreamgym.training import evaluate, evolve, iterate
 from dreamgym.training.demo import demo
 from dreamgym.training.measure import bench
 from dreamgym.training.measure.film import GAP, ZOOM, film
+from dreamgym.training.play.executors import Local
 from dreamgym.training.runs import LOCK
 from dreamgym.training.splits import DEMO, FINAL, TEST, VALIDATION
 from dreamgym.zoo.ppo import hyperparams
+from tests.conftest import Inside, tiny_world
+
+SCORE = {"mean": 0.0, "sd": 0.0, "ci95": (0.0, 0.0)}
 
 
 def test_the_demonstration_shows_three_scores_and_a_film(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    inside: list,
+    inside: Inside,
 ) -> None:
     small = partial(evolve.Args, population=8, rollouts=2)
     monkeypatch.setattr(evolve, "Args", small)
-    demo("doom", tmp_path, seconds=1, games=2, processes=2)
+    demo("doom", tmp_path, 1, 2, inside)
     shown = capsys.readouterr().out
     assert shown.count("95 % [") == 3
     for label in ("random", "of dreaming", "shipped controller"):
@@ -41,9 +46,11 @@ def test_the_demonstration_shows_three_scores_and_a_film(
 
 
 @pytest.mark.parametrize(("seconds", "games"), [(0, 10), (5, 1)])
-def test_a_demonstration_of_nothing_is_refused(tmp_path: Path, seconds: float, games: int) -> None:
+def test_a_demonstration_of_nothing_is_refused(
+    tmp_path: Path, seconds: float, games: int, inside: Inside
+) -> None:
     with pytest.raises(ValueError, match=f"games is {games}, seconds {seconds}"):
-        demo("doom", tmp_path / "out", seconds, games)
+        demo("doom", tmp_path / "out", seconds, games, inside)
     assert not (tmp_path / "out").exists()
 
 
@@ -63,12 +70,13 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     half: bool,
-    inside: list,
+    inside: Inside,
 ) -> None:
     """On a processor that multiplies in bfloat16 and on one that does not."""
     if half and not supports_bfloat16("cpu"):
         pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
-    monkeypatch.setattr(bench, "halves", lambda _: half)
+    monkeypatch.setattr(bench, "supports_bfloat16", lambda _: half)
+    monkeypatch.setattr(bench, "Local", lambda _: inside)
     monkeypatch.setattr(bench, "SECONDS", 0.05)
     monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute
@@ -97,22 +105,33 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
 
 
 @pytest.mark.parametrize("task", sorted(GAMES))
-def test_the_recipe_names_only_stages_and_options_that_exist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+def test_the_recipe_is_its_rounds_and_the_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
 ) -> None:
-    """Each stage is replaced by a note of its arguments; the parser is the real one."""
-    called = []
-    for stage in ("iterate", "evaluate"):
-        monkeypatch.setattr(
-            cli, f"_{stage}", lambda args, stage=stage: called.append((stage, args))
-        )
+    """Each stage is replaced by a note of its arguments; what is printed does the same."""
+    called: list[tuple[object, ...]] = []
     run = str(tmp_path / "run")
+
+    def rounds_are_over(*words: object) -> None:
+        called.append(words)
+        save_world(
+            f"{run}/best", tiny_world((-1.0,) * len(GAMES[task].rules.heads), game=GAMES[task])
+        )
+
+    monkeypatch.setattr(iterate, "iterate", rounds_are_over)
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda *words: called.append(words) or {"env": "", **SCORE}
+    )
     assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
-    assert [stage for stage, _ in called] == ["iterate", "evaluate"]
-    rounds, score = called[0][1], called[1][1]
-    assert (rounds.rounds, rounds.data, rounds.out) == (len(GAMES[task].recipe), "d", run)
-    assert (score.world, score.policy) == (f"{run}/best", "shipped")
-    assert score.seed == TEST
+    (game, rounds, data, out, workers), (args, scorers, file) = called
+    assert (game, rounds, data, out) == (task, GAMES[task].recipe, "d", run)
+    assert workers == scorers == Local(2)
+    best = f"{run}/best"
+    assert args == evaluate.Args(task, episodes=GAMES[task].test_games, world=best)
+    assert (args.policy, args.seed, file) == ("shipped", TEST, f"{best}/score.json")
+    shown = capsys.readouterr().out.splitlines()
+    for words in [line.split()[2:] for line in shown if line.startswith("$ dreamgym")]:
+        cli.parsed(words)
 
 
 def test_no_seed_serves_two_purposes() -> None:

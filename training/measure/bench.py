@@ -382,9 +382,10 @@ def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None 
         device: Where it dreams, such as cpu or cuda.
         out: JSON file for the table.
     """
+    task = game_for(task, world)
     if out:
         check_writable(out)
-    table = bench(world or game_for(task, world), device=device)
+    table = bench(world or task, device=device)
     for row in table["rows"]:
         print(speed(row))
     for what, why in table["left_out"].items():

@@ -100,6 +100,6 @@ def main(
         out: The animation, a GIF.
         seed: Of the dream and of the game.
     """
-    world = world or game_for(task)
-    game_for(task, world)
+    task = game_for(task, world)
+    world = world or task
     print(film(world, policies.find(policy, world_folder(world)), out, seed=seed))

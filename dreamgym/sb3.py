@@ -26,7 +26,7 @@ from dreamgym.envs.spaces import (
     observation_space,
     spread,
 )
-from dreamgym.games import FRAME, Game
+from dreamgym.games import FRAME, GAMES, Game
 from dreamgym.twin import Twin
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
@@ -52,7 +52,8 @@ class DreamVecEnv(VecEnv):
         if module:
             importlib.import_module(module)
         if gym.spec(name).vector_entry_point != DREAM:
-            raise ValueError(f"{id} is no dream: give an id such as 'DreamDoom-v0'")
+            known = ", ".join(game.dream_id for game in GAMES.values())
+            raise ValueError(f"{id} is no dream: give an id such as {known}")
         self.dreams: DreamVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dreamgym.games import GAMES
+
 ROOT = Path(__file__).parent.parent
 HOMES = {"dreamgym": ROOT / "dreamgym", "dreamgym.training": ROOT / "training"}
 
-LEAVES = {"tasks", "files", "modes"}
+LEAVES = {"files", "modes"}
 # Lowest first. A room imports leaves and lower floors, never up or across its own floor.
 FLOORS = [
-    {"models", "noise"},
-    {"kernels", "product"},
+    {"games", "models", "noise"},
+    {"engines"},
     {"world"},
+    {"twin"},
     {"checkpoint"},
     {"envs"},
     {"wrappers"},
@@ -29,8 +34,10 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FLOOR |= dict.fromkeys(LEAVES, -1) | {"__init__": -1}
+REGISTRATION = ("__init__", "games")
+"""The package registers the games."""
 
-KNOW_NO_GYM = {"models", "noise", "product", "world"}
+KNOW_NO_GYM = {"games", "models", "noise", "engines", "world", "twin"}
 KNOW_SB3 = {"sb3", "training"}
 HEAVY = {"numba", "torch", "vizdoom", "pygame", "stable_baselines3"}
 
@@ -72,7 +79,11 @@ def offences(module: str, source: str) -> list[str]:
             there = room(name) if room(name) in FLOOR else "__init__"
             if here in LEAVES:
                 found.append(f"{module} is a leaf and imports {name}")
-            elif there != here and FLOOR[there] >= max(FLOOR[here], 0):
+            elif (
+                there != here
+                and (here, there) != REGISTRATION
+                and FLOOR[there] >= max(FLOOR[here], 0)
+            ):
                 found.append(f"{module} imports {name}, which is not below it")
         elif top == "training":
             found.append(f"{module} imports {name}; its public name is dreamgym.training")
@@ -103,7 +114,9 @@ def test_imports_run_one_way(module: str) -> None:
         ("dreamgym.training.memory", "from dreamgym.cli import main"),
         ("dreamgym.cli", "import training.collect"),
         ("dreamgym.cli", "from training import collect"),
-        ("dreamgym.tasks", "from . import files"),
+        ("dreamgym.modes", "from . import files"),
+        ("dreamgym.games.rules", "from dreamgym import noise"),
+        ("dreamgym.engines.linear", "from dreamgym.twin import Twin"),
         ("dreamgym.files", "import dreamgym"),
         ("dreamgym.__init__", "from dreamgym.envs import dream"),
     ],
@@ -115,16 +128,69 @@ def test_an_offence_is_seen(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("dreamgym.__init__", "import gymnasium\nfrom dreamgym.tasks import TASKS"),
-        ("dreamgym.models.memory", "import torch\nfrom .vision import VAE"),
+        ("dreamgym.__init__", "import gymnasium\nfrom dreamgym.games import GAMES"),
+        ("dreamgym.models.memory", "import torch\nfrom .vae import VAE"),
         ("dreamgym.world", "from dreamgym.models.mdn_rnn import MDNRNN\nfrom . import noise"),
-        ("dreamgym.training.controller", "from stable_baselines3 import PPO\nfrom .data import D"),
+        (
+            "dreamgym.training.evolve",
+            "from stable_baselines3 import PPO\nfrom .data import episodes",
+        ),
         ("dreamgym.training.memory", "from dreamgym.models.mdn_rnn import MDNRNN"),
         ("dreamgym.cli", "from dreamgym import __version__\nfrom dreamgym.training import collect"),
     ],
 )
 def test_what_is_allowed_passes(module: str, source: str) -> None:
     assert offences(module, source) == []
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """Also within a room, and whether a file imports at its top or in a function."""
+    files = modules()
+    below = {
+        module: {
+            name if name in files else name.rpartition(".")[0]
+            for name in imports(module, path.read_text("utf-8"))
+        }
+        & files.keys()
+        for module, path in files.items()
+    }
+    assert graphlib.TopologicalSorter(below).prepare() is None
+
+
+def named(path: Path) -> set[str]:
+    """Names of games in a file's code: in identifiers and in strings, but not in docstrings."""
+    tree = ast.parse(path.read_text("utf-8"))
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    words = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=word) | ast.Attribute(attr=word):
+                words.add(word)
+            case ast.Constant(value=str() as word) if id(node) not in docs:
+                words.add(word)
+            case ast.ImportFrom(module=module, names=names):
+                words |= {module or "", *(each.name for each in names)}
+    titles = {word.lower() for game in GAMES.values() for word in (game.name, game.title)}
+    rules = {type(game.rules).__name__ for game in GAMES.values()}
+    return {word for word in words if word in rules or any(t in word.lower() for t in titles)}
+
+
+def test_only_the_games_and_what_plays_them_name_a_game() -> None:
+    """ViZDoom is a library; the environments of the real games name their own."""
+    real = {game.real.partition(":")[0] for game in GAMES.values()} | {"dreamgym.envs.keeper"}
+    found = {
+        module: names
+        for module, path in modules().items()
+        if not module.startswith("dreamgym.games.") and module not in real
+        and (names := {word for word in named(path) if "vizdoom" not in word.lower()})
+    }  # fmt: skip
+    assert found == {}
+
+
+def test_no_two_files_of_one_name_mean_different_things() -> None:
+    """What is known of a game and the environment in which it is played are of one thing."""
+    stems = Counter(path.stem for path in modules().values() if path.stem != "__init__")
+    assert {stem for stem, times in stems.items() if times > 1} <= GAMES.keys()
 
 
 @pytest.mark.parametrize("folder", ["dreamgym", "training", "tests", "examples"])

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import shutil
 import warnings
@@ -15,7 +16,6 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import save_tensors
-from dreamgym.envs import dream as dream_module
 from tests.conftest import tiny_world
 
 KINDS = ("z", "zh", "zhc", "rgb")
@@ -433,7 +433,7 @@ def test_as_many_dreams_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) 
     6 latents and twice 16 cells, each of 4 bytes."""
     each = 4 * (4 * 16 + 3 * 5 * 6 + 3 * (6 + 2 * 16))
     pages = {"SC_PAGE_SIZE": each, "SC_PHYS_PAGES": 100}
-    monkeypatch.setattr(dream_module.os, "sysconf", pages.__getitem__)
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
     tiny_world().check_room(100)
     with pytest.raises(ValueError, match=r"num_envs is 101: .* give 100 or fewer"):
         tiny_world().check_room(101)

@@ -15,7 +15,8 @@ from dreamgym import games
 from dreamgym.checkpoint import save_world
 from dreamgym.envs import car_racing
 from dreamgym.games.car_racing import GAME as CAR_RACING
-from dreamgym.training.play.games import Uniform, turns
+from dreamgym.training.play.games import turns
+from dreamgym.training.play.policies import Random
 from tests.conftest import tiny_world
 from tests.envs.test_car_racing import along_the_track
 
@@ -74,8 +75,7 @@ def test_real_games_side_by_side_end_at_the_game_s_limit(
     steps: int, ends: int, blind: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(games.GAMES, "car_racing", replace(CAR_RACING, max_steps=12))
-    seeds = [1, 2]
-    played = list(turns("car_racing", seeds, Uniform(CAR_RACING, seeds), steps))
+    played = list(turns("car_racing", [1, 2], Random(CAR_RACING), steps=steps))
     assert [turn.truncated.all() for turn in played] == [False] * (ends - 1) + [True]
     assert not any(turn.terminated.any() for turn in played)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from dreamgym.checkpoint import read_json
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.vae import VAE, VisionConfig
-from dreamgym.training import vision
+from dreamgym.training import memory
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import Episode, episode_path
 from tests.conftest import finish, tiny_world
@@ -103,16 +104,14 @@ def test_a_world_starts_from_the_first_frame_of_every_game(
     folders: list[Path], vision: VAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = latents.encode(DOOM, folders, tmp_path, vision, progress=False)
-    memory = tiny_world().memory
-    whole = memory.assemble("doom", vision, memory, seen, tmp_path / "all", validation=5)
+    m = tiny_world().memory
+    whole = memory.assemble("doom", vision, m, seen, tmp_path / "all", validation=5)
     mean, logvar, budget = whole.starts
     firsts = [0, 3, 4, 10]
     assert torch.equal(mean, seen.mean[firsts].float())
     assert torch.equal(logvar, seen.logvar[firsts].float())
     assert budget.tolist() == [100, 101, 102, 110]
-    from dreamgym.checkpoint import read_json
-
     assert read_json(tmp_path / "all" / "config.json")["real_frames"] == 14 + 5
-    monkeypatch.setattr(world, "STARTS", 2)
-    few = memory.assemble("doom", vision, memory, seen, tmp_path / "few")
+    monkeypatch.setattr(memory, "STARTS", 2)
+    few = memory.assemble("doom", vision, m, seen, tmp_path / "few")
     assert [len(part) for part in few.starts] == [2, 2, 2]

@@ -4,26 +4,31 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
-from dreamgym.games import GAMES
+from dreamgym.games import GAMES, Game
 
 __version__ = "0.1.0"
 
-for _game in GAMES.values():
-    _limits: dict[str, Any] = {
-        "max_episode_steps": _game.max_steps,
-        "reward_threshold": _game.threshold,
+
+def add(game: Game) -> None:
+    """Add a game to those that there are: register its real form, its twin and its dream."""
+    GAMES[game.name] = game
+    limits: dict[str, Any] = {
+        "max_episode_steps": game.max_steps,
+        "reward_threshold": game.threshold,
     }
-    register(id=_game.pixel_id, entry_point=_game.real, **_limits)
+    own = {"task": game.name, "world": game.name}
+    register(id=game.pixel_id, entry_point=game.real, **limits)
     register(
-        id=_game.latent_id,
-        entry_point="dreamgym.wrappers:make_twin",
-        kwargs={"task": _game.name, "world": _game.name},
-        **_limits,
+        id=game.latent_id, entry_point="dreamgym.wrappers:make_twin", kwargs=dict(own), **limits
     )
     register(
-        id=_game.dream_id,
+        id=game.dream_id,
         entry_point="dreamgym.envs.dream:DreamEnv",
         vector_entry_point="dreamgym.envs.dream:DreamVectorEnv",
-        kwargs={"task": _game.name, "world": _game.name},
-        **_limits,
+        kwargs=dict(own),
+        **limits,
     )
+
+
+for _game in list(GAMES.values()):
+    add(_game)

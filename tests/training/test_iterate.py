@@ -14,6 +14,7 @@ from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.recipe import Round
 from dreamgym.training import evolve, iterate
 from dreamgym.training.data.episodes import Episode, episode_paths
+from dreamgym.training.play.executors import InProcess
 
 FILES = ("config.json", "controller.json")
 """Where a world and a controller count their real frames."""
@@ -24,8 +25,8 @@ def short_round(episodes: int, steps: int, frames: int) -> Round:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch, inside: list) -> None:
-    """CarRacing in short games and dreams, no examination, no processes."""
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CarRacing in short games and dreams, and no examination."""
     monkeypatch.setitem(games.GAMES, "car_racing", replace(CAR_RACING, max_steps=30))
     monkeypatch.setattr(iterate, "examine", lambda *_: None)
     monkeypatch.setattr(iterate, "GAMES", 2)
@@ -36,7 +37,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     data, out = tmp_path / "data", tmp_path / "runs"
 
     def go(*rounds: Round) -> None:
-        iterate.iterate("car_racing", rounds, data, out, 1)
+        iterate.iterate("car_racing", rounds, data, out, InProcess())
 
     go(first)
     assert [len(Episode.load(path)) for path in episode_paths(data / "round-0")] == [20] * 3
@@ -74,4 +75,4 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
 
 def test_no_rounds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="give 1 round or more"):
-        iterate.iterate("car_racing", (), tmp_path, tmp_path)
+        iterate.iterate("car_racing", (), tmp_path, tmp_path, InProcess())

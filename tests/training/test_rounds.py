@@ -15,6 +15,7 @@ from dreamgym.games.recipe import Round
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import iterate
 from dreamgym.training.data.episodes import MANIFEST
+from dreamgym.training.play.executors import Executor, InProcess
 from dreamgym.training.splits import FINAL
 from tests.conftest import tiny_world
 
@@ -44,18 +45,18 @@ class Stages:
         self.examined: list[Path] = []
         patch.setattr(iterate.collect, "collect", self.collect)
         patch.setattr(iterate.vision, "train", lambda *words: self.sights.append(words))
-        patch.setattr(iterate.world, "load_vision", lambda folder, task: folder)
+        patch.setattr(iterate.vision, "load_vision", lambda folder, task: folder)
         patch.setattr(iterate.latents, "encode", self.encode)
         patch.setattr(iterate.memory, "train", lambda *words: self.memories.append(words))
-        patch.setattr(iterate.world, "assemble", self.assemble)
-        patch.setattr(iterate.controller, "evolve", self.evolve)
-        patch.setattr(iterate.controller, "spent", lambda folder: SPENT)
+        patch.setattr(iterate.memory, "assemble", self.assemble)
+        patch.setattr(iterate.evolve, "evolve", self.evolve)
+        patch.setattr(iterate.evolve, "spent", lambda folder: SPENT)
         patch.setattr(iterate, "examine", lambda task, best, sight: self.examined.append(sight))
-        patch.setattr(iterate, "real", self.real)
+        patch.setattr(iterate, "score", self.score)
         patch.setattr(iterate, "dataset", lambda seen, task: seen)
         patch.setattr(iterate, "content", lambda paths: f"that of {paths[0].name}")
 
-    def collect(self, args: Any, out: Path, processes: int) -> None:
+    def collect(self, args: Any, out: Path, executor: Executor) -> None:
         self.plays.append((args, out))
         write_json(out / MANIFEST, {"lengths": [10] * args.episodes})
 
@@ -67,7 +68,7 @@ class Stages:
         self.worlds.append(validation)
         save_world(out, tiny_world(game=DOOM, seed=len(self.worlds)), real_frames=validation)
 
-    def evolve(self, args: Any, out: Path, processes: int) -> None:
+    def evolve(self, args: Any, out: Path, executor: Executor) -> None:
         self.evolved.append((args, out))
         config = ControllerConfig(38)
         weights = torch.full((config.parameters,), float(len(self.evolved)))
@@ -76,14 +77,14 @@ class Stages:
             path, Controller(config, weights), real=next(self.scores), real_frames=SPENT
         )
 
-    def real(self, task, world, policy, seeds, processes):  # type: ignore[no-untyped-def]
+    def score(self, task, world, policy, seeds, executor):  # type: ignore[no-untyped-def]
         name = Path(world).parent.name
         self.finalists.append((name, list(seeds)))
         return [{"return": self.finals[name] + seed % 2, "length": 2} for seed in seeds]
 
 
 def go(out: Path) -> None:
-    iterate.iterate("doom", ROUNDS, out / "data", out / "runs")
+    iterate.iterate("doom", ROUNDS, out / "data", out / "runs", InProcess())
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_no_game_is_played_twice_and_each_by_the_controller_before(
     assert [each.steps for each in args] == [300] * 4
     runs = [tmp_path / "runs" / f"round-{n}" for n in range(4)]
     assert [each.policy for each in args] == [
-        "random", *(str(run / "controller" / "controller.safetensors") for run in runs[:3]),
+        "explore", *(str(run / "controller" / "controller.safetensors") for run in runs[:3]),
     ]  # fmt: skip
     assert [each.world for each in args] == ["", *(str(run / "world") for run in runs[:3])]
 
@@ -113,7 +114,7 @@ def test_v_and_m_learn_from_all_that_was_seen_so_far(stages: Stages, tmp_path: P
     assert [seen for seen, _, _ in stages.encoded] == [data[: n + 1] for n in range(4)]
     assert [words[0] for words in stages.memories] == [data[: n + 1] for n in range(4)]
     assert [words[2].frames for words in stages.sights] == [1000, 500]
-    assert [words[2].z_size for words in stages.sights] == [64, 64]
+    assert [words[2].task for words in stages.sights] == ["doom", "doom"]
 
 
 def test_each_stage_goes_on_from_what_it_should(stages: Stages, tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_each_stage_goes_on_from_what_it_should(stages: Stages, tmp_path: Path) 
     assert [each.seed for each in asked] == [0, 1, 2, 3]
     for each in asked:
         assert (each.generations, each.rollouts, each.validate, each.games) == (4, 3, 2, 7)
-        assert (each.low, each.high, each.steps) == (0.9, 1.1, 300)
+        assert (each.temperature, each.steps) == ((0.9, 1.1), 300)
 
 
 def test_the_best_of_two_on_fresh_games_is_kept(stages: Stages, tmp_path: Path) -> None:
@@ -166,13 +167,13 @@ def test_who_has_played_the_last_choice_does_not_play_it_again(
     stages = Stages(monkeypatch, [1.0, 9.0, 8.0, 2.0], {"round-2": 6.0})
     evolve = stages.evolve
 
-    def evolves(args: Any, out: Path, processes: int) -> None:
-        evolve(args, out, processes)
+    def evolves(args: Any, out: Path, executor: Executor) -> None:
+        evolve(args, out, executor)
         if out.parent.name == "round-1":  # its own finalists have played, and were counted
             path = out / "controller.json"
             write_json(path, read_json(path) | {"final": 7.0})
 
-    monkeypatch.setattr(iterate.controller, "evolve", evolves)
+    monkeypatch.setattr(iterate.evolve, "evolve", evolves)
     go(tmp_path)
     assert [name for name, _ in stages.finalists] == ["round-2"]
     best = tmp_path / "runs" / "best"

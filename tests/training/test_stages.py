@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-import dreamgym.training.memory as memory_stage
 from dreamgym.checkpoint import load_world
 from dreamgym.cli import main
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.mdn_rnn import MemoryConfig
-from dreamgym.training import vision
+from dreamgym.training import memory, trainer, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import Frames, episode_paths
 
@@ -24,7 +23,7 @@ def data(tmp_path_factory):
 
 
 def small(steps):
-    return memory_stage.Args(steps=steps, batch=4, length=8, held_out=4)
+    return memory.Args(steps=steps, batch=4, length=8, held_out=4)
 
 
 def test_the_whole_path_runs_by_command(data, tmp_path, capsys):
@@ -67,8 +66,8 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
     v = vision.train([data], tmp_path / "v", vision.Args(frames=256), progress=False)
     seen = latents.encode(DOOM, [data], tmp_path / "v", v, progress=False)
     config = MemoryConfig(hidden=16)
-    whole = memory_stage.train(seen, tmp_path / "whole", small(6), config, progress=False)
-    unroll, calls = memory_stage.MDNRNN.unroll, []
+    whole = memory.train(seen, tmp_path / "whole", small(6), config, progress=False)
+    unroll, calls = memory.MDNRNN.unroll, []
 
     def dies(self, *args):
         calls.append(1)
@@ -77,10 +76,10 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
         return unroll(self, *args)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(memory_stage.MDNRNN, "unroll", dies)
+        patch.setattr(memory.MDNRNN, "unroll", dies)
         patch.setattr(trainer, "SAVE_EVERY", 0.0)
-        memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
-    parts = memory_stage.train(seen, tmp_path / "parts", small(6), config, progress=False)
+        memory.train(seen, tmp_path / "parts", small(6), config, progress=False)
+    parts = memory.train(seen, tmp_path / "parts", small(6), config, progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
 
@@ -99,7 +98,7 @@ def test_slabs_show_every_frame_of_every_episode_once(data, tmp_path):
     v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
     seen = latents.encode(DOOM, [data], tmp_path, v, progress=False)
     episodes = np.arange(len(seen.lengths))
-    batches = memory_stage.Batches(seen, episodes, memory_stage.Args(batch=2, length=16))
+    batches = memory.Batches(seen, episodes, memory.Args(batch=2, length=16))
     shown: list[int] = []
     begun = 0
     while True:
@@ -120,7 +119,7 @@ def test_a_slab_knows_the_fatal_step_but_nothing_after_it(data, tmp_path):
     length = int(seen.lengths[0])
     index = torch.arange(length - 4, length + 3)[None]
     real = index < length
-    batch = memory_stage.slab(seen, index.clamp_max(length - 1), real)
+    batch = memory.slab(seen, index.clamp_max(length - 1), real)
     assert batch.known[0, :, 0].tolist() == [1, 1, 1, 0, 0, 0]  # frames that follow
     assert batch.known[0, :, 1].tolist() == [1, 1, 1, 1, 0, 0]  # outcomes
     assert batch.outcomes[0, 3].tolist() == [1, 1]  # hit and death
@@ -145,9 +144,9 @@ def test_two_folders_make_one_data_set(data, tmp_path):
     assert torch.equal(both.lengths[:4], alone.lengths)
     first = int(alone.lengths.sum())
     assert torch.allclose(both.mean[:first], alone.mean, atol=1e-2)
-    memory_stage.train(alone, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
+    memory.train(alone, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
     with pytest.raises(ValueError, match="begun otherwise: the content of its latents was"):
-        memory_stage.train(both, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
+        memory.train(both, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
 
 
 def test_a_folder_without_episodes_is_named(tmp_path, capsys):

@@ -11,9 +11,9 @@ import torch
 
 from dreamgym.checkpoint import load_module, read_json
 from dreamgym.models.vae import VAE
-from dreamgym.training import vision
+from dreamgym.training import trainer, vision
 from dreamgym.training.data.episodes import Episode, Frames, episode_path
-from tests.conftest import finish
+from tests.conftest import data_set, finish
 
 GREYS = (10, 200)
 
@@ -87,6 +87,17 @@ def test_v_has_the_size_and_the_weight_that_it_is_told(data: Path, tmp_path: Pat
     for one, other in zip(v.parameters(), read.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not v.training
+
+
+@pytest.mark.parametrize(("game", "size"), [("doom", 64), ("car_racing", 32)])
+@pytest.mark.parametrize("named", [True, False])
+def test_v_has_the_size_of_its_game_unless_it_is_told(
+    game: str, size: int, named: bool, tmp_path: Path
+) -> None:
+    folder = data_set(tmp_path / "data", [6], task=game)
+    args = vision.Args(frames=4, batch=4, task=game if named else "")
+    v = vision.train([folder], tmp_path / "v", args, progress=False)
+    assert v.config.z_size == vision.load_vision(tmp_path / "v").config.z_size == size
 
 
 def test_v_goes_on_from_the_v_that_it_is_given(data: Path, tmp_path: Path) -> None:

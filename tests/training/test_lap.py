@@ -9,36 +9,29 @@ import pytest
 import torch
 
 from dreamgym.checkpoint import load_controller, load_world
-from dreamgym.envs import actions
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.training.collect import Args, collect
 from dreamgym.training.data.episodes import Episode, episode_path
-from dreamgym.training.data.latents import Latents, outcomes
+from dreamgym.training.data.latents import Latents
 from dreamgym.training.measure.examine import plays, returns
-from dreamgym.training.play.games import Idle, Learned, exploring, turns
-from tests.conftest import tiny_world
+from dreamgym.training.play.games import turns
+from dreamgym.training.play.policies import Controlled, Distracted, Exploring
+from tests.conftest import Inside, tiny_world
 
 CAR = CAR_RACING
 
 
-def test_random_play_does_what_the_paper_s_did() -> None:
+def test_exploring_does_what_the_paper_s_did() -> None:
     """Figures of a simulation of the paper's code (2,000 episodes)."""
-    drives = []
-    for seed in range(600):
-        act = exploring(CAR, seed)
-        drives.append(actions.meant(np.stack([act() for _ in range(40)]), CAR))
-    steering, gas, brake = np.moveaxis(np.stack(drives), 2, 0)  # (600, 40) each
+    policy, nothing = Exploring(CAR), torch.empty(600, 0)
+    policy.begin(torch.arange(600))
+    drives = np.stack([policy.act(nothing).numpy() for _ in range(40)], axis=1)
+    steering, gas, brake = np.moveaxis(drives, 2, 0)  # (600, 40) each
     assert np.median(steering.std(1)) == pytest.approx(0.17, abs=0.03)
     assert steering.mean() == pytest.approx(0, abs=0.03)
     assert gas.mean() == pytest.approx(0.5, abs=0.02)
     assert brake.mean() == pytest.approx(0.11, abs=0.03)
     assert (brake == 0).mean() == pytest.approx(0.5, abs=0.05)
-
-
-def test_what_c_puts_out_becomes_steering_gas_and_brake() -> None:
-    said = np.array([[-1.0, -1.0, -1.0], [0.5, 0.0, 0.25], [1.0, 1.0, 1.0]], np.float32)
-    meant = [[-1.0, 0.0, 0.0], [0.5, 0.5, 0.25], [1.0, 1.0, 1.0]]
-    assert actions.meant(said, CAR).tolist() == meant
 
 
 def drive(budget: list[float], fallen: bool) -> Episode:
@@ -53,33 +46,34 @@ def drive(budget: list[float], fallen: bool) -> Episode:
 
 
 def test_outcomes_are_one_tile_two_and_a_fall() -> None:
-    fell = outcomes(CAR, drive([10, 9, 7, 7, 7], fallen=True)).astype(int)
+    fell = CAR.rules.outcomes(drive([10, 9, 7, 7, 7], fallen=True)).astype(int)
     assert fell.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]]
-    lap = outcomes(CAR, drive([2, 1, 0], fallen=False)).astype(int)
+    lap = CAR.rules.outcomes(drive([2, 1, 0], fallen=False)).astype(int)
     assert lap.tolist() == [[1, 0, 0], [1, 0, 0]]
-    cut = outcomes(CAR, drive([5, 5], fallen=False)).astype(int)
+    cut = CAR.rules.outcomes(drive([5, 5], fallen=False)).astype(int)
     assert cut.tolist() == [[0, 0, 0]]
 
 
-def test_games_are_cut_off_and_repeat_whoever_plays(tmp_path: Path, car_folder: Path) -> None:
-    collect(Args("car_racing", 2, 7, steps=12), tmp_path / "random", 1, progress=False)
-    episode = Episode.load(episode_path(tmp_path / "random", 1))
+def test_games_are_cut_off_and_repeat_whoever_plays(
+    tmp_path: Path, car_folder: Path, inside: Inside
+) -> None:
+    collect(Args("car_racing", 2, 7, steps=12), tmp_path, inside, progress=False)
+    episode = Episode.load(episode_path(tmp_path, 1))
     assert len(episode) == 12 and episode.truncated.tolist() == [False] * 11 + [True]
     assert not episode.terminated.any() and episode.actions.shape == (12, 3)
     assert episode.budget[0] - episode.budget[1] >= 2  # those that the car stands on at first
     world, controller = load_world(car_folder), load_controller(car_folder)
-    for player in (Idle(CAR, [8]), Learned(world, controller, [8], explore=0.2)):
-        steps = sum(len(turn.games) for turn in turns("car_racing", [8], player, 5))
+    for policy in (Exploring(CAR), Distracted(Controlled(controller, CAR), CAR, 0.2)):
+        steps = sum(len(turn.games) for turn in turns("car_racing", [8], policy, world, steps=5))
         assert steps == 5
-    alone = next(iter(turns("car_racing", [8], Idle(CAR, [8]), 5)))
+    alone = next(iter(turns("car_racing", [8], Exploring(CAR), steps=5)))
     assert np.array_equal(alone.frames[0], episode.frames[0])
-    assert np.allclose(alone.told[0], episode.actions[0])
+    assert np.allclose(alone.actions[0], episode.actions[0])
 
 
-@pytest.mark.parametrize("steps", [-1])
-def test_a_bad_cut_is_named(tmp_path: Path, steps: int) -> None:
+def test_a_bad_cut_is_named() -> None:
     with pytest.raises(ValueError, match="steps is -1: give 1 or more, or 0"):
-        collect(Args("car_racing", 1, steps=steps), tmp_path)
+        Args("car_racing", 1, steps=-1)
 
 
 def seen(lengths: list[int], whole: float, rewards: float) -> Latents:
@@ -96,7 +90,7 @@ def seen(lengths: list[int], whole: float, rewards: float) -> Latents:
 
 
 def test_what_is_certain_is_foretold_to_the_point() -> None:
-    world = tiny_world(hit=(50.0, -50.0, -50.0), task=CAR)
+    world = tiny_world(hit=(50.0, -50.0, -50.0), game=CAR)
     latents = seen([120, 130], 200.0, 4.9)
     report = returns(world, latents, np.array([0, 1]))
     assert set(report) == {"1", "10", "100"}  # no drive had a thousand steps
@@ -106,12 +100,12 @@ def test_what_is_certain_is_foretold_to_the_point() -> None:
 
 
 def test_a_fall_is_paid_once() -> None:
-    world = tiny_world(hit=(-50.0, -50.0, 50.0), task=CAR)
+    world = tiny_world(hit=(-50.0, -50.0, 50.0), game=CAR)
     report = returns(world, seen([120, 130], 200.0, 0.0), np.array([0, 1]))
     assert report["100"]["predicted"] == pytest.approx(-100, abs=1e-3)
 
 
 def test_free_dreams_are_as_long_as_the_games_were() -> None:
-    world = tiny_world(hit=(-50.0, -50.0, -50.0), task=CAR)
-    report = plays(world, seen([30, 30], 200.0, 0.0), dreams=16)
+    world = tiny_world(hit=(-50.0, -50.0, -50.0), game=CAR)
+    report = plays(world, seen([30, 30], 200.0, 0.0), many=16)
     assert report["dream_mean"] == pytest.approx(-0.1 * 30, abs=1e-3)

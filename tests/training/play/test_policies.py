@@ -36,7 +36,7 @@ NOTHING = torch.empty(1, 0)
 
 def standing(game: Game = CAR_RACING) -> Controlled:
     """A controller whose outputs are all 0."""
-    config = controller_config(tiny_world(game=game, hit=-3.0))
+    config = controller_config(tiny_world(game=game, hit=(-3.0,) * len(game.rules.heads)))
     return Controlled(Controller(config, torch.zeros(config.parameters)), game)
 
 
@@ -88,17 +88,18 @@ def test_distractions_are_drawn_from_a_stream_of_the_game_s_own() -> None:
     assert steered.tolist() == wanted[:200]
 
 
+@pytest.mark.parametrize("game", [DOOM, CAR_RACING])
 @pytest.mark.parametrize("kind", ["random", "explore", "distracted"])
-def test_players_that_draw_lose_no_step_when_others_end(kind: str) -> None:
+def test_players_that_draw_lose_no_step_when_others_end(kind: str, game: Game) -> None:
     def player() -> Policy:
         if kind == "distracted":
-            return Distracted(standing(), CAR_RACING, 0.3)
-        return load(kind, None, CAR_RACING)
+            return Distracted(standing(game), game, 0.3)
+        return load(kind, None, game)
 
     two, one = player(), player()
     two.begin(torch.tensor([3, 9]))
     one.begin(torch.tensor([9]))
-    seen, steps = torch.zeros(2, standing().controller.config.inputs), []
+    seen, steps = torch.zeros(2, standing(game).controller.config.inputs), []
     for step in range(60):
         mine, alone = two.act(seen[: 1 + (step <= 20)])[-1], one.act(seen[:1])[0]
         steps.append((mine.tolist(), alone.tolist()))

@@ -130,12 +130,12 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
-    meant: dict[Any, Any] = {(list, tuple): tuple, (int, float): float}  # JSON's words for ours
+    casts: dict[Any, Any] = {(list, tuple): tuple, (int, float): float}  # JSON's words for ours
     right = {}
     for name, value in values.items():
         usual = type(getattr(kind(), name))
         right[name] = (
-            value if (type(value), usual) not in meant else meant[type(value), usual](value)
+            value if (type(value), usual) not in casts else casts[type(value), usual](value)
         )
     return check_config(kind(**right), str(path))
 

@@ -225,8 +225,8 @@ def _evolve(
                 if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(path, means[-1], **point)
                 elif path.exists():  # those that were not kept have cost frames too
-                    told = path.with_suffix(".json")
-                    write_json(told, read_json(told) | {"real_frames": point["real_frames"]})
+                    record = path.with_suffix(".json")
+                    write_json(record, read_json(record) | {"real_frames": point["real_frames"]})
             curve.append(point)
             for key, value in point.items():
                 if key == "temperature":

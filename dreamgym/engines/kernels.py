@@ -221,10 +221,10 @@ def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-
     high, low = np.empty(size + 1, u64), np.empty(size + 1, u64)
     mixture, normal, best = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
     chosen, mean, spread = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
-    weight, told = np.empty((mixtures, size), f32), np.empty(3 * count, f32)
+    weight, head = np.empty((mixtures, size), f32), np.empty(3 * count, f32)
     for row in range(rows):
         for j in range(3 * count):
-            told[j] = single(out[row, j])
+            head[j] = single(out[row, j])
         start = u64(key[row]) + (u64(step[row]) * u64(LANES) + u64(1)) * G
         for j in range(size + 1):
             word = _mix(start + u64(j) * G)
@@ -239,21 +239,21 @@ def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-
         scale = f32(1) / max(tau[row, 0], f32(1.2e-38))
         wide = np.sqrt(tau[row, 0])
         for j in range(size):
-            best[j] = told[j]
+            best[j] = head[j]
         for k in range(1, mixtures):
             for j in range(size):
-                best[j] = max(best[j], told[k * size + j])
+                best[j] = max(best[j], head[k * size + j])
         for k in range(mixtures):
             for j in range(size):
                 below = weight[k - 1, j] if k else f32(0)
-                weight[k, j] = below + exp((told[k * size + j] - best[j]) * scale)
+                weight[k, j] = below + exp((head[k * size + j] - best[j]) * scale)
         for j in range(size):
             chosen[j] = mixture[j] * weight[mixtures - 1, j]
-            mean[j], spread[j] = told[count + j], told[2 * count + j]
+            mean[j], spread[j] = head[count + j], head[2 * count + j]
         for k in range(1, mixtures):  # the first component whose sum reaches the number drawn
             for j in range(size):
                 beyond = weight[k - 1, j] < chosen[j]
-                mean[j] = told[count + k * size + j] if beyond else mean[j]
-                spread[j] = told[2 * count + k * size + j] if beyond else spread[j]
+                mean[j] = head[count + k * size + j] if beyond else mean[j]
+                spread[j] = head[2 * count + k * size + j] if beyond else spread[j]
         for j in range(size):
             z[row, j] = mean[j] + wide * exp(spread[j]) * normal[j]

@@ -20,7 +20,7 @@ FIELDS, FUEL = 8, 20.0
 
 @dataclass(frozen=True)
 class Walk(Rules):
-    """A step takes a fuel and costs a tenth; the goal pays 10; it ends the walk, as no fuel does."""
+    """A step takes fuel and costs a tenth. The goal pays 10 and ends the walk, as no fuel does."""
 
     heads = ("goal",)
     counts = ("fuel",)

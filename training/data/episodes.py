@@ -25,7 +25,7 @@ class Episode:
     """One real game of T steps; row t holds what the player saw, did, and got for it."""
 
     frames: np.ndarray  # (T, 64, 64, 3) uint8, the frame before action t
-    actions: np.ndarray  # (T,) or (T, A) float32, as M is told them
+    actions: np.ndarray  # (T,) or (T, A) float32, as M takes them
     rewards: np.ndarray  # (T,) float32, outcome of action t
     budget: np.ndarray  # (T + 1,) float32, health or tiles left before action t; then after the end
     terminated: np.ndarray  # (T,) bool, outcome of action t

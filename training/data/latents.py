@@ -160,8 +160,8 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
                for name in ("mean", "logvar", "action", "outcomes"))  # fmt: skip
     long = (shard["lengths"] > 0).all() and shard["lengths"].sum() == frames
     whole = shard["whole"].shape == shard["source"].shape == games
-    told = what.ndim == 1 and len(what) == 2 + games[0] and what[1].endswith(f" {FORMAT}")
-    return bool(wide and long and whole and told)
+    marked = what.ndim == 1 and len(what) == 2 + games[0] and what[1].endswith(f" {FORMAT}")
+    return bool(wide and long and whole and marked)
 
 
 @torch.inference_mode()

@@ -299,12 +299,12 @@ def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object
     """Return a training step of M, as `training.memory` takes it."""
     adam = torch.optim.Adam(m.parameters(), fused=True)
     z = torch.randn(TRAINING[0], TRAINING[1] + 1, m.config.z_size)
-    told = torch.zeros(*TRAINING, m.config.action_size)
+    actions = torch.zeros(*TRAINING, m.config.action_size)
     outcomes, known = torch.zeros(*TRAINING, len(m.config.heads)), torch.ones(*TRAINING, 2)
 
     def step() -> None:
         with torch.autocast("cpu", mixed, enabled=mixed is not None):
-            h, _ = m.unroll(z[:, :-1], told)
+            h, _ = m.unroll(z[:, :-1], actions)
             prediction = m.predict(h)
         loss, _ = m.loss(prediction, z[:, 1:], outcomes, known)
         adam.zero_grad()

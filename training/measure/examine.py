@@ -208,11 +208,11 @@ def _forecast(
     state = State(z[at], hidden[at], cells[at], torch.zeros_like(at), keys, counts)
     forecast = []
     for k in range(steps):
-        told = action[(at + k).clamp_max(last)]
-        prediction, _, _ = world.memory.step(state.z, told, state.h, state.c)
+        taken = action[(at + k).clamp_max(last)]
+        prediction, _, _ = world.memory.step(state.z, taken, state.h, state.c)
         chance = torch.sigmoid(prediction.heads) * (at + k <= last)[:, None]
         forecast.append(chance.view(len(moments), DREAMS, -1))
-        state, _, _ = world.step(state, told, torch.ones(len(at), 1))
+        state, _, _ = world.step(state, taken, torch.ones(len(at), 1))
     return torch.stack(forecast, dim=2).numpy()
 
 

@@ -50,7 +50,7 @@ class Policy(Protocol):
         """Begin N games, each with a seed (N,) int64 for what it draws."""
 
     def act(self, observation: Tensor) -> Tensor:
-        """Return what to do, (N, A) as M is told it, for observations (N, I)."""
+        """Return what to do, (N, A) as M takes it, for observations (N, I)."""
 
     def keep(self, rows: Tensor) -> None:
         """Keep the games of a mask (N,) and forget those that are over."""
@@ -136,8 +136,8 @@ class Agent:
         )
         self.first = np.zeros(len(observation), bool)
         continuous = isinstance(self.model.action_space, gym.spaces.Box)
-        told = actions.to_vectors(chosen, self.game, continuous)
-        return torch.from_numpy(told).to(observation.device)
+        vectors = actions.to_vectors(chosen, self.game, continuous)
+        return torch.from_numpy(vectors).to(observation.device)
 
     def keep(self, rows: Tensor) -> None:
         kept = rows.cpu().numpy()

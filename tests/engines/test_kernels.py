@@ -120,9 +120,9 @@ def test_every_mode_of_autograd_may_dream(world, mode):
     try:
         torch.set_num_threads(2)
         with mode():
-            state, told = world.start(torch.arange(99)), torch.zeros(99, 1)
-            told.requires_grad_(mode is torch.enable_grad)
-            after, _, _ = world.step(state, told, torch.ones(99, 1))
+            state, action = world.start(torch.arange(99)), torch.zeros(99, 1)
+            action.requires_grad_(mode is torch.enable_grad)
+            after, _, _ = world.step(state, action, torch.ones(99, 1))
             assert torch.isfinite(after.z).all()
     finally:
         torch.set_num_threads(before)

@@ -38,10 +38,10 @@ def test_it_is_the_product(dtype: torch.dtype, packed: bool) -> None:
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_row_is_the_same_in_any_company(dtype: torch.dtype, packed: bool) -> None:
-    product, x = Linear(*layer(dtype), packed), rows(256)
-    many = product(x)
-    assert all(torch.equal(product(x[:n]), many[:n]) for n in SIZES)
-    assert torch.equal(product(x[100:107]), many[100:107])
+    linear, x = Linear(*layer(dtype), packed), rows(256)
+    many = linear(x)
+    assert all(torch.equal(linear(x[:n]), many[:n]) for n in SIZES)
+    assert torch.equal(linear(x[100:107]), many[100:107])
 
 
 def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,9 +49,9 @@ def test_rows_that_round_differently_are_padded(monkeypatch: pytest.MonkeyPatch)
         return (x @ self.weight.T + self.bias) * (1 if len(x) % BLOCK == 0 else 1 + 1e-6)
 
     monkeypatch.setattr(Linear, "_multiply", moody)
-    product, x = Linear(*layer(torch.float32)), rows(64)
-    assert product.block == BLOCK
-    assert all(torch.equal(product(x[:n]), product(x)[:n]) for n in (1, 5, 16, 17))
+    linear, x = Linear(*layer(torch.float32)), rows(64)
+    assert linear.block == BLOCK
+    assert all(torch.equal(linear(x[:n]), linear(x)[:n]) for n in (1, 5, 16, 17))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,6 @@ def test_what_cannot_be_packed_is_multiplied_all_the_same(
         raise RuntimeError("mkldnn_reorder_linear_weight: bf16 path needs the cpu support")
 
     monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
-    product, x = Linear(*layer(dtype), packed=True), rows(32)
-    assert product.tiles is None
-    assert torch.equal(product(x), F.linear(x.to(dtype), product.weight, product.bias))
+    linear, x = Linear(*layer(dtype), packed=True), rows(32)
+    assert linear.tiles is None
+    assert torch.equal(linear(x), F.linear(x.to(dtype), linear.weight, linear.bias))

@@ -22,9 +22,9 @@ def test_the_spaces_are_those_of_the_design() -> None:
 
 
 def test_discrete_actions_are_left_stay_and_right() -> None:
-    told = actions.to_vectors([0, 1, 2], DOOM, continuous=False)
-    assert told.dtype == np.float32
-    assert told.tolist() == [[-1.0], [0.0], [1.0]]
+    vectors = actions.to_vectors([0, 1, 2], DOOM, continuous=False)
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[-1.0], [0.0], [1.0]]
 
 
 @pytest.mark.parametrize(
@@ -33,9 +33,9 @@ def test_discrete_actions_are_left_stay_and_right() -> None:
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_continuous_actions_move_beyond_a_third(value: float, move: int, dtype: type) -> None:
-    told = actions.to_vectors(np.array([[value]], dtype), DOOM, continuous=True)
-    assert told.dtype == np.float32
-    assert told.tolist() == [[move]]
+    vectors = actions.to_vectors(np.array([[value]], dtype), DOOM, continuous=True)
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[move]]
 
 
 @pytest.mark.parametrize("action", [3, -1, 1.5, None, "left", [1], True])

@@ -102,9 +102,9 @@ def test_a_world_that_is_loaded_under_a_setting_is_the_usual_one(
 
 def test_nothing_that_is_dreamt_carries_a_gradient(folder: Path) -> None:
     world = load_world(folder).to("cpu", form="torch")
-    told = torch.zeros(3, 1, requires_grad=True)
+    action = torch.zeros(3, 1, requires_grad=True)
     tau = torch.ones(3, 1, requires_grad=True)
-    state, reward, dead = world.step(world.start(torch.arange(3)), told, tau)
+    state, reward, dead = world.step(world.start(torch.arange(3)), action, tau)
     seen = world.observe(state, "zhc")
     assert not any(each.requires_grad for each in (state.z, state.h, state.c, reward, dead, seen))
 

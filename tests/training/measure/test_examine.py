@@ -22,12 +22,12 @@ from tests.conftest import HIDDEN, Z, tiny_world
 LENGTHS = (30, 7, 121)
 
 
-def knowing(task: Game, mean: float = 0.0, std: float = 1.0) -> World:
+def knowing(game: Game, mean: float = 0.0, std: float = 1.0) -> World:
     """A world whose first outcome comes for certain if the action's first number is above 0.
 
     No other outcome comes, and every latent is N(mean, std²).
     """
-    heads, memory = len(task.rules.heads), tiny_world(game=task).memory
+    heads, memory = len(game.rules.heads), tiny_world(game=game).memory
     with torch.no_grad():
         for weight in (memory.weight_ih, memory.weight_hh, memory.bias, memory.head.weight):
             weight.zero_()
@@ -41,16 +41,16 @@ def knowing(task: Game, mean: float = 0.0, std: float = 1.0) -> World:
         parts[1], parts[2] = mean, math.log(std)
         memory.head.bias[-heads + 1 :] = -50
     starts = (torch.zeros(2, Z), torch.zeros(2, Z), torch.full((2,), 200.0))
-    return World(task, tiny_world().vision, memory, starts)
+    return World(game, tiny_world().vision, memory, starts)
 
 
-def data(task: Game, reward: Tensor | None = None, whole: float = 200.0) -> Latents:
+def data(game: Game, reward: Tensor | None = None, whole: float = 200.0) -> Latents:
     """Games of coin-tossed actions, whose first outcome is what the action was."""
     torch.manual_seed(0)
     count = sum(LENGTHS)
-    action = torch.randint(2, (count, len(task.low))) * 2.0 - 1
+    action = torch.randint(2, (count, len(game.low))) * 2.0 - 1
     action[LENGTHS[0] : sum(LENGTHS[:2])] = -1  # nothing ever happens in the second
-    outcomes = torch.zeros(count, len(task.rules.heads), dtype=torch.bool)
+    outcomes = torch.zeros(count, len(game.rules.heads), dtype=torch.bool)
     outcomes[:, 0] = action[:, 0] > 0
     if reward is None:
         reward = 1000 * outcomes[:, 0] / whole - 0.1
@@ -195,9 +195,9 @@ def test_odds_are_averaged_where_it_happened_and_elsewhere() -> None:
     assert (report["recall_at_half"], report["precision_at_half"]) == (0.5, 1)
 
 
-@pytest.mark.parametrize("task", [DOOM, CAR_RACING])
+@pytest.mark.parametrize("game", [DOOM, CAR_RACING])
 def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
-    task: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    game: Game, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, list[list[int]]] = {"memory": [], "returns": []}
 
@@ -208,18 +208,18 @@ def test_a_world_is_examined_on_what_it_has_not_seen_and_on_policy_apart(
     measure("returns")
     monkeypatch.setattr(examine, "vision", lambda *_: {"error": 1.0})
     monkeypatch.setattr(examine, "plays", lambda *_: {})
-    monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(game=task, hit=-1.0))
-    seen = data(task)
+    monkeypatch.setattr(examine, "load_world", lambda folder: tiny_world(game=game, hit=-1.0))
+    seen = data(game)
     seen.lengths, seen.source = torch.ones(80).long(), torch.arange(80) // 40
-    seen.task = task.name
+    seen.task = game.name
     monkeypatch.setattr(examine, "load", lambda folder: seen)
     monkeypatch.setattr(examine, "load_vision", lambda folder, task: tiny_world().vision)
     monkeypatch.setattr(examine, "fingerprint", lambda vision: seen.vision)
-    report = examine.examine(task.name, tmp_path)
+    report = examine.examine(game.name, tmp_path)
     assert asked["memory"] == [[19, 39], [59, 79]]
-    assert asked["returns"] == (asked["memory"] if task is CAR_RACING else [])
+    assert asked["returns"] == (asked["memory"] if game is CAR_RACING else [])
     assert {"vision", "plays", "memory", "memory_on_policy"} <= report.keys()
-    assert ("returns" in report) == (task is CAR_RACING)
+    assert ("returns" in report) == (game is CAR_RACING)
 
 
 def test_calibration_counts_what_was_expected_and_what_happened() -> None:

@@ -159,12 +159,12 @@ def test_m_is_told_what_each_game_did_and_v_sees_what_came_of_it(
 ) -> None:
     shown, seeds = Shown(), (4, 5, 6)
     policy = Controlled(load_controller(folder), DOOM)
-    told = [turn.actions[:, 0].tolist() for turn in turns("doom", seeds, policy, shown.world)]
+    taken = [turn.actions[:, 0].tolist() for turn in turns("doom", seeds, policy, shown.world)]
     key = noise.key(torch.tensor(seeds), torch.zeros(3, dtype=torch.int64)).tolist()
     rows = [each[0] for each in shown.followed]
     assert rows == [[key[0], key[2]], [key[0], key[2]], [key[2]], [key[2]]]
     acted = [each[1] for each in shown.followed]
-    assert acted == [told[0][::2], told[1], told[2][1:], told[3]]
+    assert acted == [taken[0][::2], taken[1], taken[2][1:], taken[3]]
     assert shown.seen == FRAMES
 
 
@@ -177,11 +177,11 @@ def test_each_game_is_played_by_its_own_row_of_weights(counted: list[Counted]) -
     config = controller_config(world)
     rows = torch.stack([torch.full((config.parameters,), w) for w in (0.0, 0.5, -0.5)])
     together = Controlled(Controller(config, rows), DOOM)
-    told = [turn.actions[:, 0].tolist() for turn in turns("doom", (4, 5, 6), together, world)]
+    taken = [turn.actions[:, 0].tolist() for turn in turns("doom", (4, 5, 6), together, world)]
     for row, seed in enumerate((4, 5, 6)):
         alone = Controlled(Controller(config, rows[row]), DOOM)
         own = [turn.actions[0, 0] for turn in turns("doom", [seed], alone, world)]
-        among = [t[going.index(row)] for t, going in zip(told, GOING, strict=True) if row in going]
+        among = [t[going.index(row)] for t, going in zip(taken, GOING, strict=True) if row in going]
         assert own == among
 
 

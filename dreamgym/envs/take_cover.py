@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,23 @@ class TakeCover(PixelGame):
             (box.object_name, box.x * sx, box.y * sy, box.width * sx, box.height * sy)
             for box in self._state.labels
         ]
+
+
+def bare(seed: int) -> Callable[[], object]:
+    """Return a step of the engine alone, under random play: its smallest picture, never scaled."""
+    env, rng = TakeCover(resolution=RESOLUTIONS[0]), np.random.default_rng(seed)
+    env.reset(seed=seed)
+
+    def step() -> object:
+        game = env._game
+        assert game is not None
+        if game.is_episode_finished():
+            game.new_episode()
+        move = int(rng.integers(3))
+        game.make_action([move == 0, move == 2])
+        return game.get_state()
+
+    return step
 
 
 def shrink(screen: np.ndarray) -> np.ndarray:

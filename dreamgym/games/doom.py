@@ -59,6 +59,7 @@ GAME = Game(
     bias=False,
     mean_length=310,
     test_games=1000,  # scores vary by 500
+    engines=(("ViZDoom at 160 × 120, unscaled", "dreamgym.envs.take_cover:bare"),),
     objects=kind,
     recipe=(
         Round(10_000, 0, 3_000_000, 3000, 30),

@@ -68,8 +68,9 @@ class Game:
     """Frames that an exploring episode lasts, for the estimate of the disk alone."""
     test_games: int = 100
     """Real games behind a reported score."""
-    stock: tuple[str, ...] = ()
-    """Ids under which others ship the same game, to compare its speed with."""
+    engines: tuple[tuple[str, str], ...] = ()
+    """The same game as others ship it, to compare its speed with: what it is called, and an id of
+    Gymnasium's, or the entry point of a function that returns a step of it, given a seed."""
     objects: Callable[[str, float], str] | None = None
     """Returns the kind of a visible object of a name and a width in frame pixels, empty if it does
     not count; None: the game tells of none."""

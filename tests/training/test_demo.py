@@ -83,9 +83,10 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     for own in hyperparams.values():
         for key, value in {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1}.items():
             monkeypatch.setitem(own, key, value)
-    title, stock = ("Doom", []) if name == "folder" else ("CarRacing", ["CarRacing-v3,"])
+    title, engine = ("Doom", "ViZDoom") if name == "folder" else ("CarRacing", "CarRacing-v3,")
     precisions = 1 + half
-    games = [*stock, *2 * [f"Pixel{title}-v0,"], *precisions * [f"Dream{title}-v0,"]]
+    games = [engine, *2 * [f"Pixel{title}-v0,"], f"Latent{title}-v0,"]
+    games += precisions * [f"Dream{title}-v0,"]
     dreamt = 3 * precisions + 1 + 2 + 2  # by size, PyTorch alone, its compiler, decoded
     table = bench.bench(str(request.getfixturevalue(name)), sizes=(1, 16))
     rows = table["rows"]

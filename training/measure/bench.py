@@ -7,6 +7,8 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,8 +54,8 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     """Measure the real game, the dream, and whatever learns, row by row.
 
     What this machine cannot do is named in `left_out`, with the reason. A row has `what`, `rate` a
-    second, perhaps its `ratio` to the real game or to the stock form of the same, for dreams
-    `share`, of the rate at which this machine does M's matrix products alone, and for a learner
+    second, perhaps its `ratio` to the row that `against` names, for dreams `share`, of the rate at
+    which this machine does M's matrix products alone in its fastest way, and for a learner
     `waiting`, the share of its time that the environments take. The games play before everything
     else and after it; their rates are the means.
 
@@ -68,10 +70,11 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     fastest = "bfloat16" if supports_bfloat16(device) else "float32"
     left_out: dict[str, str] = {}
     real, alone = f"{game.pixel_id}, {cores} processes", f"{game.pixel_id}, one game alone"
-    stock = {f"{name}, {cores} processes": name for name in game.stock}
-    games = {what: (name, cores) for what, name in stock.items()}
-    games |= {real: (game.pixel_id, cores), alone: (game.pixel_id, 1)}
-    before = {what: real_rate(*game) for what, game in games.items()}
+    twin = f"{game.latent_id}, {cores} processes"
+    games = {f"{what}, {cores} processes": (name, "", cores) for what, name in game.engines}
+    games |= {real: (game.pixel_id, "", cores), alone: (game.pixel_id, "", 1)}
+    games |= {twin: (game.latent_id, str(folder), cores)}
+    before = {what: real_rate(*how) for what, how in games.items()}
 
     def add(what: str, rate: float, against: float | str = 0.0, **more: float) -> None:
         rows.append({"what": what, "rate": rate, "against": against} | more)
@@ -210,23 +213,29 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def products(world: World, size: int) -> tuple[Callable[[], object], Callable[[], object]]:
-    """Return M's two matrix products of a step of so many dreams, and nothing else.
+def products(world: World, size: int) -> Iterator[Callable[[], object]]:
+    """Yield M's two matrix products of a step of so many dreams, and nothing else, in every way
+    that this machine knows; which is the fastest depends on the size and on the processor.
 
-    Once with each product shared out between the threads, once with the rows, as dreams do; which
-    is faster depends on the size.
+    Either each product is shared out between the threads, or the rows are, as in a dream. On a CPU
+    the weights are packed or as they are.
     """
-    m, packed = world.memory, world.device.type == "cpu"
-    gates = Linear(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
-    head = Linear(m.head.weight, m.head.bias, packed)
-    seen = torch.randn(size, gates.weight.shape[1]).to(gates.weight)
-    h = torch.randn(size, m.config.hidden).to(gates.weight)
+    m = world.memory
+    for packed in (True, False) if world.device.type == "cpu" else (False,):
+        gates = Linear(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
+        head = Linear(m.head.weight, m.head.bias, packed)
+        seen = torch.randn(size, gates.weight.shape[1]).to(gates.weight)
+        h = torch.randn(size, m.config.hidden).to(gates.weight)
 
-    def multiply(rows: slice) -> None:
-        gates(seen[rows])
-        head(h[rows])
+        def multiply(
+            rows: slice, gates: Linear = gates, head: Linear = head, seen: torch.Tensor = seen,
+            h: torch.Tensor = h,
+        ) -> None:  # fmt: skip
+            gates(seen[rows])
+            head(h[rows])
 
-    return lambda: multiply(slice(size)), lambda: kernels.shared(multiply, size)
+        yield partial(multiply, slice(size))
+        yield partial(kernels.shared, multiply, size)
 
 
 def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
@@ -352,25 +361,48 @@ class StockVAE(VAE):
         return torch.sigmoid(x.float())
 
 
-def real_rate(name: str, processes: int) -> float:
-    """Return the steps a second of real games under random play, frames included, all together."""
-    jobs = [(name, seed) for seed in range(processes)]
+def real_rate(name: str, world: str, processes: int) -> float:
+    """Return the steps a second of real games under random play, frames included, all together.
+
+    Args:
+        name: an id, or an entry point; see `Game.engines`.
+        world: what a twin sees through; empty for other games.
+    """
+    jobs = [(name, world, seed) for seed in range(processes)]
     return float(sum(rate for _, rate in Local(processes).map(_game_rate, jobs)))
 
 
-def _game_rate(job: tuple[str, int]) -> float:
-    """Steps a second of one real game under random play, frames included."""
-    name, seed = job
-    env: Any = gym.make(name, continuous=False, disable_env_checker=True).unwrapped
-    rng = np.random.default_rng(seed)
-    env.reset(seed=seed)
+def _game_rate(job: tuple[str, str, int]) -> float:
+    """Return the steps a second of one real game under random play, frames included."""
+    name, world, seed = job
+    step = _engine(name, seed) if ":" in name else _random(name, world, seed)
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
-        _, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
+        step()
         steps += 1
+    return steps / (time.perf_counter() - began)
+
+
+def _engine(name: str, seed: int) -> Callable[[], object]:
+    """Return a step of an engine that is named by an entry point."""
+    module, _, function = name.partition(":")
+    step: Callable[[], object] = getattr(import_module(module), function)(seed)
+    return step
+
+
+def _random(name: str, world: str, seed: int) -> Callable[[], object]:
+    """Return a random step of an environment, begun anew whenever it is over."""
+    form: dict[str, Any] = {"world": world} if world else {}
+    env: Any = gym.make(name, continuous=False, disable_env_checker=True, **form).unwrapped
+    rng = np.random.default_rng(seed)
+    env.reset(seed=seed)
+
+    def step() -> None:
+        _, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
         if terminated or truncated:
             env.reset()
-    return steps / (time.perf_counter() - began)
+
+    return step
 
 
 def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None = None) -> None:

@@ -40,7 +40,7 @@ class DreamVecEnv(VecEnv):
 
     Args:
         id: a registered dream; `"module:id"` imports a module first, as in `gym.make`.
-        num_envs: N.
+        num_envs: how many dreams, N.
         **kwargs: the dream's own arguments, see `DreamEnv`.
 
     Raises:

@@ -40,7 +40,7 @@ HEAVY = (
     "torch.utils.tensorboard", "vizdoom",
 )  # fmt: skip
 """What takes long to import is imported once, before the forks."""
-LEFT_OUT = {"bench", "film", "report", "cli", "demo", "__init__", "__main__", "zoo"}
+LEFT_OUT = {"bench", "film", "report", "cli", "demo", "make", "__init__", "__main__", "zoo"}
 """Files that measure, draw, talk or list."""
 SILENT = {"bar", "tqdm", "log", "print", "warnings", "SummaryWriter", "plot"}
 """Whoever speaks of one of these shows something and computes nothing."""
@@ -223,7 +223,7 @@ def go(tree: Path, tests: list[str], sample: int, seed: int, limit: float) -> No
     (tree / "dreamgym" / "training").symlink_to("../training")  # as the wheel has it
     os.chdir(tree)
     sys.path.insert(0, str(tree))
-    files = sorted([*tree.glob("dreamgym/**/*.py"), *tree.glob("training/*.py")])
+    files = sorted([*tree.glob("dreamgym/**/*.py"), *tree.glob("training/**/*.py")])
     files = [path for path in files if not {*path.parts, path.stem} & LEFT_OUT]
     sources = digest(*files)
     found = {path for name in tests for path in (tree / name, *(tree / name).glob("**/test_*.py"))}

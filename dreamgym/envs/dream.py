@@ -284,7 +284,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     Lane i of a batch that was reset with seed s is `DreamEnv` reset with seed s + i, bit for bit.
 
     Args:
-        num_envs: N.
+        num_envs: how many dreams, N.
         max_episode_steps: steps after which an episode is truncated.
         autoreset_mode: `SAME_STEP` (default; the finished episode's last observation and info are
             in `infos["final_obs"]` and `infos["final_info"]`), `NEXT_STEP` or `DISABLED`.

@@ -5,10 +5,12 @@ import json
 import pickle
 import shutil
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
@@ -438,3 +440,16 @@ def test_as_many_dreams_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) 
     check_memory(tiny_world(), 100)
     with pytest.raises(ValueError, match=r"num_envs is 101: .* give 100 or fewer"):
         check_memory(tiny_world(), 101)
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_the_fastest_precision_is_what_the_processor_multiplies_in(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, able: bool
+) -> None:
+    monkeypatch.setattr(dream_module, "halves", lambda _: able)
+    kinds = {
+        name: dream_module.shared_world(str(folder), "cpu", name).memory.bias.dtype
+        for name in ("float32", "bfloat16", "fastest")
+    }
+    halved = torch.bfloat16 if able else torch.float32
+    assert kinds == {"float32": torch.float32, "bfloat16": torch.bfloat16, "fastest": halved}

@@ -253,3 +253,18 @@ def test_an_agent_under_another_name_is_named(folder, tmp_path, small, unreal):
 def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path, small):
     with pytest.raises(ValueError, match="ppo_lstm has a memory of its own"):
         learner.learn(args(folder, "ppo_lstm", linear=True), tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("seed", 2**31, "give 0 to 2,147,483,647"),
+        ("games", 0, "give 1 to 100,000"),
+        ("games", 100_001, "give 1 to 100,000"),
+        ("envs", -1, "give 0 or more"),
+        ("patience", -1, "give 0 or more"),
+    ],
+)
+def test_numbers_of_no_training_are_refused(name: str, value: int, words: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}: {words}"):
+        learner.Args("doom", **{name: value})

@@ -144,7 +144,7 @@ def test_the_interval_is_that_of_the_normal_approximation() -> None:
     drawn = np.random.default_rng(1).normal(50, 10, 400)
     half = 1.96 * drawn.std(ddof=1) / 20
     wanted = (drawn.mean() - half, drawn.mean() + half)
-    assert evaluate.confidence(drawn) == pytest.approx(wanted, abs=0.1)
+    assert evaluate.confidence(drawn) == pytest.approx(wanted, abs=0.05)
 
 
 @pytest.mark.parametrize("env", ["twin", "dream"])

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from stable_baselines3 import PPO
 
-from dreamgym.checkpoint import read_json
+from dreamgym.checkpoint import read_json, save_world
 from dreamgym.training import learner
 from dreamgym.training.data import VALIDATION
 from dreamgym.zoo import ppo
+from tests.conftest import tiny_world
 
 ROLLOUT = 4 * 16
 """Steps of a tiny PPO between updates, all dreams together."""
@@ -149,3 +150,15 @@ def test_an_agent_sees_the_dream_as_it_is_and_only_its_rewards_are_scaled(
     Reality(monkeypatch, 1.0)
     learner.learn(args(folder, 1), tmp_path, progress=False)
     assert not made[0].norm_obs and made[0].norm_reward and made[0].gamma == 0.997
+
+
+def test_what_the_dreams_paid_is_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of this dream is a hit of 21 health or more, so it pays 1 to 5 and is over."""
+    save_world(tmp_path / "world", tiny_world(hit=50.0))
+    Reality(monkeypatch, 1.0)
+    asked = args(tmp_path / "world", 1, validate=64, timesteps=64)
+    learner.learn(asked, tmp_path / "run", progress=False)
+    (point,) = read_json(tmp_path / "run" / "learning.json")["curve"]
+    assert 1 <= point["dream"] <= 5

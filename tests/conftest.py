@@ -80,7 +80,7 @@ def seeded() -> None:
 
 
 class Inside:
-    """An executor that works in this process, which need not start and import, and keeps the jobs."""
+    """An executor that works in this process, which need not start, and keeps the jobs."""
 
     def __init__(self) -> None:
         self.jobs: list[Any] = []

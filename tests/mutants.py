@@ -188,16 +188,17 @@ def reach(tree: Path, test: Path, sources: str) -> dict[str, Any]:
 
 
 def who(name: str, line: int, known: list[dict[str, Any]], limit: float) -> tuple[list[str], float]:
-    """Return the tests for a line, the quickest, and their seconds together, at most `limit`.
+    """Return the tests for a line and their seconds together, at most `limit`.
 
-    Where coverage does not see, in a worker or in compiled code, they are its file's namesake's.
+    Those of the file's namesake come first, then the quickest. Where coverage does not see, in a
+    worker or in compiled code, they are the namesake's.
     """
     seconds = {test: took for each in known for test, took in each["seconds"].items()}
     namesake = f"/test_{Path(name).stem}.py::"
     reached = {test for each in known for test in each["lines"].get(name, {}).get(str(line), ())}
     reached = reached or {test for test in seconds if namesake in test}
     chosen, whole = [], 0.0
-    for test in sorted(reached, key=lambda test: seconds[test]):
+    for test in sorted(reached, key=lambda test: (namesake not in test, seconds[test])):
         if len(chosen) < TESTS and whole + seconds[test] <= limit:
             chosen.append(test)
             whole += seconds[test]

@@ -77,6 +77,14 @@ def test_health_falls_by_what_a_hit_takes_and_its_end_is_the_dream_s():
     share = dead.float().mean().item()
     killing = 4 / DOOM.rules.faces  # 5, 6, 7 and 8 times 21
     assert abs(share - killing) < 4 * np.sqrt(0.25 / 4000)
+    assert (state.step == 1).all()
+    state.counts[:] = 1 + DOOM.rules.damage
+    state, _, dead = world.step(state, torch.zeros(4000, 1), tau)
+    assert (state.step == 2).all()
+    assert set(state.counts[~dead, 0].tolist()) == {
+        1.0
+    }  # a roll of 1 leaves the last point of health
+    assert (state.counts[dead] == 0).all()
 
 
 def test_a_lap_pays_a_thousand_in_tiles_and_costs_a_tenth_a_frame():

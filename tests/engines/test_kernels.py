@@ -2,6 +2,7 @@
 
 import multiprocessing
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,3 +127,24 @@ def test_every_mode_of_autograd_may_dream(world, mode):
             assert torch.isfinite(after.z).all()
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_exponential_is_close_and_stays_finite_beyond_its_ends():
+    x = np.linspace(-90, 90, 3601, dtype=np.float32)
+    wanted = np.exp(np.clip(x.astype(np.float64), -87, 88))
+    found = np.array([kernels.exp(each) for each in x])
+    np.testing.assert_allclose(found, wanted, rtol=3e-7)
+
+
+def test_a_thread_of_a_pool_is_alone_and_counts_small_numbers(monkeypatch):
+    monkeypatch.setattr(kernels, "_pools", {})
+    small = torch.tensor(1e-310, dtype=torch.float64)
+    assert torch.set_flush_denormal(True)
+    try:
+        pool = kernels._pool(2)
+        kept = [pool.submit(lambda: (small * 1).item()) for _ in range(2)]
+        assert [each.result() for each in kept] == [1e-310, 1e-310]
+        assert pool.submit(torch.get_num_threads).result() == 1
+        assert (small * 1).item() == 0  # as the caller has set it
+    finally:
+        torch.set_flush_denormal(False)

@@ -6,15 +6,18 @@ import os
 import pickle
 import shutil
 import warnings
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
+from dreamgym import checkpoint
 from dreamgym.checkpoint import save_tensors
 from tests.conftest import tiny_world
 
@@ -437,3 +440,16 @@ def test_as_many_dreams_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) 
     tiny_world().check_room(100)
     with pytest.raises(ValueError, match=r"num_envs is 101: .* give 100 or fewer"):
         tiny_world().check_room(101)
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_the_fastest_precision_is_what_the_processor_multiplies_in(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, able: bool
+) -> None:
+    monkeypatch.setattr(checkpoint, "supports_bfloat16", lambda _: able)
+    kinds = {
+        name: checkpoint.shared_world(str(folder), "cpu", name).memory.bias.dtype
+        for name in ("float32", "bfloat16", "fastest")
+    }
+    halved = torch.bfloat16 if able else torch.float32
+    assert kinds == {"float32": torch.float32, "bfloat16": torch.bfloat16, "fastest": halved}

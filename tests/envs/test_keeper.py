@@ -115,3 +115,13 @@ def test_a_game_whose_engine_died_says_so_and_is_begun_anew() -> None:
     assert np.array_equal(env.reset(seed=4)[0], first)  # found out by reset itself
     env.close()
     env.close()
+
+
+def test_a_game_that_is_closed_has_no_engine_and_no_folder() -> None:
+    env = gym.make("PixelDoom-v0", resolution="160x120").unwrapped
+    env.reset(seed=0)
+    scratch = env._scratch  # type: ignore[attr-defined]
+    assert len(list(keeper.engines(scratch))) == 1
+    env.close()
+    assert over(scratch)
+    assert env._game is None  # type: ignore[attr-defined]

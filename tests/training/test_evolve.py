@@ -494,3 +494,19 @@ def test_validations_that_were_not_kept_have_cost_frames_too(
         go(validated(folder, 9), tmp_path)
     facts = read_json(tmp_path / "controller.json")
     assert (facts["generation"], facts["real_frames"]) == (1, 18) == (1, evolve.spent(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("final_games", 0, "give 1 to 400,000"),
+        ("games", 0, "give 1 to 100,000"),
+        ("games", 100_001, "give 1 to 100,000"),
+        ("population", 3, "give 4 or more"),
+        ("finalists", -1, "give 0 or more"),
+        ("seed", 2**32, "give 0 to 4,294,967,295"),
+    ],
+)
+def test_numbers_of_no_search_are_refused(name: str, value: int, words: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}: {words}"):
+        Args("doom", **{name: value})

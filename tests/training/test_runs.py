@@ -141,6 +141,17 @@ with held({str(tmp_path)!r}):
         assert not partial.exists()
 
 
+def test_a_run_that_is_open_is_not_opened_twice(tmp_path: Path) -> None:
+    again = Run(tmp_path, "manifest", collect.Args("doom", 1), {})
+    with (
+        Run(tmp_path, "manifest", collect.Args("doom", 1), {}),
+        pytest.raises(ValueError, match="in use by another process"),
+    ):
+        again.__enter__()
+    with Run(tmp_path, "manifest", collect.Args("doom", 1), {}):
+        pass
+
+
 def test_latents_follow_the_content_of_the_data(tmp_path: Path) -> None:
     v = vision.train([data_set(tmp_path / "a/data", [40] * 3)], tmp_path / "v", SMALL, False)
     first = latents.encode(DOOM, [tmp_path / "a/data"], tmp_path / "out", v, progress=False)

@@ -21,13 +21,14 @@ from stable_baselines3.common.monitor import Monitor
 
 import dreamgym  # noqa: F401
 from dreamgym import games
-from dreamgym.checkpoint import CheckpointError, load_world, read_json
+from dreamgym.checkpoint import CheckpointError, load_world, read_json, save_world
 from dreamgym.cli import main
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
 from dreamgym.training.play.policies import ALGORITHMS, algorithm, load_agent
 from dreamgym.training.splits import VALIDATION
+from tests.conftest import tiny_world
 
 SMALL = {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_starts": 20,
          "buffer_size": 500, "n_timesteps": 128}  # fmt: skip
@@ -380,3 +381,30 @@ def test_an_agent_sees_the_dream_as_it_is_and_only_its_rewards_are_scaled(
     Reality(monkeypatch, 1.0)
     learn(validated(folder, 1), tmp_path)
     assert not made[0].norm_obs and made[0].norm_reward and made[0].gamma == 0.997
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("seed", 2**31, "give 0 to 2,147,483,647"),
+        ("games", 0, "give 1 to 100,000"),
+        ("games", 100_001, "give 1 to 100,000"),
+        ("envs", -1, "give 0 or more"),
+        ("patience", -1, "give 0 or more"),
+    ],
+)
+def test_numbers_of_no_training_are_refused(name: str, value: int, words: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}: {words}"):
+        train.Args("doom", **{name: value})
+
+
+def test_what_the_dreams_paid_is_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step of this dream is a hit of 21 health or more, so it pays 1 to 5 and is over."""
+    save_world(tmp_path / "world", tiny_world(hit=50.0))
+    Reality(monkeypatch, 1.0)
+    asked = args(tmp_path / "world", validate=64, timesteps=64, scaled=False)
+    learn(asked, tmp_path / "run")
+    (point,) = read_json(tmp_path / "run" / "learning.json")["curve"]
+    assert 1 <= point["dream"] <= 5

@@ -36,7 +36,7 @@ def test_the_interval_is_that_of_the_normal_approximation():
     drawn = np.random.default_rng(1).normal(50, 10, 400)
     half = 1.96 * drawn.std(ddof=1) / 20
     wanted = (drawn.mean() - half, drawn.mean() + half)
-    assert confidence(drawn) == pytest.approx(wanted, abs=0.1)
+    assert confidence(drawn) == pytest.approx(wanted, abs=0.05)
 
 
 @pytest.mark.parametrize("returns", [[2.0], [2.0, 2.0, 2.0]])

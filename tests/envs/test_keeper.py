@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
@@ -16,6 +14,7 @@ import pytest
 
 import dreamgym  # noqa: F401
 from dreamgym.envs import keeper
+from tests.conftest import PATIENCE, until
 
 HOLD = """
 import sys, time, gymnasium as gym, dreamgym
@@ -25,17 +24,6 @@ print(env.unwrapped._scratch, flush=True)
 sys.stdout = sys.stderr
 {}
 """
-PATIENCE = 30.0
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """Wait for something, and tell whether it came."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def over(scratch: str) -> bool:

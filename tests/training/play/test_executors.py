@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import gymnasium as gym
@@ -20,18 +19,7 @@ import dreamgym  # noqa: F401
 from dreamgym.envs import keeper
 from dreamgym.training.play import executors
 from dreamgym.training.play.executors import Executor, InProcess, Local, WorkerError
-
-PATIENCE = 60.0
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """Wait for something, and tell whether it came."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+from tests.conftest import PATIENCE, until
 
 
 def lives(process: int) -> bool:

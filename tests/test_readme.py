@@ -23,6 +23,7 @@ GAME = {
     "unit": "points",
     "random": "toy-random",
     "controller": "toy-c",
+    "benches": ["toy-bench", "toy-bench-other"],
     "paper": "9 ± 1",
     "rows": [{"file": "toy-random", "label": "random"}, {"file": "toy-never", "label": "never"}],
     "agents": [
@@ -55,7 +56,8 @@ def results(tmp_path):
         "toy-quick": score(5),
         "toy-slow-learning": {"curve": curve},
         "toy-quick-learning": {"curve": curve},
-        "toy-bench": {"hardware": "2 cores", "rows": rows},
+        "toy-bench": {"hardware": "2 cores", "commit": "abc", "rows": rows},
+        "toy-bench-other": {"hardware": "9 cores", "commit": "def", "rows": rows[:1]},
     }
     for name, facts in files.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(facts))
@@ -101,11 +103,18 @@ def test_an_agent_s_steps_are_those_of_the_checkpoint_that_was_kept(results):
     )
 
 
-def test_a_benchmark_shows_every_row(results):
-    assert asked("benchmark of toy", results)[2:] == [
+def test_a_benchmark_shows_every_row_of_every_machine(results):
+    first, blank, *table = asked("benchmark of toy", results)
+    assert (first, blank) == ("2 cores (commit abc):", "")
+    assert table[2:] == [
         "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |",
         "| dream × 16, float32 | 5,000 | 100 | 50% |  |",
         "| CMA-ES | 0.25 |  |  | 12% |",
+        "",
+        "9 cores (commit def):",
+        "",
+        *table[:2],
+        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |",
     ]
 
 

@@ -3,15 +3,12 @@ real first frames become a world."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from dreamgym import games, modes
 from dreamgym.checkpoint import save_world
@@ -89,47 +86,38 @@ def train(
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
     torch.default_generator.manual_seed(args.seed)
     m = MDNRNN(config)
-    adam = torch.optim.Adam(m.parameters(), args.learning_rate, fused=True)
     training, _ = split(latents, args.held_out)
-    batches = Batches(latents, training, args)
-    trainer.begin(m, args.init, "memory")
-    step, extra = trainer.resume(run, "memory", m, adam)
-    for _ in range(step):
-        batches.skip()
-    zeros = torch.zeros(args.batch, config.hidden)
-    h, c = extra.get("h", zeros), extra.get("c", zeros)  # (B, H)
-    log, saved, kept = SummaryWriter(str(run.path.parent / "log")), time.monotonic(), step
-    bar = tqdm(total=args.steps, initial=step, unit=" steps", desc="M", disable=not progress)
-    with bar, log:
-        while step < args.steps:
-            for group in adam.param_groups:
-                group["lr"] = args.learning_rate * trainer.schedule(step, args.steps)
-            torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
-            batch, fresh = batches.next()
-            keep = (~fresh)[:, None]
-            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
-                out_h, (h, c) = m.unroll(batch.z[:, :-1], batch.action, (h * keep, c * keep))
-                prediction = m.predict(out_h)
-            h, c = h.detach().float(), c.detach().float()
-            loss, parts = m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
-            trainer.check(loss, "M", step, kept)
-            adam.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(m.parameters(), args.clip)
-            adam.step()
-            step += 1
-            bar.update()
-            if step % 20 == 0:
-                bar.set_postfix({k: f"{x.item():.4f}" for k, x in parts.items()})
-                for name, value in parts.items():
-                    log.add_scalar(f"memory/{name}", value.item(), step)
-            if step == args.steps or time.monotonic() - saved > trainer.SAVE_EVERY:
-                trainer.checkpoint(
-                    run, "memory", m, adam, step, {"vision": latents.vision}, h=h, c=c
-                )
-                saved, kept = time.monotonic(), step
-    trainer.finish(run, "memory", m)
-    return m.eval()
+    plan = trainer.Plan(
+        "M", args.steps, args.learning_rate, args.seed, args.init, args.clip,
+        facts={"vision": latents.vision},
+    )  # fmt: skip
+    return trainer.fit(run, m, Objective(m, Batches(latents, training, args)), plan, progress)
+
+
+class Objective:
+    """M's loss on slabs of episodes; M's state flows on from each slab to the next."""
+
+    def __init__(self, m: MDNRNN, batches: Batches):
+        self.m, self.batches = m, batches
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        batch, fresh = self.batches.next()
+        keep = (~fresh)[:, None]  # (B, 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
+            state = (self.h * keep, self.c * keep)
+            out, (h, c) = self.m.unroll(batch.z[:, :-1], batch.action, state)
+            prediction = self.m.predict(out)
+        self.h, self.c = h.detach().float(), c.detach().float()
+        return self.m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"h": self.h, "c": self.c}
+
+    def resume(self, step: int, state: dict[str, Tensor]) -> None:
+        for _ in range(step):
+            self.batches.skip()
+        zeros = torch.zeros(self.batches.args.batch, self.m.config.hidden)
+        self.h, self.c = state.get("h", zeros), state.get("c", zeros)  # (B, H)
 
 
 def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,15 +1,18 @@
-"""What the training of V and of M has in common: the learning rate's schedule and checkpoints from
-which it goes on bit for bit."""
+"""How V and M are trained: one loop over Adam's steps, with a learning rate that rises and falls,
+a log, and checkpoints from which it goes on bit for bit."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
 
 from dreamgym.checkpoint import CheckpointError, load_module, load_tensors, save_tensors
 from dreamgym.files import fingerprint
@@ -18,8 +21,92 @@ from .runs import OTHER, Run, finished
 
 SAVE_EVERY = 300.0
 """Seconds between checkpoints."""
+LOG_EVERY = 20
+"""Steps between points of the log: reading a loss costs little, but not nothing."""
 WARMUP = 200
 """Steps over which the learning rate rises from zero."""
+STEP_SEED = 1_000_003
+"""Between the seeds of two steps' noise: any large number, here a prime."""
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+class Objective(Protocol):
+    """What a module minimises, a batch a step."""
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a step's batch, and its parts to be logged."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Return what the next step needs of the last one, beside the weights."""
+
+    def resume(self, step: int, state: dict[str, Tensor]) -> None:
+        """Get ready for a step. `state` is what was saved before it, empty before step 0."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a module is trained."""
+
+    letter: str
+    """V or M, as messages call it."""
+    steps: int
+    learning_rate: float
+    """Peak of Adam's rate."""
+    seed: int
+    init: str = ""
+    """Run folder of the module to go on from."""
+    clip: float = math.inf
+    """Largest norm of a gradient."""
+    batch: int = 1
+    """What the progress bar and the log count for one step."""
+    unit: str = "steps"
+    """What they count."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the run's record says beside the module's config."""
+
+
+def fit(run: Run, module: Module, objective: Objective, plan: Plan, progress: bool) -> Module:
+    """Train a module to the end, from its run's last checkpoint if there is one.
+
+    The files are the run's: `vision.json` goes with `vision.safetensors`, the weights, and with
+    `vision.training.safetensors`, all that the next step depends on.
+
+    Raises:
+        CheckpointError: if the checkpoint is damaged, or its record is missing.
+        FloatingPointError: if the loss is not finite; the last checkpoint is good.
+    """
+    name = run.path.stem
+    adam = torch.optim.Adam(module.parameters(), plan.learning_rate, fused=True)
+    begin(module, plan.init, name)
+    step, state = resume(run, name, module, adam)
+    objective.resume(step, state)
+    saved_at, saved = time.monotonic(), step
+    bar = tqdm(total=plan.steps, initial=step, unit_scale=plan.batch, unit=f" {plan.unit}",
+               desc=plan.letter, disable=not progress)  # fmt: skip
+    with bar, SummaryWriter(str(run.path.parent / "log")) as log:
+        while step < plan.steps:
+            for group in adam.param_groups:
+                group["lr"] = plan.learning_rate * schedule(step, plan.steps)
+            torch.default_generator.manual_seed(plan.seed + STEP_SEED * step)  # resumed or not
+            loss, parts = objective.loss(step)
+            check(loss, plan.letter, step, saved)
+            adam.zero_grad()
+            loss.backward()
+            if plan.clip < math.inf:
+                nn.utils.clip_grad_norm_(module.parameters(), plan.clip)
+            adam.step()
+            step += 1
+            bar.update()
+            if step % LOG_EVERY == 0:
+                bar.set_postfix({key: f"{value.item():.4g}" for key, value in parts.items()})
+                for key, value in parts.items():
+                    log.add_scalar(f"{name}/{key}", value.item(), step * plan.batch)
+            if step == plan.steps or time.monotonic() - saved_at > SAVE_EVERY:
+                checkpoint(run, name, module, adam, step, plan.facts, **objective.state())
+                saved_at, saved = time.monotonic(), step
+    finish(run, name, module)
+    return module.eval()
 
 
 def schedule(step: int, steps: int) -> float:
@@ -53,7 +140,7 @@ def checkpoint(
     module: nn.Module,
     adam: torch.optim.Adam,
     step: int,
-    facts: dict[str, Any] | None = None,
+    facts: dict[str, str],
     **extra: Tensor,
 ) -> None:
     """Write everything that the next step depends on as one file, and the weights as another."""
@@ -62,7 +149,7 @@ def checkpoint(
     for number, state in adam.state_dict()["state"].items():
         tensors |= {f"adam.{names[number]}.{key}": value for key, value in state.items()}
     tensors |= {f"extra.{key}": value for key, value in extra.items()}
-    run.write(config=asdict(module.config), step=step, **facts or {})  # type: ignore[call-overload]
+    run.write(config=asdict(module.config), step=step, **facts)  # type: ignore[call-overload]
     save_tensors(out / f"{name}.safetensors", module.state_dict())
     # Last: a run that is killed before this resumes from the file that is there.
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})

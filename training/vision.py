@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
+from torch import Tensor
 
 from dreamgym import games
 from dreamgym.checkpoint import check_config, config_from, load_module
@@ -72,38 +70,31 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
     torch.default_generator.manual_seed(args.seed)
     v = VAE(args.config)
     v = v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    adam = torch.optim.Adam(v.parameters(), args.learning_rate, fused=True)
-    trainer.begin(v, args.init, "vision")
-    step, steps = trainer.resume(run, "vision", v, adam)[0], args.frames // args.batch
-    log, saved, kept = SummaryWriter(str(run.path.parent / "log")), time.monotonic(), step
-    bar = tqdm(total=steps, initial=step, unit_scale=args.batch, unit=" frames", desc="V",
-               disable=not progress)  # fmt: skip
-    with bar, log, ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(frames.read, step)
-        while step < steps:
-            for group in adam.param_groups:
-                group["lr"] = args.learning_rate * trainer.schedule(step, steps)
-            batch = torch.from_numpy(coming.result())
-            coming = reader.submit(frames.read, step + 1)
-            # Resumed or not, the same noise.
-            torch.default_generator.manual_seed(args.seed + 1_000_003 * step)
-            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
-                loss, parts = v.loss(batch)
-            trainer.check(loss, "V", step, kept)
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-            step += 1
-            bar.update()
-            if step % 50 == 0:
-                bar.set_postfix({k: f"{x.item():.2f}" for k, x in parts.items()})
-                for name, value in parts.items():
-                    log.add_scalar(f"vision/{name}", value.item(), step * args.batch)
-            if step == steps or time.monotonic() - saved > trainer.SAVE_EVERY:
-                trainer.checkpoint(run, "vision", v, adam, step)
-                saved, kept = time.monotonic(), step
-    trainer.finish(run, "vision", v)
-    return v.eval()
+    plan = trainer.Plan(
+        "V", args.frames // args.batch, args.learning_rate, args.seed, args.init,
+        batch=args.batch, unit="frames",
+    )  # fmt: skip
+    with ThreadPoolExecutor(1) as reader:
+        return trainer.fit(run, v, Objective(v, frames, reader), plan, progress)
+
+
+class Objective:
+    """V's loss on batches of frames; the next batch is read while V learns from this one."""
+
+    def __init__(self, v: VAE, frames: Frames, reader: Executor):
+        self.v, self.frames, self.reader = v, frames, reader
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = torch.from_numpy(self.coming.result())  # (B, 64, 64, 3)
+        self.coming = self.reader.submit(self.frames.read, step + 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
+            return self.v.loss(batch)
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def resume(self, step: int, state: dict[str, Tensor]) -> None:
+        self.coming = self.reader.submit(self.frames.read, step)
 
 
 def load_vision(folder: str | Path, task: str = "") -> VAE:

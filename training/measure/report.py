@@ -67,12 +67,13 @@ def agents(game: Facts, results: Path) -> list[str]:
 
 
 def speeds(games: list[Facts], results: Path) -> list[str]:
-    """Return a sentence for each game: its fastest dream against each row of real games."""
+    """Return a sentence for each game: its fastest dream against each row of real games.
+
+    The machine is the first of those on which the game was measured.
+    """
     lines = []
     for game in games:
-        bench = results / f"{game['name']}-bench.json"
-        if not bench.exists():
-            continue
+        bench = results / f"{game['benches'][0]}.json"
         table = read_json(bench)
         dreams = [row for row in table["rows"] if row["what"].startswith("dream ×")]
         real = [row for row in table["rows"] if "processes" in row["what"]]
@@ -91,10 +92,14 @@ def speeds(games: list[Facts], results: Path) -> list[str]:
 
 
 def benchmark(game: Facts, results: Path) -> list[str]:
-    """Return a row for each rate that `dreamgym bench` has measured."""
-    rows = read_json(results / f"{game['name']}-bench.json")["rows"]
-    head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
-    return [*head, *(speed(row) for row in rows)]
+    """Return a table for each machine on which `dreamgym bench` has measured."""
+    lines = []
+    for name in game["benches"]:
+        table = read_json(results / f"{name}.json")
+        head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
+        lines += [f"{table['hardware']} (commit {table['commit']}):", ""]
+        lines += [*head, *(speed(row) for row in table["rows"]), ""]
+    return lines[:-1]
 
 
 def speed(row: Facts) -> str:

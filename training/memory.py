@@ -99,6 +99,7 @@ class Objective:
 
     def __init__(self, m: MDNRNN, batches: Batches):
         self.m, self.batches = m, batches
+        self.h = self.c = torch.zeros(batches.args.batch, m.config.hidden)  # (B, H)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch, fresh = self.batches.next()
@@ -116,8 +117,7 @@ class Objective:
     def resume(self, step: int, state: dict[str, Tensor]) -> None:
         for _ in range(step):
             self.batches.skip()
-        zeros = torch.zeros(self.batches.args.batch, self.m.config.hidden)
-        self.h, self.c = state.get("h", zeros), state.get("c", zeros)  # (B, H)
+        self.h, self.c = state.get("h", self.h), state.get("c", self.c)
 
 
 def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:

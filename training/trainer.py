@@ -62,7 +62,7 @@ class Plan:
     """What the progress bar and the log count for one step."""
     unit: str = "steps"
     """What they count."""
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     """What the run's record says beside the module's config."""
 
 
@@ -140,7 +140,7 @@ def checkpoint(
     module: nn.Module,
     adam: torch.optim.Adam,
     step: int,
-    facts: dict[str, str],
+    facts: dict[str, Any],
     **extra: Tensor,
 ) -> None:
     """Write everything that the next step depends on as one file, and the weights as another."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,6 +81,8 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
 
 class Objective:
     """V's loss on batches of frames; the next batch is read while V learns from this one."""
+
+    coming: Future[np.ndarray]
 
     def __init__(self, v: VAE, frames: Frames, reader: Executor):
         self.v, self.frames, self.reader = v, frames, reader

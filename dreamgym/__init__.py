@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def add(game: Game) -> None:
-    """Add a game to those that there are: register its real form, its twin and its dream."""
+    """Add a game to `GAMES` and register its three ids: `Pixel…`, `Latent…` and `Dream…`."""
     GAMES[game.name] = game
     limits: dict[str, Any] = {
         "max_episode_steps": game.max_steps,

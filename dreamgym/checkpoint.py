@@ -1,9 +1,9 @@
-"""A world or a controller on the disk: safetensors and JSON, checked when read, never pickle.
+"""Worlds and controllers on the disk: safetensors and JSON, checked when read, and no pickle.
 
-A world is a folder of `config.json`, `vision.safetensors`, `memory.safetensors` and
-`starts.safetensors` (μ and log σ² of real first frames, and their budgets); a controller is a
-`.safetensors` file with its config beside it, and a shipped world holds its best one as
-`controller.safetensors`.
+A world is a folder with four files: `config.json`, `vision.safetensors` (V), `memory.safetensors`
+(M) and `starts.safetensors` (V's μ and log σ² of real first frames, and their budgets). A
+controller is a `.safetensors` file with its config beside it in a `.json` file of the same name. A
+shipped world also holds its best controller, `controller.safetensors`.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from dreamgym.world import FORMS, World
 
 C = TypeVar("C")
 FORMAT = 2
-"""Version of the folder; a reader refuses those it does not know."""
+"""Version of the folder's format; `load_world` refuses any other."""
 LARGEST = 1 << 12
-"""No size or weight in a config is larger; a damaged file must not make us allocate the machine."""
+"""Largest size or weight in a config: a damaged file must not make us allocate all memory."""
 FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
-"""What a world is made of."""
+"""The files that a world's dreams depend on."""
 SHIPPED = Path(__file__).parent / "worlds"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""Of M's products."""
+"""The precisions of M's matrix products."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged or of another shape; the message says what to do."""
+    """A checkpoint is missing, damaged or does not fit; the message says what to do."""
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors as one safetensors file, whole or not at all."""
+    """Write tensors as one safetensors file, completely or not at all."""
     data = save({name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()})
     with replacing(path) as file:
         file.write(data)
@@ -73,10 +73,11 @@ def load_tensors(path: str | Path) -> dict[str, Tensor]:
 
 
 def load_module(module: nn.Module, path: str | Path) -> None:
-    """Fill a module from a safetensors file, in the module's own precision.
+    """Fill a module's parameters from a safetensors file, in the module's own precision.
 
     Raises:
-        CheckpointError: if a tensor is missing, is too many, or has another shape.
+        CheckpointError: if a tensor is missing or unknown, has another shape, or is not of a
+            floating-point type, or as `load_tensors` does.
     """
     tensors, wanted = load_tensors(path), module.state_dict()
     for name in sorted(tensors.keys() ^ wanted.keys()):
@@ -99,7 +100,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        CheckpointError: if the file is missing or is no JSON object.
+        CheckpointError: if the file is missing, damaged or not a JSON object.
     """
     path = Path(path)
     if not path.is_file():
@@ -114,7 +115,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as JSON, whole or not at all."""
+    """Write a value as JSON, completely or not at all."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=1) + "\n").encode())
 
@@ -123,14 +124,14 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     """Build a config dataclass from JSON values.
 
     Raises:
-        CheckpointError: if a field is missing, unknown or of another type.
+        CheckpointError: if a field is missing or unknown, or as `check_config` does.
     """
     expected = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     if not isinstance(values, dict) or values.keys() != expected.keys():
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
-    casts: dict[Any, Any] = {(list, tuple): tuple, (int, float): float}  # JSON's words for ours
+    casts: dict[Any, Any] = {(list, tuple): tuple, (int, float): float}  # JSON's types to ours
     right = {}
     for name, value in values.items():
         usual = type(getattr(kind(), name))
@@ -141,16 +142,22 @@ def config_from(kind: type[C], values: Any, path: str | Path) -> C:
 
 
 def check_config(config: C, where: str) -> C:
-    """Return a config whose fields are such as a file may hold: asked before one is written, too.
+    """Return the config if all its fields have valid types and ranges.
+
+    It is checked after a config is read and also before one is written.
+
+    Args:
+        where: the file or folder that the message names.
 
     Raises:
-        CheckpointError: naming the field, its value, and what is expected.
+        CheckpointError: if a field is not valid; the message names it, its value and what is
+            expected.
     """
     default: Any = type(config)()
     for field in fields(config):  # type: ignore[arg-type]
         value, usual = getattr(config, field.name), getattr(default, field.name)
         wanted = type(usual)
-        # A size is 1 or more, unless it has 0 for its default.
+        # A size is at least 1, unless its default is 0.
         least = min(1, usual) if wanted is int else 0
         if (
             not isinstance(value, (int, float) if wanted is float else wanted)
@@ -174,8 +181,12 @@ def save_world(
     """Write a world as a folder.
 
     Args:
-        dtype: half precision halves the files.
-        real_frames: frames of the real game that it was learned from.
+        folder: where to write. Its files are replaced if it holds a world.
+        dtype: the precision of the stored weights; float16 takes half the space of float32.
+        real_frames: the number of frames of the real game from which the world was learned.
+
+    Raises:
+        CheckpointError: if a config is not one that `load_world` accepts.
     """
     folder, (mean, logvar, budget) = Path(folder), world.starts
     for config in (world.vision.config, world.memory.config):
@@ -185,7 +196,7 @@ def save_world(
         "memory": world.memory.state_dict(),
         "starts": {"mean": mean, "logvar": logvar, "budget": budget},
     }
-    (folder / "config.json").unlink(missing_ok=True)  # no world until all of it is the new one
+    (folder / "config.json").unlink(missing_ok=True)  # a half-replaced folder must not be a world
     for name, tensors in parts.items():
         small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
         save_tensors(folder / f"{name}.safetensors", small)
@@ -202,14 +213,15 @@ def save_world(
 
 @ours()
 def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
-    """Read a world.
+    """Read a world, in float32.
 
     Args:
-        world: a shipped name, such as `"doom"`, or a folder.
-        device: where it is to dream.
+        world: the name of a shipped world, such as `"doom"`, or a folder.
+        device: where V and M run, such as `"cpu"` or `"cuda"`.
 
     Raises:
-        CheckpointError: if there is no such world, or a file of it is damaged or does not fit.
+        CheckpointError: if there is no such world, or one of its files is damaged or does not fit.
+        ValueError: if there is no such device.
     """
     folder = world_folder(world)
     path = folder / "config.json"
@@ -260,10 +272,10 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
 
 
 def world_folder(world: str | Path) -> Path:
-    """Find a world by its shipped name or its folder.
+    """Return the folder of a world, given by its shipped name or by the folder itself.
 
     Raises:
-        CheckpointError: if there is none; the message lists the shipped ones.
+        CheckpointError: if there is no such world; the message lists the shipped ones.
     """
     if not isinstance(world, (str, os.PathLike)):
         raise CheckpointError(f"world is {world!r}: give a shipped world's name or a folder")
@@ -279,10 +291,10 @@ def world_folder(world: str | Path) -> Path:
 
 
 def world_game(world: str | Path) -> str:
-    """Return the name of the game that a world is of.
+    """Return the name of the game from which a world was learned.
 
     Raises:
-        CheckpointError: if there is no such world, or its config is damaged.
+        CheckpointError: if there is no such world, its config is damaged, or its game is unknown.
     """
     path = world_folder(world) / "config.json"
     try:
@@ -292,10 +304,10 @@ def world_game(world: str | Path) -> str:
 
 
 def world_fingerprint(world: str | Path) -> str:
-    """Return a short hash of all that a world's dreams are a function of.
+    """Return a short hash of the files on which a world's dreams depend.
 
     Raises:
-        CheckpointError: if there is no such world, or a file of it is missing.
+        CheckpointError: if there is no such world, or one of its files is missing.
     """
     folder = world_folder(world)
     try:
@@ -307,10 +319,13 @@ def world_fingerprint(world: str | Path) -> str:
 
 
 def policy_fingerprint(path: str | Path) -> str:
-    """Return a short hash of all that a policy's choices are a function of.
+    """Return a short hash of everything on which a policy's actions depend: weights and config.
+
+    Args:
+        path: the policy's file of weights; a `.json` file of the same name is beside it.
 
     Raises:
-        CheckpointError: if a file of it is missing.
+        CheckpointError: if one of its files is missing, or its JSON file is damaged.
     """
     path = Path(path)
     facts = read_json(path.with_suffix(".json"))
@@ -321,10 +336,10 @@ def policy_fingerprint(path: str | Path) -> str:
 
 
 def real_frames(path: Path) -> int:
-    """Return the real frames that a world's or a policy's JSON file counts; 0 if it counts none.
+    """Return how many real frames a world or a policy has used, by its JSON file; 0 if not said.
 
     Raises:
-        CheckpointError: if the file is damaged.
+        CheckpointError: if the file is missing or damaged, or the number is not valid.
     """
     frames = read_json(path).get("real_frames", 0)
     if not isinstance(frames, int) or isinstance(frames, bool) or frames < 0:
@@ -335,10 +350,14 @@ def real_frames(path: Path) -> int:
 
 
 def save_controller(path: str | Path, controller: Controller, **facts: Any) -> None:
-    """Write a controller and, beside it as JSON, its config and what is known about it.
+    """Write a controller's weights and, beside them as JSON, its config and further facts.
+
+    Args:
+        path: the `.safetensors` file to write.
+        **facts: what else the JSON file is to say, such as the world that it learned in.
 
     Raises:
-        CheckpointError: if it is larger than what `load_controller` takes.
+        CheckpointError: if its config is not one that `load_controller` accepts.
     """
     check_config(controller.config, str(path))
     save_tensors(path, {"weights": controller.weights.float()})
@@ -349,7 +368,8 @@ def load_controller(path: str | Path) -> Controller:
     """Read a controller: a `.safetensors` file, or a folder that holds `controller.safetensors`.
 
     Raises:
-        CheckpointError: if it is missing, damaged or of another shape.
+        CheckpointError: if a file is missing or damaged, or the weights have another shape than the
+            config says.
     """
     path = Path(path)
     if path.is_dir():
@@ -370,11 +390,21 @@ _shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
 
 
 def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
-    """Load a world once a process, however many environments dream it, until its files change.
+    """Return a world that all environments of this process share.
+
+    It is loaded once for each device, precision and form, and again if its files have changed.
+
+    Args:
+        world: the name of a shipped world, or a folder.
+        device: where V and M run, such as `"cpu"` or `"cuda"`.
+        precision: of M's matrix products, `"float32"`, `"bfloat16"`, or `"fastest"`, which is
+            bfloat16 if the device has instructions for it.
+        form: how a step is computed, one of `dreamgym.world.FORMS`.
 
     Raises:
-        ValueError: if the device is not there, or precision or form is none; the message says
-            which are.
+        ValueError: if there is no such device, precision or form; the message lists those that
+            exist.
+        CheckpointError: if there is no such world, or one of its files is damaged.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
@@ -383,7 +413,7 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         raise ValueError(f"precision is {precision!r}: choose one of {known}")
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch's words for a GPU it was built without
+    except (RuntimeError, AssertionError) as error:  # torch's errors where it was built without GPU
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
     if precision == "fastest":
@@ -396,6 +426,6 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
 
 
 def _files(folder: Path) -> tuple[Any, ...]:
-    """Return what tells a world's files from others that take their place."""
+    """Return names, inodes, sizes and times of a world's files, which tell when they change."""
     paths = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
     return tuple((p.name, s.st_ino, s.st_size, s.st_mtime_ns) for p in paths for s in [p.stat()])

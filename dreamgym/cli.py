@@ -1,4 +1,4 @@
-"""The `dreamgym` command: one word a stage, whose flags are made from its dataclass."""
+"""The `dreamgym` command: `dreamgym STAGE`, with the arguments of the stage's `main` as flags."""
 
 from __future__ import annotations
 
@@ -17,32 +17,37 @@ from typing import Any
 import gymnasium as gym
 
 COMMANDS = {
-    "collect": ("collect", "play real games and keep every frame"),
-    "vision": ("vision", "train V on the frames"),
-    "memory": ("memory", "encode the frames, train M on them and write the world"),
-    "examine": ("measure.examine", "tell whether a world is right for the right reasons"),
+    "collect": ("collect", "play real games and record every frame"),
+    "vision": ("vision", "train V on the recorded frames"),
+    "memory": ("memory", "encode the frames with V, train M on them and write the world"),
+    "examine": ("measure.examine", "test how well the V and M of a world see, predict and dream"),
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),
-    "iterate": ("iterate", "rounds of playing, learning the world, and learning in it"),
-    "make": ("make", "make a shipped world from nothing, each stage resumable"),
+    "iterate": ("iterate", "make a world in rounds: play, learn the world, learn in it"),
+    "make": ("make", "make a shipped world from nothing; call it again to continue"),
     "demo": ("demo", "learn in the dream for minutes, then play the real game"),
-    "bench": ("measure.bench", "measure steps per second, dream and reality in one run"),
-    "film": ("measure.film", "write an animation of the dream beside the real game"),
-    "report": ("measure.report", "bring the tables of README and docs up to date"),
+    "bench": ("measure.bench", "measure the steps per second of dreams and games in one run"),
+    "film": ("measure.film", "write an animation of a dream and the real game side by side"),
+    "report": ("measure.report", "update the tables of README and docs from the results"),
 }
-"""Each command's module in `training`, whose `main` it is, and what it does."""
+"""For each command, the module of `training` with its `main`, and a line of help."""
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
-"""What ends a command with a sentence; anything else is a fault of ours and shows where it is."""
+"""Errors that end a command with their message alone. Others are bugs and show a traceback."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 2 bad input, 130 interrupted.
+    """Run one command and return its exit status.
 
-    A terminal that lacks a letter shows `?` for it. SIGTERM and SIGHUP end a command as Ctrl-C
-    does, with nothing left behind, unless the caller handles or ignores them.
+    The status is 0 if the command is done, 2 after an error, 130 after Ctrl-C, and 141 if the
+    reader of its output has gone. SIGTERM and SIGHUP end a command as Ctrl-C does, with nothing
+    left behind, unless the caller handles or ignores them. A character that the terminal cannot
+    show is printed as `?`.
+
+    Args:
+        argv: the words after `dreamgym`; None for those of this process.
     """
-    for name in ("stdout", "stderr"):  # closed by whoever started us; progress bars want them
+    for name in ("stdout", "stderr"):  # None if the parent closed them, but progress bars need them
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     words = list(sys.argv[1:] if argv is None else argv)
@@ -51,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             parsed([word for word in words if word != "--debug"])()
         except KeyboardInterrupt:
-            print("\ndreamgym: stopped; a training stage goes on when it is called again")
+            print("\ndreamgym: stopped; to continue a training stage, call it again")
             return 130
-        except BrokenPipeError:  # whoever read our words has gone
+        except BrokenPipeError:  # the reader of our output has gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 128 + signal.SIGPIPE
         except FAULTS as error:
@@ -66,11 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parsed(words: Sequence[str]) -> Callable[[], Any]:
-    """Return what a command line asks for, ready to be called.
+    """Return the function that a command line asks for, bound to its arguments.
 
     Raises:
-        ValueError: if there is no such command, a word is empty, or a check of ours refuses one.
-        SystemExit: if there is no such flag, or help was asked for, both of which are printed.
+        ValueError: if there is no such command, a word is empty, or one of our checks refuses a
+            value.
+        SystemExit: after a message about an unknown flag or a wrong type, or after the help.
     """
     if not words:
         raise ValueError(f"say what to do, with one of the commands {', '.join(COMMANDS)}")
@@ -79,9 +85,9 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     name, *rest = words
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}: choose one of {', '.join(COMMANDS)}")
-    for before, word in zip(words, rest, strict=False):  # as a shell's variable that was never set
+    for before, word in zip(words, rest, strict=False):  # empty, as from an unset shell variable
         if not word or word.endswith("="):
-            raise ValueError(f"{word[:-1] or before} is empty: leave it out, or say which")
+            raise ValueError(f"{word[:-1] or before} is empty: leave it out, or give it a value")
     import tyro
 
     command = import_module(f"dreamgym.training.{COMMANDS[name][0]}").main
@@ -102,7 +108,7 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
 
 
 def _sentence(stop: BaseException) -> ValueError | None:
-    """Return what one of our own checks said of a flag, if that is why tyro stopped."""
+    """Return the error of one of our own checks of a flag, if it is the reason why tyro stopped."""
     error = stop.__context__
     while error and not isinstance(error, ValueError):
         error = error.__context__
@@ -113,7 +119,7 @@ def _sentence(stop: BaseException) -> ValueError | None:
 
 
 def overview() -> str:
-    """Return the help of the command as a whole."""
+    """Return the help of `dreamgym` itself: one line for each command."""
     lines = [f"  {name:10s}{words}" for name, (_, words) in COMMANDS.items()]
     return "\n".join(
         (
@@ -128,7 +134,7 @@ def overview() -> str:
 
 @contextlib.contextmanager
 def _any_letter(*streams: Any) -> Iterator[None]:
-    """Let streams show `?` for a letter that they do not know, instead of failing."""
+    """Let streams write `?` for a character that their encoding lacks, instead of failing."""
     ours = [each for each in streams if isinstance(each, io.TextIOWrapper)]
     before = [each.errors for each in ours]
     for each in ours:
@@ -142,7 +148,7 @@ def _any_letter(*streams: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ending_on(*signals: signal.Signals) -> Iterator[None]:
-    """Leave in good order on signals that would else end the process where it is."""
+    """Turn signals that would end the process at once into SystemExit, so that it cleans up."""
 
     def leave(number: int, _: Any) -> None:
         raise SystemExit(128 + number)

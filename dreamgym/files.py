@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY = ".partial"
-"""Suffix of a file that is being written; what a killed process leaves behind."""
+"""Suffix of a file that is being written. A killed process leaves such a file behind."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` only once it is complete and on the disk.
+    """Open a new file, which replaces `path` only when it is complete and on the disk.
 
-    An exception, a full disk or a killed process leaves the old file as it was.
+    After an exception, a full disk or a killed process, the old file is as it was. The folder is
+    made if it does not exist.
+
+    Raises:
+        OSError: if the file cannot be written.
     """
-    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    path = Path(os.path.realpath(path))  # replace the target of a link, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
@@ -36,7 +40,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def remove_partial(folder: str | Path) -> int:
-    """Delete what killed writers left in `folder` and return how many files that were."""
+    """Delete the partial files that killed processes left in `folder`; return their number."""
     left = [path for path in Path(folder).glob(f"*{TEMPORARY}") if _is_left(path)]
     for path in left:
         path.unlink(missing_ok=True)
@@ -44,15 +48,15 @@ def remove_partial(folder: str | Path) -> int:
 
 
 def _partial(path: Path) -> Path:
-    """Return a name, beside `path`, of a file that this process is writing.
+    """Return a fresh name in the folder of `path` for a file that this process writes.
 
-    Not tempfile's, whose files are hidden from the colleagues who share a run.
+    It is not made by `tempfile`, because other users who share a run could not read such a file.
     """
     return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY}")
 
 
 def _is_left(path: Path) -> bool:
-    """Tell whether a file was being written by a process that is no more."""
+    """Tell whether a file was being written by a process that no longer runs."""
     named = re.search(rf"\.(\d+)-[0-9a-f]{{8}}{re.escape(TEMPORARY)}$", path.name)
     if named is None:
         return False
@@ -66,10 +70,10 @@ def _is_left(path: Path) -> bool:
 
 
 def check_writable(path: str | Path) -> Path:
-    """Return a path at which a file can be written: asked before the work that ends in it.
+    """Return the path if a file can be written there: a check before long work, not after it.
 
     Raises:
-        ValueError: if it is a folder, or no file that could be replaced.
+        ValueError: if the path is a folder, a device or a pipe.
         OSError: if its folder cannot be made or written into, or its name is too long.
     """
     path = Path(path)
@@ -85,7 +89,7 @@ def check_writable(path: str | Path) -> Path:
 
 
 def fingerprint(*paths: str | Path) -> str:
-    """Return a short hash of the names and the content of files, wherever they lie."""
+    """Return a short hash of the names and the contents of files; their folders do not count."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:

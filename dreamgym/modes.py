@@ -1,7 +1,7 @@
-"""PyTorch's modes and settings belong to its user: ours while we compute, the user's again after.
+"""PyTorch's modes and settings: our own while we compute, the user's again afterwards.
 
-What a world dreams must not depend on them, and nothing that we load, dream or train may leave
-them changed.
+Dreams must not depend on the user's settings, such as inference mode, autocast or the default type.
+Functions that load, dream or train must not leave these settings changed.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import torch
 
 F = TypeVar("F", bound=Callable[..., Any])
 DENORMAL = 5e-310
-"""A number too small for a processor that flushes such numbers to zero."""
+"""A denormal number: a processor that flushes such numbers takes it for zero."""
 
 
 def plainly(method: F) -> F:
-    """Run a method of something on a device as if its caller had set no mode of PyTorch's.
+    """Decorate a method so that it computes as if the caller had set none of PyTorch's modes.
 
-    What it returns carries no gradient and may be written to in any mode: neither under autocast
-    nor in inference mode would it be so.
+    The object of the method has a `device`. The tensors that it returns carry no gradient. They may
+    be written to in any mode, which is not so for tensors made in inference mode.
     """
 
     @wraps(method)
     def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():  # modes are its caller's, who asks for the whole graph
+        if torch.compiler.is_compiling():  # a change of modes would break the caller's whole graph
             return method(self, *args, **kwargs)
-        if not _changed(self.device.type):  # the modes below take longer to set than to ask for
+        if not _changed(self.device.type):  # to set the modes takes longer than to ask for them
             with torch.no_grad():
                 return method(self, *args, **kwargs)
         with _usual(self.device.type), torch.no_grad():
@@ -40,12 +40,12 @@ def plainly(method: F) -> F:
 
 @contextmanager
 def ours(flush: bool = False) -> Iterator[None]:
-    """Make and train networks as in a new process, whatever is set, and set it back at the end.
+    """Build and train networks with PyTorch's settings of a new process: on the CPU, in float32.
 
-    Its user's default type and device, modes and random numbers are left alone.
+    Afterwards the user's default type and device, modes and random generator are as before.
 
     Args:
-        flush: whether numbers that are too small count as zero.
+        flush: whether denormal numbers count as zero.
     """
     dtype = torch.get_default_dtype()
     with _usual("cpu"), torch.enable_grad(), torch.device("cpu"), torch.random.fork_rng([]):
@@ -59,7 +59,7 @@ def ours(flush: bool = False) -> Iterator[None]:
 
 
 def _flushes() -> bool:
-    """Return whether this thread's processor takes numbers that are too small for zero."""
+    """Return whether denormal numbers count as zero in this thread."""
     return DENORMAL * 0.5 == 0
 
 
@@ -69,7 +69,7 @@ def _changed(device: str) -> bool:
 
 @contextmanager
 def _usual(device: str) -> Iterator[None]:
-    """Set a thread's modes to what they are when it begins."""
+    """Set this thread's modes as they are in a new thread, and restore them at the end."""
     flushes = _flushes()
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))

@@ -1,9 +1,10 @@
 """Counter-based noise: a number is a function of (seed, episode, step, lane) and of nothing else.
 
-A generator with a state would tie each dream to its neighbours and to the order of the draws. Here
-every number is hashed from its own address, so a dream is the same alone, in a batch of any size,
-after a snapshot and in another process. The hash is the finaliser of SplitMix64 (Steele et al.,
-*Fast Splittable Pseudorandom Number Generators*, 2014) over a key and a counter.
+With a stateful random generator, a dream would depend on the other dreams of its batch and on the
+order of the draws. Here every number is the hash of its own address. So a dream is the same alone,
+in a batch of any size, after a snapshot and in another process. The hash is the finaliser of
+SplitMix64 (Steele et al., *Fast Splittable Pseudorandom Number Generators*, 2014), applied to a key
+for the seed and the episode and to a counter for the step and the lane.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ import torch
 from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-"""SplitMix64's increment, as the signed integer that torch knows."""
+"""SplitMix64's increment, as a signed integer, because PyTorch computes with int64."""
 MULTIPLIERS = (0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64))
 LANES = 1 << 16
-"""Words a step may use."""
+"""The number of 64-bit words that are reserved for each step."""
 BITS = 23
-"""Bits of a uniform: one fewer than float32 resolves, so that 0 and 1 are never reached."""
+"""Random bits in a uniform number: one fewer than float32 resolves, so it is never 0 or 1."""
 
 
 def mix(x: Tensor) -> Tensor:
-    """Hash 64-bit words: each input bit flips each output bit with probability about 1/2."""
+    """Hash int64 words; a flip of any input bit flips each output bit with probability ~ 1/2."""
     for shift, multiplier in zip((30, 27), MULTIPLIERS, strict=True):
         x = (x ^ _shifted(x, shift)) * multiplier
     return x ^ _shifted(x, 31)
 
 
 def key(seed: Tensor, episode: Tensor) -> Tensor:
-    """Return the keys (N,) of episodes (N,) under seeds (N,), all int64."""
+    """Return the keys (N,) of the noise for seeds (N,) and numbers of episodes (N,), all int64."""
     return mix(mix(seed + GOLDEN) + episode * GOLDEN)
 
 
@@ -40,8 +41,8 @@ def uniform(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
     Args:
         keys: (N,) int64, see `key`.
         step: (N,) int64, the step of each dream.
-        lanes: how many numbers a dream gets, an even number.
-        first: the first of the step's words to be used; a word makes two numbers.
+        lanes: how many numbers to draw for each dream, an even number.
+        first: the index of the first word of the step to use. Each word makes two numbers.
     """
     lane = torch.arange(first, first + lanes // 2, device=keys.device)
     counter = step[:, None] * LANES + lane + 1
@@ -51,12 +52,12 @@ def uniform(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
 
 
 def normal(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
-    """Return float32 numbers (N, lanes) ~ N(0, 1) by Box and Muller's transform; see `uniform`."""
+    """Return float32 numbers (N, lanes) ~ N(0, 1) by the Box-Muller transform; see `uniform`."""
     radius, angle = uniform(keys, step, lanes, first).chunk(2, dim=1)
     radius, angle = torch.sqrt(-2 * torch.log(radius)), 2 * math.pi * angle
     return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
-    """Shift right and fill with zeros; torch's own shift of int64 fills with the sign."""
+    """Shift right and fill with zeros; PyTorch's shift of int64 fills with the sign bit."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

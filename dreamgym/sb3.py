@@ -1,4 +1,4 @@
-"""Dreams and their real twins as batches that Stable-Baselines3 trains on."""
+"""Dreams and their twins, the real games, as vectorised environments of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from dreamgym.games import FRAME, GAMES, Game
 from dreamgym.twin import Twin
 
 DREAM = "dreamgym.envs.dream:DreamVectorEnv"
-"""Entry point of every batched dream."""
+"""The vector entry point of every registered dream."""
 
 
 class DreamVecEnv(VecEnv):
-    """N dreams as one batch, with no loop over them.
+    """N dreams as one batch, computed together and not one after the other.
 
     `PPO("MlpPolicy", DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=1.15))`
 
     Args:
-        id: a registered dream; `"module:id"` imports a module first, as in `gym.make`.
-        num_envs: how many dreams, N.
-        **kwargs: the dream's own arguments, see `DreamEnv`.
+        id: the id of a registered dream; `"module:id"` imports a module first, as in `gym.make`.
+        num_envs: the number of dreams, N.
+        **kwargs: arguments of the dream, see `dreamgym.envs.dream.DreamEnv`.
 
     Raises:
-        ValueError: if `id` is no dream.
+        ValueError: if `id` is not a dream, or an argument is not valid.
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
@@ -66,7 +66,7 @@ class DreamVecEnv(VecEnv):
         self.metadata = self.dreams.metadata
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Seed lane i with seed + i, from the next reset on."""
+        """Seed dream i with seed + i, at the next reset. None draws a seed at random."""
         return super().seed(seeds.one(seed))
 
     def reset(self) -> np.ndarray:
@@ -122,23 +122,24 @@ class DreamVecEnv(VecEnv):
 
 
 def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what the batch's info says of each lane, as plain numbers."""
+    """Split a batch's info into one dictionary of plain numbers for each dream."""
     names = [key for key in infos if not key.startswith("_")]
     rows = zip(*(infos[name].tolist() for name in names), strict=True)
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 class Scaled(BaseFeaturesExtractor):
-    """What an agent sees, each number by its own spread, and no further than 10 of them.
+    """Standardise each number of an observation, and clip it to ±10 standard deviations.
 
-    M's cells spread a hundred times as wide as some of V's latents. The scales are part of the
-    policy, so they are saved with it and go with it from the dream to the real game.
+    The numbers have very different scales: M's cell state varies a hundred times as much as some
+    of V's latents. The means and standard deviations are part of the policy. So they are saved
+    with it, and stay the same when it plays the real game.
 
     Args:
-        mean, spread: (I,), as `scaled` measures them.
+        mean, spread: the means and the standard deviations (I,), as `scaled` measures them.
 
     Raises:
-        ValueError: if they are not as many as what is seen.
+        ValueError: if their number is not the number I of values in an observation.
     """
 
     mean: torch.Tensor
@@ -161,16 +162,18 @@ class Scaled(BaseFeaturesExtractor):
 
 
 def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
-    """Return the `policy_kwargs` of a policy that sees by `Scaled`, measured in random dreams.
+    """Return `policy_kwargs` by which a policy standardises its observations with `Scaled`.
+
+    Means and standard deviations are measured in 256 dreams of 200 random actions.
 
     `PPO("MlpPolicy", DreamVecEnv(id, 64), policy_kwargs=scaled(id))`
 
     Args:
-        id: a registered dream.
-        **kwargs: the dream's own arguments, as `DreamVecEnv` takes them.
+        id: the id of a registered dream.
+        **kwargs: arguments of the dream, the same as for `DreamVecEnv`.
 
     Raises:
-        ValueError: if a dream shows pictures.
+        ValueError: if the observations are pictures (`"rgb"`), or as `DreamVecEnv` does.
     """
     dreams = DreamVecEnv(id, 1, **kwargs).dreams
     seen = dreams.single_observation_space
@@ -186,17 +189,23 @@ def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
 
 
 class VecLatentObservation(VecEnvWrapper):
-    """Real games in worker processes, their frames through V and M as one batch.
+    """Turn the frames of N real games into the observations of their dream, as one batch.
+
+    The games may run in worker processes; V and M run in this one. See
+    `dreamgym.wrappers.LatentObservation` for a single game.
 
     Args:
-        venv: pixel environments, such as `make_vec_env("PixelDoom-v0", 8, vec_env_cls=…)`.
-        world: a shipped world's name or a folder, of the environments' game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`; None is the game's own.
-        device: where V and M run.
+        venv: environments with uint8 frames (64, 64, 3), such as
+            `make_vec_env("PixelDoom-v0", 8, vec_env_cls=SubprocVecEnv)`.
+        world: the name of a shipped world, or a folder with a world of the environments' game.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction of the frame), as in
+            `dreamgym.envs.dream.DreamEnv`; None for the game's default.
+        device: where V and M run, such as `"cpu"` or `"cuda"`.
 
     Raises:
-        ValueError: if the environments do not show frames of that shape, or are of another game
-            than the world or have other actions.
+        ValueError: if the environments show other frames, have other actions than the world's
+            game, or are another game; also if the world, the device or the observation is not
+            valid.
     """
 
     def __init__(
@@ -219,7 +228,7 @@ class VecLatentObservation(VecEnvWrapper):
         self._episodes = np.zeros(self.num_envs, np.int64)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Seed the games and, each with its own, V's noise, from the next reset on."""
+        """Seed game i, and V's noise for it, with seed + i, at the next reset."""
         taken = self.venv.seed(seeds.one(seed))
         self._keys = np.array(
             [own % seeds.SEED_RANGE for own in taken if own is not None], np.int64

@@ -1,7 +1,7 @@
-"""A world: V and M as one batched simulator that knows no game engine and no Gymnasium.
+"""A world: V and M as one batched simulator, without a game engine and without Gymnasium.
 
-A dream is M running on its own predictions. Everything that dreams goes through `World.step`: the
-environments, the evolution of controllers, the benchmark.
+In a dream, M runs on its own predictions. The environments, the evolution of controllers and the
+benchmark all dream by `World.step`.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from dreamgym.models.vae import sample as sample_latent
 from dreamgym.modes import ours, plainly
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
-"""Kinds of latent observation and the order of their parts, the paper's [z, c, h] for Doom."""
+"""Kinds of latent observation and the order of their parts. Doom's [z, c, h] is the paper's."""
 FORMS = ("auto", "torch", "compiled")
-"""How a world steps: `auto` by `kernels` on a CPU and by PyTorch elsewhere; `torch` by PyTorch
-alone, the reference; `compiled` by that through PyTorch's compiler, which on a GPU makes one CUDA
-graph of it and on a CPU needs a C++ compiler."""
+"""How a step is computed. `auto`: by `engines.kernels` on a CPU and by PyTorch on other devices.
+`torch`: by PyTorch alone, which is the reference. `compiled`: by PyTorch's compiler, which makes
+the step one CUDA graph on a GPU, and needs a C++ compiler on a CPU."""
 GRAPHS = 64
-"""Most graphs a process may hold, of all its worlds, batches and modes together; 8 by PyTorch."""
+"""Most compiled graphs in a process, of all worlds, batches and modes; PyTorch's default is 8."""
 BOUND = 50.0
-"""Latents stay within ± this, the paper's observation space; V's own are within ± 5."""
+"""Latents are clipped to ± this, the paper's observation space; those of V are within ± 5."""
 
 
 @dataclass
 class State:
-    """N dreams, or N real games seen through V and M."""
+    """The state of N dreams, or of N real games seen through V and M."""
 
     z: Tensor  # (N, Z)
     h: Tensor  # (N, H)
     c: Tensor  # (N, H)
     step: Tensor  # (N,) int64, steps taken
     key: Tensor  # (N,) int64, see `noise.key`
-    counts: Tensor  # (N, C) what the rules keep count of: health, or tiles
+    counts: Tensor  # (N, C) the counts of the rules: health, or tiles
 
     def __len__(self) -> int:
         return len(self.z)
@@ -53,11 +53,11 @@ class State:
         return State(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def clone(self) -> State:
-        """Return a state in memory of its own."""
+        """Return a copy that shares no memory with this state."""
         return State(*(getattr(self, field.name).clone() for field in fields(self)))
 
     def put(self, rows: Tensor, other: State) -> None:
-        """Overwrite some rows."""
+        """Overwrite some rows, given by indices or a mask, with those of another state."""
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
@@ -65,20 +65,22 @@ class State:
 class World:
     """V, M, and what a dream needs to start and to end.
 
-    A world has V and M of its own and is never written to: whoever trains theirs on makes another
-    world of them. So a copy of something that holds a world may share it.
+    A world never changes, so copies of an environment share it. It holds its own copies of V and
+    M, so training them further does not change it.
 
     Args:
         game: the game that was learned.
-        vision: V, of which it takes a copy.
-        memory: M, of which it takes a copy.
-        starts: μ and log σ² (S, Z) of real first frames, and the budgets (S,) that go with them:
-            what the first of the rules' counts begins with.
-        death: how a dream ends, where the rules know several ways: see `games.rules.Survival`.
-        form: how it steps, one of `FORMS`. All dream the same distribution, not the same bits.
+        vision: V; the world copies it.
+        memory: M; the world copies it.
+        starts: for S first frames of real games, V's μ and log σ² (S, Z), and the budgets (S,).
+            A budget is the value with which the first count of the rules begins: the player's
+            health, or the number of the track's tiles.
+        death: how a dream ends where the rules know two ways, see `games.rules.Survival`.
+        form: how a step is computed, one of `FORMS`. Forms differ in the bits of a dream, but not
+            in the distribution of dreams.
 
     Raises:
-        ValueError: if there is no such `death` or `form`, or M does not foretell what the rules
+        ValueError: if there is no such `death` or `form`, or if M lacks an outcome that the rules
             need.
     """
 
@@ -114,11 +116,11 @@ class World:
             self._graph = torch.compile(self._advance, fullgraph=True, mode=graphs)
 
     def __deepcopy__(self, _: dict[int, Any]) -> World:
-        """Return itself: nobody writes to a world, and its weights are large."""
+        """Return the world itself: it never changes, and its weights are large."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles are made anew: laid out weights and graphs are their process's alone."""
+        """Pickle the parts alone: packed weights and compiled graphs belong to one process."""
         parts = (self.game, self.vision, self.memory, self.starts, self.death, self.form)
         return World, parts
 
@@ -133,11 +135,16 @@ class World:
         precision: torch.dtype = torch.float32,
         form: str = "",
     ) -> World:
-        """Return a copy on a device, M's products in a precision; bfloat16 is twice as fast
-        where the processor knows it.
+        """Return a copy of the world on another device, in another precision or form.
 
         Args:
-            form: how it steps, one of `FORMS`; as before if empty.
+            device: where V and M run, such as `"cpu"` or `"cuda"`.
+            precision: of M's weights and matrix products; V's pictures follow it. `torch.bfloat16`
+                is about twice as fast on a processor with instructions for it.
+            form: how a step is computed, one of `FORMS`; empty to keep this world's form.
+
+        Raises:
+            ValueError: if there is no such form.
         """
         mean, logvar, budget = (part.to(device) for part in self.starts)
         vision = copy.deepcopy(self.vision).to(device)
@@ -147,7 +154,10 @@ class World:
         )
 
     def size(self, kind: str) -> int:
-        """Numbers in an observation of a latent kind.
+        """Return how many numbers an observation of a kind has.
+
+        Args:
+            kind: `"z"`, `"zh"` or `"zhc"`.
 
         Raises:
             ValueError: if there is no such kind; the message lists those that exist.
@@ -158,10 +168,12 @@ class World:
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
     def check_room(self, dreams: int) -> None:
-        """Refuse more dreams than this machine has memory for, however much of it is free.
+        """Refuse a number of dreams for which the world's device has too little memory.
+
+        A CPU's memory counts whole, and a GPU's as far as it is free.
 
         Raises:
-            ValueError: naming how many fit.
+            ValueError: if they do not fit; the message says how many do.
         """
         config = self.memory.config
         outputs = 3 * config.mixtures * config.z_size
@@ -178,23 +190,23 @@ class World:
 
     @plainly
     def start(self, seeds: Tensor, episodes: Tensor | None = None) -> State:
-        """Begin dreams from real first frames.
+        """Begin N dreams, each from a real first frame drawn by its seed and episode.
 
         Args:
             seeds: (N,) int64.
-            episodes: (N,) int64, the number of the episode under its seed; zeros if None.
+            episodes: (N,) int64, the numbers of the episodes under their seeds; None for zeros.
         """
         seeds = seeds.to(self.device)
         keys = noise.key(seeds, torch.zeros_like(seeds) if episodes is None else episodes)
         mean, logvar, budget = self.starts
-        before = torch.full_like(keys, -1)  # the step before the first: lanes of its own
+        before = torch.full_like(keys, -1)  # the step before the first has noise of its own
         which = noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
         chosen = (which * len(mean)).long()
         return self.begin(mean[chosen], logvar[chosen], keys, self.rules.begin(budget[chosen]))
 
     @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
-        """Draw each dream's τ ~ U(low, high), (N, 1); the same number if both ends are."""
+        """Draw each dream's τ ~ U(low, high), (N, 1); τ is exactly low if both ends are equal."""
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
         return low + (high - low) * noise.uniform(state.key, before, 2, first)[:, :1]
 
@@ -205,16 +217,17 @@ class World:
 
     @plainly
     def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, counts: Tensor) -> State:
-        """Return the state in which a first frame with this μ and log σ² (N, Z) has been seen.
+        """Return the state of N episodes at their first frames: z is drawn, and h and c are zero.
 
         Args:
+            mean, logvar: V's μ and log σ² (N, Z) of the first frames.
             keys: (N,) int64, see `noise.key`.
             counts: (N, C), see `games.rules.Rules`.
         """
         before = torch.full_like(keys, -1)
         z = sample_latent(mean, logvar, noise.normal(keys, before, mean.shape[1]))
         zeros = z.new_zeros(len(z), self.memory.config.hidden)
-        # Memory of its own: a tensor that was made in inference mode may not be written to.
+        # clone(): the caller's tensors may come from inference mode and could not be written to.
         return State(z, zeros, zeros.clone(), before + 1, keys.clone(), counts.clone())
 
     @plainly
@@ -224,21 +237,21 @@ class World:
         """Dream one step.
 
         Args:
-            action: (N, A) as M takes them, see `envs.actions.to_vectors`.
-            temperature: (N, 1), divides the mixture logits and scales the variances.
+            action: (N, A) float32, the vectors that M takes, see `envs.actions.to_vectors`.
+            temperature: (N, 1) ≥ 0, divides the mixture logits and multiplies the variances.
 
         Returns:
-            The next state, rewards (N,) and which dreams terminated (N,).
+            The next state, the rewards (N,) float32 and whether each dream terminated (N,) bool.
         """
         if self.form != "compiled":
             return self._advance(state, action, temperature)
         given = (*(getattr(state, field.name) for field in fields(state)), action, temperature)
-        for part in given:  # one graph for all numbers of dreams but 1
+        for part in given:  # one graph for every number of dreams except 1
             torch._dynamo.maybe_mark_dynamic(part, 0)
         torch.compiler.cudagraph_mark_step_begin()
         with torch._dynamo.config.patch(recompile_limit=GRAPHS):
             after, reward, dead = self._graph(state, action, temperature)
-        if self.device.type == "cuda":  # a graph writes into the same memory every time
+        if self.device.type == "cuda":  # the graph's next run overwrites what it has returned
             after, reward, dead = after.clone(), reward.clone(), dead.clone()
         return after, reward, dead
 
@@ -263,9 +276,10 @@ class World:
 
     @plainly
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:
-        """Take in an action (N, A) and the real frames (N, 64, 64, 3) uint8 that came of it.
+        """Return the state of N real games after actions (N, A) and the frames that followed.
 
-        The twin's step: M advances on what V saw instead of on its own prediction.
+        This is the twin's step. It differs from a dream's step in z, which comes from V's encoding
+        of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
         """
         mean, logvar = self.encode(frames)
         normal = noise.normal(state.key, state.step, mean.shape[1])
@@ -275,9 +289,13 @@ class World:
 
     @plainly
     def observe(self, state: State, kind: str) -> Tensor:
-        """Return what an agent sees: (N, size) float32, or (N, 64, 64, 3) uint8 for `"rgb"`.
+        """Return the observations: (N, `size(kind)`) float32, or (N, 64, 64, 3) uint8 for `"rgb"`.
 
-        C sees z of the frame before it and h (and c) from before M takes that frame in.
+        z encodes the current frame. h and c are M's state from before it takes this frame in: the
+        next step feeds z and the action to M. The paper does the same.
+
+        Args:
+            kind: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
         """
         if kind == "rgb":
             return self.decode(state.z)
@@ -285,14 +303,14 @@ class World:
 
     @plainly
     def decode(self, z: Tensor) -> Tensor:
-        """Return V's picture of latents z (N, Z): uint8 (N, 64, 64, 3)."""
+        """Return V's pictures (N, 64, 64, 3) uint8 of latents z (N, Z)."""
         half = self._gates.weight.dtype is torch.bfloat16
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
-        """Return M's h and c (N, H) after an action (N, A)."""
+        """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""
         gates = self._sums(state.z, action, state.h)
         if not self.fused:
             return self.memory.cells(gates, state.c)
@@ -303,7 +321,12 @@ class World:
     def _fused(
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return z, h, c, the heads' logits (N, O) and two numbers ~ U(0, 1) (N, 2)."""
+        """Dream one step by `engines.kernels`.
+
+        Returns:
+            The next z, h and c, the heads' logits (N, O), and two numbers ~ U(0, 1) for the rules
+            (N, 2).
+        """
         n, outcomes = len(state), len(self.memory.config.heads)
         z, h, c = (torch.empty_like(part) for part in (state.z, state.h, state.c))
         heads, chance = z.new_empty(n, outcomes), z.new_empty(n, 2)
@@ -321,5 +344,5 @@ class World:
         return z, h, c, heads, chance
 
     def _sums(self, z: Tensor, action: Tensor, h: Tensor) -> Tensor:
-        """Return what goes into the gates (N, 4H)."""
+        """Return the inputs of the LSTM's gates before their nonlinearities (N, 4H)."""
         return self._gates(torch.cat((z, action, h), dim=1))

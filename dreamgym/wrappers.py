@@ -1,4 +1,4 @@
-"""The twin: a real game seen through V and M, with the dream's own spaces."""
+"""The twin: a real game seen through V and M, with the spaces of its dream."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from dreamgym.twin import Twin
 
 
 class LatentObservation(gym.Wrapper, RecordConstructorArgs):
-    """Replace a game's frames by what V and M make of them: the dream's observations, from reality.
+    """Turn the frames of a real game into the observations of its dream.
 
-    See `dreamgym.twin.Twin` for what they are.
+    V encodes each frame as a latent z. M takes in each z and action, and so has a state h and c as
+    it has in the dream. `dreamgym.twin.Twin` says how. A policy that learned in a dream can thus
+    play the real game.
 
     Args:
-        env: a pixel environment: uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
-        world: a shipped world's name or a folder, of the environment's game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction); None is the game's own.
-        device: where V and M run.
+        env: an environment with uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
+        world: the name of a shipped world, or a folder with a world of the environment's game.
+        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction of the frame), as in
+            `dreamgym.envs.dream.DreamEnv`; None for the game's default.
+        device: where V and M run, such as `"cpu"` or `"cuda"`.
 
     Raises:
-        ValueError: if the environment does not show frames of that shape, or is of another game
-            than the world or has other actions.
+        ValueError: if the environment shows other frames, has other actions than the world's game,
+            or is another game; also if the world, the device or the observation is not valid.
     """
 
     def __init__(
@@ -88,14 +91,17 @@ def make_twin(
     device: str = "cpu",
     **kwargs: Any,
 ) -> gym.Env[np.ndarray, Any]:
-    """Build a twin, such as `LatentDoom-v0`: the real game behind `LatentObservation`.
+    """Return a real game in a `LatentObservation`: the entry point of `LatentDoom-v0` and others.
+
+    It has no limit of steps, because `gym.make` adds the registered one.
 
     Args:
-        task: a game's name.
+        task: the name of a game, such as `"doom"`.
         world, observation, device: see `LatentObservation`.
-        **kwargs: the pixel environment's own arguments.
+        **kwargs: arguments of the pixel environment.
 
-    Its episodes end when the game does; `gym.make` adds the limit that is registered.
+    Raises:
+        ValueError: if there is no such game, or as `LatentObservation` does.
     """
     game = games.get(task)
     check_game(shared_world(world, str(device)), world, game, game.latent_id)
@@ -103,5 +109,5 @@ def make_twin(
     return LatentObservation(env, world, observation, device)
 
 
-# Gymnasium asks an entry point for its render modes before it calls it.
+# Gymnasium reads the render modes from the entry point before it calls it.
 make_twin.metadata = {"render_modes": ["rgb_array"], "render_fps": 35}  # type: ignore[attr-defined]

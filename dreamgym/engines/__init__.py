@@ -1,1 +1,1 @@
-"""How M's step is computed fast; PyTorch alone is the reference."""
+"""Fast computation of M's step. PyTorch alone is the reference for it."""

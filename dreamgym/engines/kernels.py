@@ -1,9 +1,9 @@
-"""M's step on a CPU without its passes over memory: what lies between the products, compiled.
+"""M's step on a CPU: everything between the matrix products, compiled by numba.
 
 Plain PyTorch reads and writes a batch some forty times between one matrix product and the next.
-Here the gates of the LSTM are one pass and so is the draw of the next z, noise included. Both say
-what `models.memory` and `noise` say, which stay the reference that they are tested against. Every
-function works row by row, so a dream does not depend on its neighbours.
+Here the gates of the LSTM take one pass over the batch, and so does the draw of the next z with its
+noise. `models.mdn_rnn` and `noise` define the same computations, and the tests compare both. Every
+function works row by row, so a dream does not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor
 from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
 
 SHARE = 32
-"""Fewest rows that are worth a thread of their own: measured. Each takes a multiple of them."""
+"""Fewest rows for which one more thread pays, as measured. Slices begin at multiples of it."""
 
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
 G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
@@ -38,10 +38,11 @@ FLAGS: dict[str, Any] = {
 
 
 def shared(work: Callable[[slice], None], rows: int) -> None:
-    """Do work on slices of rows, one for each of torch's threads.
+    """Call `work` for slices that cover the rows, each in a thread of its own.
 
-    A thread carries its rows through the whole step. Were each product shared out instead, torch's
-    helpers would wait for the next one in a busy loop, on the core that the kernel needs.
+    There are at most as many slices as PyTorch has threads. A thread carries its rows through the
+    whole step. If PyTorch instead split every matrix product among its threads, these would wait
+    for the next product in a busy loop, on the cores that the kernels need.
     """
     parts = min(torch.get_num_threads(), rows // SHARE)
     if parts < 2:
@@ -58,10 +59,11 @@ _making = threading.Lock()
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return so many threads, in each of which torch uses no other.
+    """Return a pool of threads in which PyTorch runs single-threaded.
 
-    How many a thread uses is its own, and what was said last is also what new threads begin with:
-    so that is asked and said again in a thread that ends here, and the caller's stays as it is.
+    PyTorch keeps the number of threads per thread, and a new thread starts with the number that was
+    set last anywhere. So a temporary thread reads this number before the pool sets 1, and sets it
+    again afterwards. The caller's own number does not change.
     """
     with _making:
         if threads not in _pools:
@@ -76,13 +78,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _alone() -> None:
-    """Let a thread use no other, and count small numbers whatever the thread that made it does."""
+    """Make PyTorch single-threaded in this thread, and let it keep denormal numbers."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(False)
 
 
 def _forget() -> None:
-    """A child that was forked has none of its parent's threads."""
+    """Drop the pools in a forked child, which has none of its parent's threads."""
     global _making
     _pools.clear()
     _making = threading.Lock()
@@ -92,7 +94,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def cells(gates: Tensor, c: Tensor, h: Tensor, after: Tensor) -> None:
-    """Write h and c (N, H) after a step of the LSTM; see `MDNRNN.cells`."""
+    """Write the new h and c (N, H) of the LSTM into `h` and `after`; see `MDNRNN.cells`."""
     _cells(*(_array(each) for each in (gates, c, h, after)))
 
 
@@ -100,23 +102,26 @@ def draw(
     out: Tensor, mixtures: int, key: Tensor, step: Tensor, temperature: Tensor, z: Tensor,
     chance: Tensor,
 ) -> None:  # fmt: skip
-    """Write the next z (N, Z) and two numbers ~ U(0, 1) for the rules (N, 2).
+    """Draw the next z (N, Z) and two numbers ~ U(0, 1) for the rules (N, 2).
 
     Args:
-        out: (N, 3KZ + O), what M's head says; see `memory.sample` and `World.step`.
-        mixtures: K.
+        out: (N, 3KZ + O), the outputs of M's head, see `MDNRNN.parts`.
+        mixtures: K, the number of Gaussians.
+        key, step: (N,) int64, the address of the noise, see `noise.uniform`.
+        temperature: (N, 1), see `mdn_rnn.sample`.
+        z, chance: where to write the results.
     """
     arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
     _draw(mixtures, *arrays)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """Return a tensor's memory; NumPy has no bfloat16, so those are the words they are."""
+    """Return a tensor's memory as an array; bfloat16, which NumPy lacks, as uint16 of its bits."""
     return (tensor.view(torch.uint16) if tensor.dtype is torch.bfloat16 else tensor).numpy()
 
 
 def single(x: Any) -> Any:
-    """Return a float32 or the bits of a bfloat16 as a float32."""
+    """Return a float32 as it is, and the uint16 bits of a bfloat16 as a float32."""
     raise NotImplementedError("only compiled code calls it")
 
 
@@ -129,7 +134,7 @@ def _single(x: Any) -> Any:
 
 @njit(inline="always")
 def exp(x):  # type: ignore[no-untyped-def]
-    """Return eˣ to 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
+    """Return eˣ, off by at most 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
     x = min(max(x, f32(-87.0)), f32(88.0))
     n = np.rint(x * f32(1.44269504))
     r = x - n * f32(0.693359375) + n * f32(2.12194440e-4)  # ln 2 in two parts
@@ -145,7 +150,7 @@ def exp(x):  # type: ignore[no-untyped-def]
 
 @njit(inline="always")
 def log(x):  # type: ignore[no-untyped-def]
-    """Return ln x of a normal number: Cephes' polynomial (`logf`) on [√½, √2)."""
+    """Return ln x, for x that is not denormal, by Cephes' polynomial (`logf`) on [√½, √2)."""
     bits = i32(f32(x).view(i32) - i32(0x3F3504F3))  # √½, so that the exponent rounds to nearest
     n = i32(bits >> i32(23))
     m = i32(i32(bits & i32(0x7FFFFF)) + i32(0x3F3504F3)).view(f32) - f32(1)
@@ -250,7 +255,7 @@ def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-
         for j in range(size):
             chosen[j] = mixture[j] * weight[mixtures - 1, j]
             mean[j], spread[j] = head[count + j], head[2 * count + j]
-        for k in range(1, mixtures):  # the first component whose sum reaches the number drawn
+        for k in range(1, mixtures):  # the first Gaussian whose cumulative weight reaches `chosen`
             for j in range(size):
                 beyond = weight[k - 1, j] < chosen[j]
                 mean[j] = head[count + k * size + j] if beyond else mean[j]

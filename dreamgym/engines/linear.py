@@ -1,7 +1,7 @@
-"""M's matrix products, in which no row depends on how many others there are.
+"""M's matrix products, in which a row has the same bits in a batch of any size.
 
-A dream must not depend on its neighbours, down to the last bit; the usual libraries multiply a
-single row in another order than a batch.
+A dream must not depend on the others in its batch, not even in the last bit. But many libraries add
+the products of a single row in another order than those of a batch, and so round differently.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BLOCK = 16
-"""Rows are computed in multiples of this where fewer would round differently."""
+"""Batches are padded to a multiple of this many rows, small ones only where they need it."""
 TILE = 512
-"""Rows that a packed weight is laid out for. For 16 or more all numbers of rows round alike; for 1
-a single row does not. Measured."""
+"""The number of rows for which oneDNN packs a weight. With 16 or more here, a row has the same bits
+in a batch of any size; with 1, a row alone has other bits than in a batch (as measured)."""
 
 
 class Linear:
@@ -26,17 +26,19 @@ class Linear:
     Args:
         weight: (O, I).
         bias: (O,).
-        packed: whether a CPU that can lays the weight out once, as its tiles want it, instead of in
-            every call, as PyTorch's compiler does with constant weights and by the same operators
-            of oneDNN's. A float32 product is then a fifth to a third faster and rounds a single row
-            as it does a batch; a bfloat16 one is faster by a tenth, for one row twice as fast.
+        packed: whether oneDNN rearranges the weight once, here, and not in every call. PyTorch's
+            compiler does the same with constant weights, by the same operators. A float32 product
+            is then a fifth to a third faster, and a row alone is rounded as in a batch. A bfloat16
+            product is a tenth faster, and twice as fast for a single row. Without effect where the
+            processor or the build of PyTorch cannot do it.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor, packed: bool = False):
-        self.weight = torch.nn.Parameter(weight, requires_grad=False)  # a CUDA graph copies others
+        # A Parameter, because a CUDA graph would copy any other tensor in each run.
+        self.weight = torch.nn.Parameter(weight, requires_grad=False)
         self.bias, self.tiles = bias, None
         if packed:
-            with contextlib.suppress(AttributeError, RuntimeError):  # not built in, or not for this
+            with contextlib.suppress(AttributeError, RuntimeError):  # this build or processor can't
                 self.tiles = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
         self.block = self._fewest()
 
@@ -54,7 +56,7 @@ class Linear:
         return torch.ops.mkldnn._linear_pointwise(x, self.tiles, self.bias, "none", [], "")
 
     def _fewest(self) -> int:
-        """Return 1 if few rows round as they do among many, or `BLOCK`: tried, not known."""
+        """Return 1 if 1 to 15 rows are rounded as in a large batch, else `BLOCK`, by trying it."""
         x = torch.arange(BLOCK**2 * self.weight.shape[1], device=self.weight.device)
         x = x.view(BLOCK**2, -1).float().sin_().to(self.weight.dtype)
         many = self._multiply(x)
@@ -63,7 +65,10 @@ class Linear:
 
 
 def supports_bfloat16(device: str | torch.device) -> bool:
-    """Return whether a device multiplies in bfloat16 by itself; others take longer than float32."""
+    """Return whether a device has instructions for products in bfloat16.
+
+    On other devices, bfloat16 takes longer than float32.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         with torch.cuda.device(device):
@@ -71,7 +76,7 @@ def supports_bfloat16(device: str | torch.device) -> bool:
     if not hasattr(torch.cpu, "get_capabilities"):  # an older PyTorch
         return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
     if torch.backends.cpu.get_cpu_capability() in ("NO AVX", "AVX2"):
-        return False  # as PyTorch was told by ATEN_CPU_CAPABILITY, whatever the processor can
+        return False  # ATEN_CPU_CAPABILITY may limit PyTorch to less than the processor can do
     known: Mapping[str, bool] = torch.cpu.get_capabilities()
     names = ("avx512_bf16", "amx_bf16", "bf16")
     return device.type == "cpu" and any(known.get(name) for name in names)

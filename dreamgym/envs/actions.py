@@ -1,4 +1,4 @@
-"""What one may ask of an environment: one definition for the real game, its twin and the dream."""
+"""Actions: their spaces, and what they mean. The real game, its twin and the dream share this."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from dreamgym.games import Game
 
 
 def space(game: Game, continuous: bool) -> gym.Space[Any]:
-    """Return the action space of a game: a `Box` or a `Discrete` of its moves."""
+    """Return a game's action space: a `Box` if `continuous`, else a `Discrete` of its moves."""
     if continuous:
         return gym.spaces.Box(np.array(game.low, np.float32), np.array(game.high, np.float32))
     return gym.spaces.Discrete(len(game.moves))
 
 
 def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
-    """Return N actions of a space as vectors (N, A) float32, as M takes them.
+    """Return N actions as the vectors (N, A) float32 that M takes.
+
+    In a game with a deadband a continuous action becomes -1, 0 or 1; else it is clipped to the box.
+
+    Args:
+        actions: (N, A) numbers if `continuous`, else (N,) whole numbers.
 
     Raises:
-        ValueError: if one is none of the space's; the message names it and what is expected.
+        ValueError: if an action has another shape or type, is not finite, or is not among the
+            moves; the message names the action and what is expected.
     """
     try:
         values = np.asarray(actions)
@@ -52,9 +58,9 @@ def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
 
 
 def from_outputs(outputs: Tensor, game: Game) -> Tensor:
-    """Return what a controller's outputs (N, A) in [-1, 1] mean as action vectors.
+    """Return the action vectors (N, A) for a controller's outputs (N, A) in [-1, 1].
 
-    It does not look at them, for which a GPU would have to be waited for.
+    Unlike `to_vectors`, it does not check the values: to read them would mean waiting for the GPU.
     """
     if game.deadband:
         return (outputs > game.deadband).float() - (outputs < -game.deadband).float()
@@ -66,11 +72,11 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
 
 
 def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
-    """Return random action vectors (N, A), each as likely.
+    """Return random action vectors (N, A), uniform over the moves or over the box.
 
     Args:
-        key: (N,) int64, see `noise.key`; the noise is the actions' own, not M's.
-        step: (N,) int64.
+        key: (N,) int64, the dreams' keys, see `noise.key`. Actions use noise that M does not use.
+        step: (N,) int64, the steps taken so far.
     """
     size = len(game.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
@@ -81,5 +87,5 @@ def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
 
 
 def _shown(actions: Any) -> str:
-    """Print a batch of one as the single action that its user gave."""
+    """Return the actions as text for a message; of a list of one, only the user's own action."""
     return repr(actions[0] if isinstance(actions, list) and len(actions) == 1 else actions)

@@ -1,4 +1,4 @@
-"""The arguments of environments: which are good, and what to say of those that are not."""
+"""Checks of the environments' arguments, with messages that say what to give instead."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from gymnasium.vector import AutoresetMode
 from dreamgym.games import Game
 
 Temperature = float | tuple[float, float]
-"""τ, or the ends of the range of which each episode draws its own."""
+"""τ, or the two ends of the range from which each episode draws its own τ."""
 
 
 def parse_temperature(temperature: Any) -> tuple[float, float]:
-    """Return a temperature or a range of them as (low, high).
+    """Return a temperature, or a range of temperatures, as (low, high).
 
     Raises:
-        ValueError: if it is no finite number ≥ 0 and no such range; the message names it.
+        ValueError: if it is neither a finite number ≥ 0 nor a range of two such numbers.
     """
     ends = temperature if isinstance(temperature, (tuple, list)) else (temperature, temperature)
     good = len(ends) == 2 and all(
@@ -37,10 +37,10 @@ def parse_temperature(temperature: Any) -> tuple[float, float]:
 
 
 def check_continuous(continuous: Any, game: Game) -> bool:
-    """Return the form of the action space, the game's own if it is None.
+    """Return `continuous`, or the game's default if it is None.
 
     Raises:
-        ValueError: if it is neither True nor False.
+        ValueError: if it is neither True, False nor None.
     """
     if continuous is None:
         return game.continuous
@@ -50,7 +50,11 @@ def check_continuous(continuous: Any, game: Game) -> bool:
 
 
 def check_render_mode(mode: Any) -> None:
-    """Accept None and `rgb_array`; Gymnasium makes `human` of the latter."""
+    """Accept None and `"rgb_array"`, from which `gym.make` also makes `"human"`.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
     if mode not in (None, "rgb_array"):
         raise ValueError(
             f"render_mode is {mode!r}: choose None or 'rgb_array' (gym.make makes 'human' of it)"
@@ -58,10 +62,14 @@ def check_render_mode(mode: Any) -> None:
 
 
 def step_limit(asked: int | None, usual: int) -> float:
-    """Return an episode's limit: None is the game's own, -1 is Gymnasium's word for none.
+    """Return the limit of an episode in steps, infinity for no limit.
+
+    Args:
+        asked: None for the usual limit, -1 (as in Gymnasium) or infinity for no limit.
+        usual: the game's own limit.
 
     Raises:
-        ValueError: if it is no such number.
+        ValueError: if it is none of these and not a whole number ≥ 1.
     """
     if asked is None:
         return usual
@@ -71,10 +79,13 @@ def step_limit(asked: int | None, usual: int) -> float:
 
 
 def whole(number: Any, problem: str) -> int:
-    """Return a whole number ≥ 1 as Python's own.
+    """Return a whole number ≥ 1 as Python's `int`.
+
+    Args:
+        problem: the message if it is anything else; `{!r}` stands for the value.
 
     Raises:
-        ValueError: if it is none, with the problem that it is.
+        ValueError: if it is not a whole number ≥ 1.
     """
     try:
         good = 0 if isinstance(number, (bool, np.bool_)) else operator.index(number)
@@ -86,10 +97,10 @@ def whole(number: Any, problem: str) -> int:
 
 
 def check_mapping(options: Any) -> dict[str, Any]:
-    """Return the options of a reset, none if it is None.
+    """Return the options of a reset as a dictionary, which is empty for None.
 
     Raises:
-        ValueError: if they are no dictionary.
+        ValueError: if they are neither a mapping nor None.
     """
     if options is not None and not isinstance(options, Mapping):
         raise ValueError(f"options is {options!r}: give a dictionary, such as {{'temperature': 1}}")
@@ -97,10 +108,10 @@ def check_mapping(options: Any) -> dict[str, Any]:
 
 
 def check_autoreset_mode(mode: Any) -> AutoresetMode:
-    """Return how episodes that are over begin anew.
+    """Return Gymnasium's mode for resetting the finished episodes of a batch.
 
     Raises:
-        ValueError: if there is no such way; the message lists those that exist.
+        ValueError: if there is no such mode; the message lists those that exist.
     """
     if not isinstance(mode, AutoresetMode) and mode not in [m.value for m in AutoresetMode]:
         known = ", ".join(f"AutoresetMode.{m.name}" for m in AutoresetMode)

@@ -1,5 +1,7 @@
-"""CarRacing under the protocol of the paper, several times as fast as Gymnasium's own: the same
-pixels, the same rewards: `PixelCarRacing-v0`."""
+"""CarRacing under the protocol of the paper: `PixelCarRacing-v0`.
+
+Its pixels and rewards are those of Gymnasium's CarRacing. It is two to three times as fast.
+"""
 
 from __future__ import annotations
 
@@ -19,27 +21,27 @@ from dreamgym.games import FRAME
 from dreamgym.games.car_racing import GAME
 
 ROWS = 84
-"""Rows of the 96 that show the road; below stands the indicator bar (the paper's env.py)."""
+"""Rows above the bar of instruments, of the 96 in Gymnasium's frame (the paper's env.py)."""
 SHOWN = original.WINDOW_H * ROWS // original.STATE_H
-"""The same in rows of the picture that Gymnasium draws before it scales it down: 700 of 800."""
+"""The same rows in the large picture, which Gymnasium draws and then scales down: 700 of 800."""
 SEEN = np.array([[0, original.WINDOW_H - SHOWN], [original.WINDOW_W, original.WINDOW_H]])
-"""Corners of what is shown, in the picture as it is drawn: upside down."""
+"""Corners of the rows that are shown, in the large picture as it is drawn, upside down."""
 MARGIN = 2
-"""Pixels around the picture in which a polygon may still touch it: its smooth edge is 1 wide."""
+"""Pixels around the picture in which polygons are drawn too: smooth edges are 1 pixel wider."""
 
 
 class FastCarRacing(original.CarRacing):
-    """Gymnasium's game with a faster picture, from which the indicator bar is cut.
+    """Gymnasium's game with a faster renderer, which leaves out the bar of instruments.
 
-    Gymnasium rotates some 800 polygons one by one in Python, most of them out of sight. Here numpy
-    rotates them at once, only those that touch the picture are drawn, by the same calls in the same
-    order, and the surfaces are kept from frame to frame. (A clip rectangle would save more, but the
-    library clips smooth lines before it draws them, which moves their pixels.)
+    Gymnasium rotates some 800 polygons one by one in Python, and most of them are out of sight.
+    Here NumPy rotates all of them at once, and only those that touch the picture are drawn, by the
+    same calls in the same order. The surfaces are reused from frame to frame. A clip rectangle
+    would save more, but pygame clips smooth lines before it draws them, which moves their pixels.
     """
 
     def __init__(self, continuous: bool):
         super().__init__(lap_complete_percent=1.0, continuous=continuous)  # the rule of 2017
-        pygame.font.init()  # render() wants it
+        pygame.font.init()  # Gymnasium's render() needs it
         size = (original.WINDOW_W, original.WINDOW_H)
         self.upside_down = pygame.Surface(size, depth=32)
         self.upright = pygame.Surface((original.WINDOW_W, SHOWN), depth=32)
@@ -52,7 +54,7 @@ class FastCarRacing(original.CarRacing):
         return made
 
     def _render(self, mode: str) -> Any:
-        """Return the road (84, 96, 3) uint8 for an agent; other modes are Gymnasium's."""
+        """Return the picture for an agent, (84, 96, 3) uint8; Gymnasium renders other modes."""
         if mode != "state_pixels":
             return super()._render(mode)
         assert self.car is not None
@@ -69,7 +71,7 @@ class FastCarRacing(original.CarRacing):
         source = pygame.surfarray.pixels2d(self.upside_down)  # (W, H)
         target = pygame.surfarray.pixels2d(self.upright)
         np.copyto(target, source[:, : -SHOWN - 1 : -1])
-        del source, target  # they lock the surfaces
+        del source, target  # these views lock the surfaces
         pygame.transform.smoothscale(self.upright, self.small.get_size(), self.small)
         return pygame.surfarray.array3d(self.small).swapaxes(0, 1)
 
@@ -116,7 +118,7 @@ GRASS = _grass()
 
 
 def _seen(corners: np.ndarray, zoom: float, shift: tuple[float, float], angle: float) -> np.ndarray:
-    """Return where points (..., 2) of the world lie in the picture."""
+    """Return the picture's coordinates (..., 2) of points (..., 2) on the ground."""
     cos, sin = np.cos(angle), np.sin(angle)
     x, y = corners[..., 0], corners[..., 1]
     return np.stack(
@@ -125,49 +127,55 @@ def _seen(corners: np.ndarray, zoom: float, shift: tuple[float, float], angle: f
 
 
 def _covers(square: np.ndarray) -> bool:
-    """Tell whether a square (4, 2), its corners clockwise or not, hides the whole picture."""
+    """Tell whether a square covers the whole picture; its corners (4, 2) are in either order."""
     picture = np.array([[0, 0], [original.WINDOW_W, 0], [0, original.WINDOW_H],
                         [original.WINDOW_W, original.WINDOW_H]])  # fmt: skip
     edges = np.roll(square, -1, axis=0) - square  # (4, 2)
     away = picture[:, None] - square[None]  # (4 points, 4 corners, 2)
     side = edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]
-    side /= np.linalg.norm(edges, axis=1)  # pixels from each edge, of one sign if inside
+    side /= np.linalg.norm(edges, axis=1)  # distance from each edge, all of one sign if inside
     return bool((side > MARGIN).all() or (side < -MARGIN).all())
 
 
 class CarRacing(PixelGame):
     """
     ## Description
-    A car, seen from above, on a closed track that is random in every episode. This is Gymnasium's
-    `CarRacing-v3` under the rule of 2017, by which a lap is complete when every tile was touched,
-    in the picture that *World Models* (Ha & Schmidhuber, 2018) used: without the bar of
-    instruments, 64 × 64. Rewards and pixels are Gymnasium's, several times as fast.
+    A car, seen from above, drives on a closed track. Every episode has a new random track. This is
+    Gymnasium's `CarRacing-v3` as *World Models* (Ha & Schmidhuber, 2018) played it. By the rule of
+    2017 a lap is complete when every tile has been touched, and the picture is 64 × 64, without the
+    bar of instruments. Pixels and rewards are Gymnasium's, computed two to three times as fast. A
+    step is one frame, 1/50 s.
 
     ## Action Space
     `continuous=True` (default): `Box([-1, 0, 0], [1, 1, 1], (3,), float32)`: steering (1 is right),
-    gas, brake.
+    gas, brake. Values beyond the `Box` are clipped to it.
     `continuous=False`: `Discrete(5)`: 0 nothing, 1 right, 2 left, 3 gas, 4 brake.
+    `step()` raises a `ValueError` for an action of another shape or type, a value that is not
+    finite, and a number that is not among the discrete actions.
 
     ## Observation Space
-    `Box(0, 255, (64, 64, 3), uint8)`: RGB, rows 0 to 83 of Gymnasium's 96, scaled down.
+    `Box(0, 255, (64, 64, 3), uint8)`: RGB. Rows 0 to 83 of Gymnasium's 96, scaled down.
 
     ## Rewards
-    -0.1 a frame and 1000 / N for each of the track's N tiles that a wheel touches first; -100, and
-    nothing else, for the frame that leaves the field.
+    -0.1 for each frame, and 1000 / N for each of the track's N tiles, when a wheel touches it for
+    the first time. The frame in which the car leaves the field pays -100 and nothing else.
 
     ## Starting State
-    The car stands on the track; the camera zooms in during the first second.
+    The car stands on the track. The camera zooms in during the first second.
 
     ## Episode Termination
-    Terminates when all tiles were touched or the car leaves the field. `gym.make` truncates after
-    1,000 frames, or `max_episode_steps`.
+    Terminates when all tiles have been touched or the car leaves the field. `gym.make` truncates
+    after 1,000 frames; `max_episode_steps` changes this limit.
 
     ## Information
-    `tiles_left`: tiles that were not paid for yet. `lap_finished`, at the end: if none is left.
+    `tiles_left`: the number of tiles that have not been paid for yet. `lap_finished`, at the end of
+    an episode only: `True` if all tiles have been touched, `False` if the car left the field.
 
     ## Arguments
-    * `continuous`: form of the action space.
-    * `render_mode`: `"rgb_array"` for the picture that an agent sees, or None.
+    An argument that is not valid raises a `ValueError` that says what to give instead.
+
+    * `continuous`: `True` for the `Box` of actions, `False` for the `Discrete`.
+    * `render_mode`: `"rgb_array"` for the frame that an agent sees, or `"human"` for a window.
 
     ## Version History
     * v0: first release.
@@ -199,7 +207,7 @@ class CarRacing(PixelGame):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         seed = seeds.one(seed)
         super().reset(seed=seed)
-        # Gymnasium's own stream, so that seed s is its track of seed s.
+        # The game draws from its own stream, so that a seed gives the track that Gymnasium gives.
         road, _ = self._game.reset(seed=seed)
         self._frame, self._begun, self._over = shrink(road), False, False
         return self._frame.copy(), self._info()
@@ -220,12 +228,12 @@ class CarRacing(PixelGame):
         self._frame = None
 
     def _info(self) -> dict[str, Any]:
-        # The car stands on two tiles when it is put down; the first step pays for them.
+        # The car already stands on two tiles after reset(). The first step pays for them.
         paid = self._game.tile_visited_count if self._begun else 0
         return {"tiles_left": float(len(self._game.track) - paid)}
 
 
 def shrink(road: np.ndarray) -> np.ndarray:
-    """Scale the road (84, 96, 3) down to (64, 64, 3), bilinearly as the paper's imresize did."""
+    """Scale a picture (84, 96, 3) uint8 down to (64, 64, 3), bilinearly as in the paper's code."""
     picture = Image.fromarray(np.ascontiguousarray(road))
     return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BILINEAR))

@@ -1,4 +1,4 @@
-"""Dreams as Gymnasium environments, alone and in a batch: `DreamDoom-v0`, `DreamCarRacing-v0`."""
+"""Dreams as Gymnasium environments, one alone or a batch: `DreamDoom-v0`, `DreamCarRacing-v0`."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from dreamgym.envs.spaces import check_game, check_observation, observation_spac
 from dreamgym.world import State, World
 
 OPTIONS = ("temperature", "reset_mask")
-"""What a reset's options may ask of a dream; the second is for batches alone."""
+"""The options of `reset()` that are a dream's own; only a batch takes `reset_mask`."""
 SNAPSHOT = ("_state", "_temperature", "_over", "_episodes")
-"""What the rest of a dream depends on."""
+"""The attributes of a `DreamEnv` that the rest of its dream depends on."""
 SETTABLE = ("temperature", "limit", "render_mode")
 """What `set_attr` may change in a batch of dreams."""
 
 
 class _Dreams:
-    """N dreams of one world: what the scalar and the batched environment share."""
+    """What `DreamEnv` and `DreamVectorEnv` share: a world, its spaces and the step of N dreams."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class _Dreams:
 
     @property
     def temperature(self) -> Temperature:
-        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        """τ of the episodes that begin from now on, or the range from which each draws its own."""
         low, high = self.range
         return low if low == high else self.range
 
@@ -75,9 +75,13 @@ class _Dreams:
         self.range = parse_temperature(temperature)
 
     def check_options(self, options: dict[str, Any] | None) -> tuple[float, float]:
-        """Return the range of temperatures that the options of a reset ask for.
+        """Return the range of temperatures for an episode: the options' own or else the usual one.
 
-        What is not ours is some wrapper's and is left alone, with a warning if it looks like ours.
+        An unknown option may belong to a wrapper, so it is ignored. If its name looks like a
+        misspelt option of ours, there is a warning.
+
+        Raises:
+            ValueError: if the options are not a dictionary or their temperature is not valid.
         """
         options = check_mapping(options)
         for name in options.keys() - set(OPTIONS):
@@ -96,7 +100,7 @@ class _Dreams:
     def advance(
         self, state: State, temperature: torch.Tensor, action: Any
     ) -> tuple[State, np.ndarray, np.ndarray]:
-        """Dream one step and return the state, rewards and terminations (N,)."""
+        """Dream one step and return the next state, the rewards and the terminations, both (N,)."""
         vectors = torch.from_numpy(actions.to_vectors(action, self.world.game, self.continuous))
         if len(vectors) != len(state):
             raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
@@ -104,69 +108,90 @@ class _Dreams:
         return state, reward.cpu().numpy(), dead.cpu().numpy()
 
     def observe(self, state: State) -> np.ndarray:
-        """Return observations (N, …), in memory of their own."""
+        """Return observations (N, …), a copy that later steps do not overwrite."""
         return self.world.observe(state, self.observation).cpu().numpy().copy()
 
 
 class DreamEnv(gym.Env[np.ndarray, Any]):
     """
     ## Description
-    A game that is only remembered. M, a recurrent network that watched the real game, predicts what
-    V would see next and what the action costs; its prediction is the next frame it is asked about.
-    No game engine runs. Nothing is drawn unless `render()` or `observation="rgb"` asks for it.
+    A game inside a learned world, without the game's engine. The world consists of two networks
+    that were trained on recordings of the real game. V, a variational autoencoder, encodes a frame
+    as a latent vector z. M, a recurrent mixture-density network, takes z and an action, and
+    predicts the next z and what the action brings, such as a hit. In a dream, a z drawn from M's
+    prediction is M's next input. No picture is drawn unless `render()` or `observation="rgb"` asks
+    for it.
 
-    What is lost against the real game: objects may appear, vanish or blur, and M may be fooled by
-    actions that it has not seen; a high `temperature` makes that harder to exploit. What is known
-    is not learned: in Doom a tic pays 1 and a hit takes 21 times 1 to 8 of 100 health; in CarRacing
-    a frame costs 0.1, the tiles of a track pay 1,000 together and the last one ends the game.
+    A dream is less exact than the real game: objects may appear, vanish or blur, and an agent may
+    find actions that fool M. A higher `temperature` makes the dream less certain, and so harder to
+    exploit. Known rules are not learned. In Doom a step is a tic (1/35 s), and a hit takes 21 times
+    1 to 8 of 100 health, each of the eight equally likely. In CarRacing a step is a frame (1/50 s),
+    and the dream counts the tiles of the track.
 
     ## Action Space
-    The real game's. Doom: `Discrete(3)`, 0 left, 1 stay, 2 right; with `continuous=True`
-    `Box(-1, 1, (1,), float32)`, below -1/3 left, above 1/3 right. CarRacing: `Box([-1, 0, 0],
-    [1, 1, 1], (3,), float32)`, steering, gas and brake; with `continuous=False` `Discrete(5)`, 0
-    nothing, 1 right, 2 left, 3 gas, 4 brake.
+    The real game's.
+
+    * Doom: `Discrete(3)`: 0 left, 1 stay, 2 right. With `continuous=True`:
+      `Box(-1, 1, (1,), float32)`: below -1/3 left, above 1/3 right, else stay.
+    * CarRacing: `Box([-1, 0, 0], [1, 1, 1], (3,), float32)`: steering (1 is right), gas, brake.
+      With `continuous=False`: `Discrete(5)`: 0 nothing, 1 right, 2 left, 3 gas, 4 brake.
+
+    Values beyond a `Box` are clipped to it. `step()` raises a `ValueError` for an action of another
+    shape or type, a value that is not finite, and a number that is not among the discrete actions.
 
     ## Observation Space
-    A float32 `Box`: `"z"` V's latent of the frame, `"zh"` also M's hidden state from before it saw
-    the frame, `"zhc"` also its cells, in the paper's order [z, c, h] (CarRacing's default is
-    `"zh"`, 32 + 256, Doom's `"zhc"`, 64 + 512 + 512). z is within ±50, h within ±1, c within
-    ±(longest episode). `"rgb"` is V's picture, uint8 (64, 64, 3).
+    A float32 `Box` of one dimension, or a picture. h and c are M's hidden state and cell state from
+    before M takes in the frame that z encodes, as in the paper.
+
+    * `"z"`: z, within ±50. 64 numbers for Doom, 32 for CarRacing.
+    * `"zh"`: [z, h], with h within ±1. 32 + 256 numbers for CarRacing, its default.
+    * `"zhc"`: [z, c, h], in the order of the paper's code, with c within ± the game's step limit.
+      64 + 512 + 512 numbers for Doom, its default.
+    * `"rgb"`: V's picture of z, `Box(0, 255, (64, 64, 3), uint8)`.
 
     ## Rewards
-    Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step and 1000 / N for each of
-    the N tiles that M says the car touches, N being a real track's; -100 for leaving the field.
+    Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step, and 1000 / N for each
+    new tile that M says the car touches, with N the number of tiles of a real track. A step that
+    leaves the field pays -100 and nothing else.
 
     ## Starting State
-    V's latent of a real game's first frame, sampled anew; M's state is zero.
+    The first frame of a recorded real game: z is sampled anew from V's distribution for this frame.
+    M's h and c are zero.
 
     ## Episode Termination
     Terminates when the dreamt player is dead, the lap is complete or the car has left the field.
-    `gym.make` truncates after the real game's limit, 2,100 steps for Doom, 1,000 for CarRacing.
+    `gym.make` truncates after the real game's limit: 2,100 steps for Doom, 1,000 for CarRacing.
+    `max_episode_steps` changes this limit.
 
     ## Arguments
-    * `temperature`: τ ≥ 0, or a range `(low, high)` of which each episode draws its own. It divides
-      M's mixture logits and scales its variances: 0 dreams the likeliest mean, higher is less
-      certain. Default: Doom's is the paper's 1.15, CarRacing's 1. For one episode:
-      `reset(options={"temperature": τ})`; from the next episode on: the attribute `temperature`,
-      which `set_wrapper_attr` and a batch's `set_attr` set.
+    An argument that is not valid raises a `ValueError` that says what to give instead.
+
+    * `temperature`: τ ≥ 0, or a range `(low, high)` from which each episode draws its own τ. It
+      divides M's mixture logits and multiplies the variances. At 0, z is the mean of the likeliest
+      component. Default: 1.15 for Doom (the paper's) and 1 for CarRacing. To change τ for one
+      episode, use `reset(options={"temperature": τ})`. To change it from the next episode on, set
+      the attribute `temperature`, by `set_wrapper_attr` or by a batch's `set_attr`.
     * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
-    * `continuous`: form of the action space.
-    * `world`: a shipped world's name or a folder, of the same game.
-    * `device`: where M runs, such as `"cpu"` or `"cuda"`.
-    * `precision`: of M's products, `"float32"` or `"bfloat16"`: twice as fast where the processor
-      knows it, the same distribution of dreams, other dreams. `"fastest"`: whichever that is here.
-    * `form`: `"auto"`, or `"compiled"` by PyTorch's compiler, for large batches on a GPU; see
-      `dreamgym.world.FORMS`.
-    * `render_mode`: `"rgb_array"` for V's picture, `"human"` for a window.
-    * `task`: the game that the id stands for; `world` must be of it.
+    * `continuous`: `True` for the `Box` of actions, `False` for the `Discrete`.
+    * `world`: the name of a shipped world, or a folder with a world of the same game.
+    * `device`: where V and M run, such as `"cpu"` or `"cuda"`.
+    * `precision`: the numbers of M's matrix products, `"float32"` (default) or `"bfloat16"`, which
+      is about twice as fast on a processor with instructions for it. The dreams then differ in
+      their bits, but have the same distribution. `"fastest"` chooses for this machine.
+    * `form`: how M's step is computed, `"auto"` (default), `"torch"` or `"compiled"`. The last is
+      for large batches on a GPU. See `dreamgym.world.FORMS`.
+    * `render_mode`: `"rgb_array"` for V's picture, uint8 (64, 64, 3), or `"human"` for a window.
+    * `task`: the game that the id stands for. A `world` of another game is refused.
 
     ## Information
-    `temperature`: the episode's τ. `health`, or `tiles_left`: what the dream counts as left.
+    `temperature`: the episode's τ. Doom: `health`, the health that is left, 0 to 100. CarRacing:
+    `tiles_left`, the number of tiles that the dream has not paid for yet.
 
-    A dream is a function of (world, seed, actions): the k-th episode after `reset(seed=s)` is the
-    k-th of lane i of a batch that was reset with seed s - i, bit for bit on a CPU; a GPU's products
-    may round otherwise in a batch of another size. So may V's pictures anywhere: of a million
-    numbers one or two differ by 1.
+    ## Reproducibility
+    A dream is a function of the world, the seed and the actions. On a CPU, the k-th episode after
+    `reset(seed=s + i)` is, bit for bit, the k-th episode in lane i of a `DreamVectorEnv` that was
+    reset with seed s. On a GPU, a batch of another size may round differently. V's pictures may
+    round differently on any device: one or two numbers in a million differ by 1.
 
     ## Version History
     * v0: first release.
@@ -210,7 +235,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     @property
     def temperature(self) -> Temperature:
-        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        """τ of the episodes that begin from now on, or the range from which each draws its own."""
         return self._dreams.temperature
 
     @temperature.setter
@@ -246,20 +271,23 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         return self.world.decode(self._state.z)[0].cpu().numpy()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return all that the rest of the episode depends on.
+        """Return everything that the rest of the episode depends on, for `restore()`.
 
-        `copy.deepcopy` of the environment does the same for a search that wants many: copies share
-        the world and have a state of their own.
+        A search that needs many branches may instead take `copy.deepcopy` of the environment. The
+        copies share the world, and each has its own state.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset()`.
         """
         if self._state is None:
             raise gym.error.ResetNeeded("snapshot() before reset(): call reset() first")
         return copy.deepcopy({name: getattr(self, name) for name in SNAPSHOT})
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot; the same actions then give the same dream, bit for bit.
+        """Go back to a snapshot. The same actions then give the same dream, bit for bit.
 
         Raises:
-            ValueError: if it is no snapshot of a dream of such a world.
+            ValueError: if `snapshot()` has not made it, or if its world has other sizes of z and h.
         """
         if not isinstance(snapshot, dict) or snapshot.keys() != set(SNAPSHOT):
             raise ValueError("restore() takes what snapshot() has returned")
@@ -279,15 +307,21 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
 
 class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
-    """N dreams as one batch; see `DreamEnv` for what a dream is.
+    """N dreams as one batch. `DreamEnv` describes a dream and the other arguments.
 
-    Lane i of a batch that was reset with seed s is `DreamEnv` reset with seed s + i, bit for bit.
+    On a CPU, lane i of a batch that was reset with seed s is, bit for bit, a `DreamEnv` that was
+    reset with seed s + i. The dreams of a batch share their world and their settings.
 
     Args:
-        num_envs: how many dreams, N.
-        max_episode_steps: steps after which an episode is truncated.
-        autoreset_mode: `SAME_STEP` (default; the finished episode's last observation and info are
-            in `infos["final_obs"]` and `infos["final_info"]`), `NEXT_STEP` or `DISABLED`.
+        num_envs: the number of dreams, N.
+        max_episode_steps: steps after which an episode is truncated; -1 for no limit. Default: the
+            game's own limit.
+        autoreset_mode: `SAME_STEP` (default), `NEXT_STEP` or `DISABLED`. With `SAME_STEP`, the last
+            observation and info of a finished episode are in `infos["final_obs"]` and
+            `infos["final_info"]`.
+
+    Raises:
+        ValueError: if an argument is not valid, or if N dreams do not fit into the memory.
     """
 
     metadata = {  # noqa: RUF012
@@ -337,7 +371,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     @property
     def temperature(self) -> Temperature:
-        """τ of the episodes that begin from now on, or the range of which each draws its own."""
+        """τ of the episodes that begin from now on, or the range from which each draws its own."""
         return self._dreams.temperature
 
     @temperature.setter
@@ -346,7 +380,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     @property
     def limit(self) -> float:
-        """Steps after which an episode is truncated; infinity if there is no such number."""
+        """Steps after which an episode is truncated; infinity for no limit."""
         return self._limit
 
     @limit.setter
@@ -354,18 +388,18 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self._limit = step_limit(limit, self._usual)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """Return an attribute for each dream; they share it."""
+        """Return an attribute N times, once for each dream, because all dreams share it."""
         return (getattr(self, name),) * self.num_envs
 
     def set_attr(self, name: str, values: Any) -> None:
         """Set `temperature` (from each dream's next episode on), `limit` or `render_mode`.
 
         Args:
-            values: one value, which all dreams share.
+            values: one value for all dreams.
 
         Raises:
-            AttributeError: if there is no such attribute to be set.
-            ValueError: if the value is none for this attribute.
+            AttributeError: if the attribute does not exist or may not be set.
+            ValueError: if the value is not valid for this attribute.
         """
         if name not in SETTABLE:
             raise AttributeError(
@@ -414,7 +448,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         state, reward, terminated = self._dreams.advance(self._state, self._temperature, actions)
         truncated = (state.step >= self.limit).cpu().numpy()
         self._state = state
-        if waiting.any():  # NEXT_STEP: this step begins their next episode and ignores the action
+        if waiting.any():  # NEXT_STEP: this step only resets these lanes and ignores their actions
             reward[waiting], terminated[waiting], truncated[waiting] = 0, False, False
             self._episodes[waiting] += 1
             self._begin(waiting)
@@ -435,7 +469,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return tuple(self.world.decode(self._state.z).cpu().numpy())
 
     def _begin(self, lanes: np.ndarray, options: dict[str, Any] | None = None) -> None:
-        """Start an episode of some lanes, a mask (N,); options hold for this episode alone."""
+        """Start an episode in each lane of a mask (N,). The options hold for this episode alone."""
         state, temperature = self._dreams.begin(self._seeds[lanes], self._episodes[lanes], options)
         if self._state is None:
             self._state, self._temperature = state, temperature
@@ -457,7 +491,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return mask
 
     def _final(self) -> dict[str, Any]:
-        """Last observations and infos of the episodes that are over, as Gymnasium wants them."""
+        """Return the last observations and infos of finished episodes, under Gymnasium's keys."""
         assert self._state is not None
         final = np.full(self.num_envs, None, dtype=object)
         last = self._dreams.observe(self._state[torch.from_numpy(self._over).to(self.world.device)])

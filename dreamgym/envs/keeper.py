@@ -1,10 +1,11 @@
-"""Cleans up after games whose process was killed: their engines, scratch folders, shared memory.
+"""The keeper: a helper process that cleans up after games whose process was killed.
 
-An engine does not notice that the process which started it is gone. So a process that holds games
-has a small one beside it, which is told of each folder and waits on a pipe. When the pipe ends, so
-has the process, however it was killed; whatever it has not closed by then is cleaned up.
+A game of ViZDoom has an engine (a process), a scratch folder and shared memory. The engine does not
+notice when the process that started it, the owner, is killed. So every owner starts one keeper and
+tells it, through a pipe, which scratch folders it takes and leaves. When the owner ends, however it
+is killed, the pipe ends too. The keeper then kills the engines and removes what the owner left.
 
-This file is that small process's program too, so it imports nothing but Python's own.
+This file is also the program of the keeper, so it imports only Python's standard library.
 """
 
 from __future__ import annotations
@@ -23,36 +24,37 @@ from pathlib import Path
 from typing import BinaryIO
 
 CONFIG = "vizdoom.ini"
-"""An engine is known by this file of its folder, which its command line names."""
+"""The engine's configuration in the scratch folder. An engine's command line names this file, so
+the keeper finds the engine of a folder by it."""
 COMMAND = "command"
-"""Where a folder says how its engine was called, for when that is gone."""
+"""A file in the scratch folder with the engine's command line, for when the engine has ended."""
 SHARED = Path("/dev/shm")
 TAKEN, LEFT = b"+", b"-"
 TRIES = 50
-"""How often, every 20 ms, to look again for what an engine that dies still holds."""
+"""How often to try to clean a folder, every 20 ms, because a dying engine still holds files."""
 
 
 class Keeper:
-    """What a process tells of its games; one for each process."""
+    """The owner's side: starts the keeper's process and writes to its pipe."""
 
     def __init__(self) -> None:
-        # Neither Ctrl-C nor a signal to the group of its owner must end it.
+        # In a session of its own, so that Ctrl-C or a signal to the owner's group does not end it.
         command = [sys.executable, "-I", "-S", __file__]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         self._end = weakref.finalize(self, _end, self.process)
 
     def tell(self, what: bytes, folder: str) -> None:
-        """Say that a folder was taken or left."""
+        """Tell the keeper that a folder was taken or left: `what` is `TAKEN` or `LEFT`."""
         assert self.process.stdin is not None
         self.process.stdin.write(what + os.fsencode(folder) + b"\n")
         self.process.stdin.flush()
 
     def forget(self) -> None:
-        """Let go of it in a child that was forked, whose pipe's end would keep it waiting."""
+        """Close the pipe in a forked child, whose copy would keep the keeper waiting."""
         assert self.process.stdin is not None
         self._end.detach()
         self.process.stdin.close()
-        self.process.returncode = 0  # it is no child of this process
+        self.process.returncode = 0  # the keeper is a child of the parent, so do not wait for it
 
 
 _keeper: Keeper | None = None
@@ -61,7 +63,7 @@ _telling = threading.Lock()
 
 
 def take(folder: str) -> None:
-    """Have a scratch folder, and the engine in it, cleaned up if this process is killed."""
+    """Let the keeper clean up a scratch folder and its engine if this process is killed."""
     global _keeper
     with _telling:
         _folders.add(folder)
@@ -74,7 +76,7 @@ def take(folder: str) -> None:
 
 
 def leave(folder: str) -> None:
-    """Say that a scratch folder is cleaned up."""
+    """Tell the keeper that this process has cleaned up a scratch folder itself."""
     with _telling, contextlib.suppress(BrokenPipeError):
         _folders.discard(folder)
         if _keeper is not None:
@@ -100,7 +102,7 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def watch(pipe: BinaryIO) -> None:
-    """Take in what is told until the pipe ends, then clean up what was not left."""
+    """Read from the pipe until it ends, then clean the folders that were taken and not left."""
     folders: set[str] = set()
     for line in pipe:
         what, folder = line[:1], os.fsdecode(line[1:].rstrip(b"\n"))
@@ -110,7 +112,7 @@ def watch(pipe: BinaryIO) -> None:
 
 
 def clean(folder: str) -> None:
-    """Kill the engine of a scratch folder and remove the folder."""
+    """Kill the engine of a scratch folder, and remove its shared memory and the folder."""
     for _ in range(TRIES):
         running = list(engines(folder))
         for number, words in running:
@@ -126,7 +128,7 @@ def clean(folder: str) -> None:
 
 
 def unshare(words: list[str]) -> None:
-    """Remove the shared memory of the engine that was called with these words."""
+    """Remove the shared memory of an engine, given the words of its command line."""
     if "+viz_instance_id" in words[:-1]:
         name = words[words.index("+viz_instance_id") + 1]
         for kind in ("MQCtr", "MQDoom", "SM"):
@@ -134,7 +136,7 @@ def unshare(words: list[str]) -> None:
 
 
 def engines(folder: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the command line of each process that was given the folder's config."""
+    """Yield the process id and the command line of each engine of a scratch folder."""
     config = os.path.join(folder, CONFIG)
     for number, line in _commands():
         if config in line:
@@ -142,7 +144,7 @@ def engines(folder: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _commands() -> Iterator[tuple[int, list[str]]]:
-    """Yield the number and the command line of every process."""
+    """Yield the process id and the words of the command line of every process."""
     if os.path.exists("/proc/self/cmdline"):
         for each in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):

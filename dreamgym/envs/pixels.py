@@ -1,4 +1,4 @@
-"""What the real games share: frames that an agent sees are also what `render()` shows."""
+"""What the real games share: `render()`, copies and pickles."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dreamgym.games import Game
 
 
 class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
-    """A real game whose last frame (64, 64, 3) uint8 is `_frame`, None before the first reset.
+    """Base class of a real game. `render()` shows the frame (64, 64, 3) uint8 that an agent sees.
 
-    A pickle is a game made with the same arguments, as Gymnasium has it, not yet reset.
+    A subclass keeps its last frame in `_frame`, which is None before the first `reset()`. A pickle
+    holds the constructor's arguments alone (Gymnasium's `EzPickle`), so an unpickled game is a new
+    one that has not been reset.
     """
 
     game: Game
-    """What is known of the game."""
+    """The facts about the game."""
     _frame: np.ndarray | None = None
 
     def __deepcopy__(self, _: dict[int, Any]) -> PixelGame:

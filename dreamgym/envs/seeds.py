@@ -1,4 +1,4 @@
-"""Seeds: which are ones, and what the noise of an episode is keyed by."""
+"""Seeds: which values are valid, and which (seed, episode) the noise of an episode depends on."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ SEED_RANGE = 2**63
 
 @dataclass
 class Episodes:
-    """Counts the episodes of one environment under its seed: what its noise is keyed by."""
+    """The seed of one environment and the number of its episode, which key the episode's noise."""
 
     seed: int | None = None
     number: int = 0
 
     def next(self, seed: int | None, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Return the seed and the number, (1,) each, of the episode that a reset begins."""
+        """Return the seed and the number, both (1,), of the episode that a reset begins.
+
+        Args:
+            seed: the seed given to the reset; None means the next episode under the last seed.
+            rng: draws a seed if no reset was given one yet.
+        """
         if seed is None and self.seed is not None:
             self.number += 1
         else:
@@ -30,10 +35,10 @@ class Episodes:
 
 
 def one(seed: Any) -> int | None:
-    """Return a seed as Python's own integer, or None.
+    """Return a seed as Python's `int`, or None.
 
     Raises:
-        ValueError: if it is no whole number ≥ 0; the message names it.
+        ValueError: if it is neither a whole number ≥ 0 nor None.
     """
     if seed is None:
         return None
@@ -47,10 +52,10 @@ def one(seed: Any) -> int | None:
 
 
 def each(seed: Any, num_envs: int) -> Sequence[int | None]:
-    """Return the seeds of N environments: a number s means s, s + 1, …
+    """Return the seeds of N environments. A single number s stands for s, s + 1, …
 
     Raises:
-        ValueError: if one is no seed, or they are not N.
+        ValueError: if a seed is not valid, or their number is not N.
     """
     if seed is None:
         return [None] * num_envs

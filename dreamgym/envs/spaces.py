@@ -1,4 +1,4 @@
-"""What an agent sees and does: the spaces that a dream and its twin have in common."""
+"""The spaces that a dream and its twin share, and checks that a world fits a game."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from dreamgym.games import FRAME, Game
 from dreamgym.world import BOUND, OBSERVATIONS, World
 
 SAMPLE = (256, 200)
-"""Dreams and steps in which `spread` measures."""
+"""The number of dreams, and of steps in each, in which `spread` measures."""
 LEAST = 1e-3
-"""Least spread of a number."""
+"""The least standard deviation that `spread` returns."""
 
 
 def observation_space(world: World, kind: str) -> gym.spaces.Box:
-    """Return the space of `World.observe`, the same for the dream and its twin."""
+    """Return the `Box` of the observations of a kind, the same for a dream and its twin.
+
+    Args:
+        kind: `"z"`, `"zh"`, `"zhc"` or `"rgb"`, see `World.observe`.
+    """
     if kind == "rgb":
         return gym.spaces.Box(0, 255, FRAME, np.uint8)
     config = world.memory.config
     sizes = {"z": config.z_size, "h": config.hidden, "c": config.hidden}
-    largest = {"z": BOUND, "h": 1.0, "c": float(world.game.max_steps)}  # c moves by ≤ 1 a step
+    largest = {"z": BOUND, "h": 1.0, "c": float(world.game.max_steps)}  # c grows by ≤ 1 a step
     high = np.concatenate([np.full(sizes[p], largest[p], np.float32) for p in OBSERVATIONS[kind]])
     return gym.spaces.Box(-high, high)
 
 
 def check_observation(kind: Any) -> str:
-    """Return a kind of observation.
+    """Return the kind of observation if it is `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
 
     Raises:
-        ValueError: if it is none; the message lists them.
+        ValueError: if it is anything else; the message lists the kinds.
     """
     kinds = (*OBSERVATIONS, "rgb")
     if kind not in kinds:
@@ -43,10 +47,10 @@ def check_observation(kind: Any) -> str:
 
 
 def check_actions(space: gym.Space[Any], game: Game) -> None:
-    """Refuse an action space that M has not met.
+    """Refuse an action space that is neither of the game's two, because M knows no others.
 
     Raises:
-        ValueError: naming the space and those that there are.
+        ValueError: if it is neither; the message names it and the game's two.
     """
     known = [actions.space(game, continuous) for continuous in (False, True)]
     if space not in known:
@@ -57,15 +61,15 @@ def check_actions(space: gym.Space[Any], game: Game) -> None:
 
 
 def check_game(world: World, name: Any, game: Game, id: str) -> None:
-    """Refuse a world of another game.
+    """Refuse a world that was learned from another game.
 
     Args:
-        name: what its user calls the world.
-        game: the game that is played …
-        id: … and what its user calls that.
+        name: the world as the user gave it, a name or a folder.
+        game: the game that the user asked for.
+        id: the environment id that the user asked for, such as `DreamDoom-v0`.
 
     Raises:
-        ValueError: naming the world, its game and what goes together.
+        ValueError: if the games differ; the message says which world and id go together.
     """
     if world.game.name != game.name:
         raise ValueError(
@@ -76,11 +80,11 @@ def check_game(world: World, name: Any, game: Game, id: str) -> None:
 
 
 def spread(world: World, kind: str, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (I,) of what is seen in random dreams.
+    """Return the mean and the standard deviation, both (I,), of observations in random dreams.
 
     Args:
-        kind: of observation, a latent one.
-        low, high: ends of the temperature's range.
+        kind: `"z"`, `"zh"` or `"zhc"`, an observation of I numbers.
+        low, high: the range from which each dream draws its temperature.
     """
     state = world.start(torch.arange(SAMPLE[0], device=world.device))
     temperature = world.draw_temperature(state, low, high)

@@ -24,9 +24,9 @@ from dreamgym.games import FRAME
 from dreamgym.games.doom import GAME, HEALTH
 
 HUD_TOP = 5 / 6
-"""Share of the picture above the status bar: rows 0 to 399 of 480 in the paper's code."""
-START_TIC = 14  # gym-doom's take_cover.cfg: the tics before are the level's own start-up
-SKILL = 4  # the paper's engine clamps its 5 to 4; today's honours 5, and then random play lives 72
+"""Share of the screen above the status bar: rows 0 to 399 of 480 in the paper's code."""
+START_TIC = 14  # gym-doom's take_cover.cfg: in the tics before it the level still starts up
+SKILL = 4  # gym-doom asks for 5 but its engine plays 4; in today's at 5, random play lasts 72 tics
 RESOLUTIONS = ("160x120", "320x240", "640x480")
 FAULTS = (
     vizdoom.ViZDoomErrorException,
@@ -35,44 +35,50 @@ FAULTS = (
     vizdoom.MessageQueueException,
     vizdoom.SharedMemoryException,
 )
-"""What ViZDoom raises when its engine is gone."""
+"""What ViZDoom raises when its engine no longer runs."""
 
 
 class TakeCover(PixelGame):
     """
     ## Description
-    The player stands at one end of a room, monsters appear at the other and throw fireballs. The
-    player can only step sideways. This is ViZDoom's Take Cover as *World Models* (Ha & Schmidhuber,
-    2018) played it: Doom's skill 4, no frame skip, screen flashes visible, weapon and crosshair
-    hidden, the status bar drawn and cropped away.
+    The player stands at one end of a room. Monsters appear at the other end and throw fireballs.
+    The player can only step sideways. This is ViZDoom's Take Cover as *World Models* (Ha &
+    Schmidhuber, 2018) played it: Doom's skill 4, no frame skip, screen flashes visible, weapon and
+    crosshair hidden, and the status bar cropped away. A step is one tic of Doom's clock, 1/35 s.
 
     ## Action Space
     `continuous=False` (default): `Discrete(3)`: 0 left, 1 stay, 2 right.
     `continuous=True`: `Box(-1, 1, (1,), float32)`: below -1/3 left, above 1/3 right, else stay.
+    `step()` raises a `ValueError` for an action of another shape or type, a value that is not
+    finite, and a number that is not among the discrete actions.
 
     ## Observation Space
-    `Box(0, 255, (64, 64, 3), uint8)`: RGB, averaged down from the upper 5/6 of the screen.
+    `Box(0, 255, (64, 64, 3), uint8)`: RGB. The upper 5/6 of the screen, scaled down by averaging.
 
     ## Rewards
     1 for every tic, the fatal one included.
 
     ## Starting State
-    The level's first tic in which the player can act (tic 14), full health.
+    Tic 14 of the level, as in the paper's code, with full health.
 
     ## Episode Termination
-    Terminates when the player dies, with the last frame he saw as the observation. `gym.make`
-    truncates after 2,100 tics, or `max_episode_steps`.
+    Terminates when the player dies. ViZDoom has no picture of this moment, so the observation is
+    the frame before it again. `gym.make` truncates after 2,100 tics; `max_episode_steps` changes
+    this limit.
 
     ## Information
-    `health`: the player's health, 0 to 100; it cannot be seen on the cropped screen.
+    `health`: the player's health, 0 to 100. It cannot be seen on the cropped screen.
 
     ## Arguments
-    * `continuous`: form of the action space.
-    * `resolution`: what the engine draws before the picture is averaged down: `"160x120"`,
-      `"320x240"` (default) or `"640x480"`. It changes no dynamics, only speed and texture noise.
-    * `labels`: also put `labels`, a list of `(name, x, y, width, height)` in frame pixels of the
-      visible objects, into `info`. For measuring only: no agent sees it.
-    * `render_mode`: `"rgb_array"` or None.
+    An argument that is not valid raises a `ValueError` that says what to give instead.
+
+    * `continuous`: `True` for the `Box` of actions, `False` for the `Discrete`.
+    * `resolution`: the size at which the engine draws before the picture is scaled down:
+      `"160x120"`, `"320x240"` (default) or `"640x480"`. It changes the speed and the noise of
+      textures, but not the game.
+    * `labels`: `True` adds `labels` to `info`: a list with `(name, x, y, width, height)` for each
+      visible object, in pixels of the 64 × 64 frame. It is for measurements, not for agents.
+    * `render_mode`: `"rgb_array"` for the frame that an agent sees, or `"human"` for a window.
 
     ## Version History
     * v0: first release.
@@ -116,7 +122,7 @@ class TakeCover(PixelGame):
         number = int(self.np_random.integers(2**31))
         try:
             self._begin(number)
-        except FAULTS:  # the engine has died since: it takes a new one, which plays the same game
+        except FAULTS:  # the engine has died meanwhile: a new one plays the same game
             self.close()
             self._begin(number)
         assert self._frame is not None
@@ -144,7 +150,7 @@ class TakeCover(PixelGame):
             self._game = self._frame = self._state = None
 
     def _begin(self, number: int) -> None:
-        """Begin the game of a number, in an engine of its own if there is none yet."""
+        """Begin the game with this seed for ViZDoom; start an engine first if none runs."""
         if self._game is None:
             scratch = tempfile.mkdtemp(prefix="dreamgym-")
             keeper.take(scratch)
@@ -158,7 +164,7 @@ class TakeCover(PixelGame):
         self._observe()
 
     def _observe(self) -> None:
-        """Keep the new frame; at the end there is none (the engine's is zeros): keep the last."""
+        """Store the new frame. After the end ViZDoom gives no state: keep the last frame then."""
         assert self._game is not None
         self._state = self._game.get_state()
         if self._state is not None:
@@ -173,7 +179,7 @@ class TakeCover(PixelGame):
         return info
 
     def _visible(self) -> list[tuple[str, float, float, float, float]]:
-        """Boxes of the visible objects: (name, x, y, width, height) in pixels of the frame."""
+        """Return (name, x, y, width, height) of each visible object, in pixels of the frame."""
         if self._state is None or self._state.labels is None:
             return []
         height, width, _ = self._state.screen_buffer.shape
@@ -185,7 +191,10 @@ class TakeCover(PixelGame):
 
 
 def bare(seed: int) -> Callable[[], object]:
-    """Return a step of the engine alone, under random play: its smallest picture, never scaled."""
+    """Return a function that steps the bare engine with random actions, to measure its speed.
+
+    The engine draws at its smallest size, and the picture is not scaled.
+    """
     env, rng = TakeCover(resolution=RESOLUTIONS[0]), np.random.default_rng(seed)
     env.reset(seed=seed)
 
@@ -202,13 +211,13 @@ def bare(seed: int) -> Callable[[], object]:
 
 
 def shrink(screen: np.ndarray) -> np.ndarray:
-    """Crop the status bar from a screen (H, W, 3) and average it down to (64, 64, 3)."""
+    """Crop the status bar from a screen (H, W, 3) uint8 and average the rest to (64, 64, 3)."""
     picture = Image.fromarray(screen[: round(len(screen) * HUD_TOP)])
     return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BOX))
 
 
 def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch: str) -> None:
-    """Start a hidden ViZDoom with the paper's Take Cover that writes only into `scratch`."""
+    """Start ViZDoom without a window, with the paper's settings; it writes only into `scratch`."""
     game.set_doom_scenario_path(os.path.join(vizdoom.scenarios_path, "take_cover.wad"))
     game.set_doom_map("map01")
     game.set_doom_skill(SKILL)
@@ -228,8 +237,9 @@ def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch:
     game.set_render_screen_flashes(True)  # a hit must be visible to M
     game.set_labels_buffer_enabled(labels)
     game.set_doom_config_path(os.path.join(scratch, keeper.CONFIG))
-    # The engine makes its folders where it is started, whatever it is told, so it is started there
-    # by a shell: this process's own folder is its user's, and that of all its threads.
+    # The engine makes its folders in its working directory, and no setting changes that. So a shell
+    # script enters `scratch` and starts it there. This process must not change its own working
+    # directory, which belongs to the user and is the same for all threads.
     engine = os.path.join(os.path.dirname(vizdoom.__file__), "vizdoom")
     launcher = Path(scratch, "launch")
     launcher.write_text(
@@ -240,7 +250,7 @@ def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch:
     if os.access(launcher, os.X_OK):
         game.set_vizdoom_path(str(launcher))
         return game.init()
-    with _moving:  # a folder from which no program may be started
+    with _moving:  # no program may be started from `scratch`, so the script cannot run
         before = os.getcwd()
         os.chdir(scratch)
         try:
@@ -253,11 +263,11 @@ _moving = threading.Lock()
 
 
 _parents: list[vizdoom.DoomGame] = []
-"""Games that a forked child has from its parent, kept: to forget one is to end its engine."""
+"""The parent's games in a forked child. They are kept, because to delete one ends its engine."""
 
 
 def _clean(owner: int, scratch: str, game: vizdoom.DoomGame) -> None:
-    """End an engine and remove its folder, if they are this process's and not its parent's."""
+    """End an engine and remove its folder, unless they belong to the parent of a forked process."""
     if os.getpid() != owner:
         return _parents.append(game)
     game.close()

@@ -1,4 +1,4 @@
-"""C: a linear layer, or two, from what the agent sees to what it does."""
+"""C, the controller: one or two layers from an observation to an action."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ControllerConfig:
-    """Shape of C: 64 + 2·512 inputs, 1 action, no bias, 1088 weights for Doom; 288 inputs, 3
-    actions, with bias, 867 for CarRacing (World Models, §A.3 and the paper's code)."""
+    """Shape of C. The defaults are those for Doom (World Models, §A.3 and the paper's code).
+
+    Doom: 64 + 2·512 inputs, 1 action and no bias: 1,088 weights. CarRacing: 32 + 256 inputs, 3
+    actions and a bias for each: 867 weights.
+    """
 
     inputs: int = 1088
     actions: int = 1
     bias: bool = False
     observation: str = "zhc"
-    """What the inputs are, see `world.OBSERVATIONS`."""
+    """The kind of observation that C takes, see `world.OBSERVATIONS`."""
     hidden: int = 0
-    """Units between inputs and actions; 0: none, the paper's C (its ablation has 40)."""
+    """Units of a hidden layer. 0 for no such layer, as in the paper; its ablation has 40 units."""
 
     @property
     def layers(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each layer."""
+        """The numbers of inputs and outputs of each layer."""
         return list(pairwise((self.inputs, *[self.hidden] * bool(self.hidden), self.actions)))
 
     @property
@@ -33,7 +36,16 @@ class ControllerConfig:
 
 
 class Controller:
-    """tanh of linear maps, with weights (P,) for all rows or (N, P), each row its own."""
+    """Linear layers, each followed by tanh: one controller, or N as a batch.
+
+    Args:
+        config: the shape.
+        weights: (P,) for one controller, or (N, P) for one controller for each of N observations,
+            with P = `config.parameters`. Layer by layer: first the matrix row by row, then biases.
+
+    Raises:
+        ValueError: if the weights are not P numbers.
+    """
 
     def __init__(self, config: ControllerConfig, weights: Tensor):
         if weights.shape[-1] != config.parameters:
@@ -44,7 +56,7 @@ class Controller:
         self.weights = weights
 
     def __getitem__(self, rows: Tensor) -> Controller:
-        """Keep the weights of some rows."""
+        """Return the controllers of some rows, given by indices or a mask."""
         return Controller(self.config, self.weights[rows]) if self.weights.ndim > 1 else self
 
     def act(self, observation: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """M: the mixture-density LSTM of *World Models* (2018), §A.2.
 
-The paper's Doom model feeds (z 64, action 1, restart 1) to an LSTM of 512 cells and reads 961
-numbers off it: 1,678,785 parameters. Ours has no restart input, because its state is zeroed where
-an episode begins, and one head for each name in `heads`: 1,676,737 + 513 · (heads - 1).
+The paper's model for Doom is an LSTM of 512 cells. Its inputs are z (64), the action (1) and a
+restart flag (1), and it has 961 outputs: 1,678,785 parameters. Ours has no restart flag, because
+its state is set to zero at the start of an episode. It has one output for each name in `heads`:
+1,676,737 + 513 · (heads - 1) parameters.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ class MemoryConfig:
     hidden: int = 512
     """Cells: 512 for Doom, 256 for CarRacing (World Models, §A.2)."""
     mixtures: int = 5
-    """Gaussians for each latent dimension, with weights of their own."""
+    """Gaussians for each latent dimension. Each dimension has its own mixture weights."""
     heads: tuple[str, ...] = ("hit", "death")
-    """Yes-or-no outcomes of the action taken, each a logit."""
+    """Names of the yes-or-no outcomes of the action taken. M predicts a logit for each."""
     outcome: float = 2.0
-    """Weight of the heads' cross-entropy against the mean negative log-likelihood of a dimension:
-    ours; no class is weighted, so that the probabilities stay calibrated."""
+    """Weight of the heads' summed cross-entropy in the loss, in which the negative log-likelihood
+    of z (the mean of its dimensions) has weight 1. The value is our choice. Rare outcomes get no
+    extra weight, so that the predicted probabilities stay calibrated."""
 
 
 class Prediction(NamedTuple):
-    """What M says of the next frame and of the action's outcome."""
+    """M's prediction: a mixture of K Gaussians for each number of the next z, and O outcomes."""
 
     logits: Tensor  # (..., K, Z) mixture weights, not normalised
     mean: Tensor  # (..., K, Z)
@@ -43,7 +45,7 @@ class Prediction(NamedTuple):
 
 
 class MDNRNN(nn.Module):
-    """An LSTM with one bias vector and a mixture of Gaussians for every latent dimension."""
+    """M: an LSTM with one bias vector and a linear head that outputs a `Prediction`."""
 
     def __init__(self, config: MemoryConfig):
         super().__init__()
@@ -61,9 +63,9 @@ class MDNRNN(nn.Module):
     def step(
         self, z: Tensor, action: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Prediction, Tensor, Tensor]:
-        """Take in z (N, Z) and action (N, A) and return what M predicts, h and c (N, H).
+        """Take in z (N, Z) and action (N, A); return M's prediction and the new h and c (N, H).
 
-        Products run in the precision of the weights, all else in float32.
+        Matrix products run in the precision of the weights, and everything else in float32.
         """
         x = torch.cat((z, action), 1).to(self.bias.dtype)
         gates = torch.addmm(self.bias, x, self.weight_ih.T)
@@ -73,7 +75,7 @@ class MDNRNN(nn.Module):
 
     @staticmethod
     def cells(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """Return h and c (N, H) from the sums before the gates (N, 4H) and the c before."""
+        """Return the new h and c (N, H) from the gates' inputs (N, 4H) and the old c (N, H)."""
         i, f, g, o = gates.float().chunk(4, dim=1)  # (N, H) each
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
@@ -81,7 +83,11 @@ class MDNRNN(nn.Module):
     def unroll(
         self, z: Tensor, action: Tensor, state: tuple[Tensor, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Take in z (B, T, Z) and actions (B, T, A) and return h (B, T, H) and the last (h, c)."""
+        """Take in z (B, T, Z) and actions (B, T, A); return h (B, T, H) and the last (h, c).
+
+        Args:
+            state: (h, c), both (B, H), from before the first step; None for zeros.
+        """
         x = torch.cat((z, action), dim=2)
         if state is None:
             state = (
@@ -95,11 +101,11 @@ class MDNRNN(nn.Module):
         return out, (h[0], c[0])
 
     def predict(self, h: Tensor) -> Prediction:
-        """Read the prediction off h (..., H)."""
+        """Return the prediction for the hidden state h (..., H)."""
         return self.parts(self.head(h.to(self.head.weight.dtype)))
 
     def parts(self, out: Tensor) -> Prediction:
-        """Take apart what the head says (..., 3KZ + O)."""
+        """Split the outputs of the head (..., 3KZ + O) into a prediction."""
         k, z = self.config.mixtures, self.config.z_size
         mixture, heads = out.float().split((3 * k * z, len(self.config.heads)), dim=-1)
         logits, mean, logstd = mixture.unflatten(-1, (3, k, z)).unbind(-3)
@@ -108,12 +114,15 @@ class MDNRNN(nn.Module):
     def loss(
         self, prediction: Prediction, z_next: Tensor, outcomes: Tensor, known: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of a prediction and its parts, means over the steps that count.
+        """Return the loss of a prediction and its parts: means over the steps with known targets.
 
         Args:
             z_next: (..., Z), the latents that followed.
-            outcomes: (..., O) in {0, 1}, what came of the actions.
-            known: (..., 2) in {0, 1}: whether z_next, and whether the outcomes, are there.
+            outcomes: (..., O) in {0, 1}, what followed from the actions.
+            known: (..., 2) in {0, 1}: whether z_next is known, and whether the outcomes are.
+
+        Returns:
+            The loss, and `nll` (nats for each latent dimension) and the cross-entropy of each head.
         """
         nll = -log_likelihood(prediction, z_next).mean(-1)  # (...)
         cross = F.binary_cross_entropy_with_logits(prediction.heads, outcomes, reduction="none")
@@ -125,7 +134,7 @@ class MDNRNN(nn.Module):
 
 
 def log_likelihood(prediction: Prediction, z: Tensor) -> Tensor:
-    """Return log p(z) of each dimension (..., Z) under its own mixture, for z (..., Z)."""
+    """Return log p(z) in nats for each dimension of z (..., Z), under this dimension's mixture."""
     logits, mean, logstd, _ = prediction
     error = (z.unsqueeze(-2) - mean) * torch.exp(-logstd)
     each = -0.5 * error.square() - logstd - 0.5 * math.log(2 * math.pi)  # (..., K, Z)
@@ -133,12 +142,13 @@ def log_likelihood(prediction: Prediction, z: Tensor) -> Tensor:
 
 
 def sample(prediction: Prediction, uniform: Tensor, normal: Tensor, temperature: Tensor) -> Tensor:
-    """Draw the next z (N, Z).
+    """Draw the next z (N, Z) from a prediction.
 
     Args:
-        uniform: (N, Z) in (0, 1), picks the component of each dimension.
-        normal: (N, Z) standard normal.
-        temperature: (N, 1) ≥ 0; at 0 the likeliest component's mean, without noise.
+        uniform: (N, Z) in (0, 1), picks the Gaussian of each dimension.
+        normal: (N, Z) standard normal, the noise within the Gaussian.
+        temperature: (N, 1) ≥ 0, divides the logits and multiplies the variances. At 0, z is the
+            mean of the likeliest Gaussian.
     """
     logits, mean, logstd, _ = prediction
     best = logits.amax(-2, keepdim=True)

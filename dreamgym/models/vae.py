@@ -1,6 +1,6 @@
 """V: the convolutional VAE of *World Models* (2018), §A.1.
 
-Exactly the paper's layers: 4,348,547 parameters with z = 32 and 4,446,915 with z = 64.
+The layers are exactly the paper's: 4,348,547 parameters with 32 latents, 4,446,915 with 64.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 VECTOR = 16
-"""Channels that fill a processor's vector; convolutions of fewer waste it."""
+"""Channels that fill a vector register of a processor; with fewer, a convolution wastes part."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,16 @@ class VisionConfig:
     z_size: int = 64
     """Latent dimensions: 64 for Doom, 32 for CarRacing (World Models, §A.1)."""
     reconstruction: float = 1.0
-    """Weight of the squared error against the KL term; the paper's is 1."""
+    """Weight of the squared error in the loss, where the KL term has weight 1; the paper's is 1."""
     floor: float = 0.5
-    """Nats of KL a dimension that cost nothing (`kl_tolerance` in the paper's code)."""
+    """Least KL for each latent dimension, in nats: a frame's KL term never falls below this times
+    `z_size`, so a smaller KL gains nothing (`kl_tolerance` in the paper's code)."""
 
 
 class VAE(nn.Module):
-    """Frames (N, 64, 64, 3) uint8 ⇄ diagonal Gaussians over z (N, Z).
+    """V: encodes frames (N, 64, 64, 3) uint8 as diagonal Gaussians over z (N, Z), and decodes z.
 
-    Convolutions run in channels-last order, which is the order the frames come in.
+    Convolutions run in the channels-last order, in which frames are stored.
     """
 
     def __init__(self, config: VisionConfig):
@@ -66,7 +67,10 @@ class VAE(nn.Module):
         return torch.sigmoid(x.float())
 
     def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss of frames (N, 64, 64, 3) uint8 and its parts, means over the frames."""
+        """Return the loss of frames (N, 64, 64, 3) uint8 and its parts, as means over the frames.
+
+        The parts are `error`, the squared error of a frame's pixels in [0, 1], and `kl` in nats.
+        """
         mean, logvar = self.encode(frames)
         z = sample(mean, logvar, torch.randn_like(mean))
         error = (self.decode(z) - pixels(frames)).square().sum((1, 2, 3))  # (N,)
@@ -82,12 +86,15 @@ def sample(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
 
 
 def pixels(frames: Tensor) -> Tensor:
-    """Turn frames (N, 64, 64, 3) uint8 into (N, 3, 64, 64) in [0, 1], channels last in memory."""
+    """Return frames (N, 64, 64, 3) uint8 as (N, 3, 64, 64) in [0, 1], channels last in memory."""
     return frames.permute(0, 3, 1, 2).float() / 255
 
 
 def _from_one_pixel(x: Tensor, layer: nn.Module) -> Tensor:
-    """Apply a transposed convolution to one pixel (N, I): a matrix product, 7 times faster."""
+    """Apply a transposed convolution to an image of one pixel (N, I).
+
+    That is a matrix product, which is 7 times as fast.
+    """
     assert isinstance(layer, nn.ConvTranspose2d) and layer.bias is not None
     weight = layer.weight.permute(0, 2, 3, 1)  # (I, K, K, O)
     y = (x @ weight.reshape(x.shape[1], -1)).view(-1, *weight.shape[1:])
@@ -95,11 +102,12 @@ def _from_one_pixel(x: Tensor, layer: nn.Module) -> Tensor:
 
 
 class _Deconvolution(torch.autograd.Function):
-    """A transposed convolution of stride 2, spelled as what it is: the gradient of a convolution.
+    """A transposed convolution of stride 2, computed as the gradient of a convolution.
 
-    Forward, the library's convolution gradient is faster than its transposed convolution (up to
-    3.5 times in bf16 on CPU), and for the few channels of a picture sub-pixels are faster still (3
-    times); backward, the input's gradient is a plain convolution.
+    In the forward pass, PyTorch computes a convolution's gradient faster than a transposed
+    convolution: up to 3.5 times in bfloat16 on a CPU. For an output of few channels, such as the
+    picture's 3, a sub-pixel convolution is 3 times faster still. In the backward pass, the gradient
+    of the input is a plain convolution.
     """
 
     @staticmethod
@@ -122,7 +130,10 @@ class _Deconvolution(torch.autograd.Function):
 
 
 def _shuffled(x: Tensor, weight: Tensor) -> Tensor:
-    """Apply a transposed convolution of stride 2: its four phases are channels of a plain one."""
+    """Apply a transposed convolution of stride 2 as a sub-pixel convolution.
+
+    The four phases of the output are the channels of a plain convolution, and are then interleaved.
+    """
     inputs, outputs, size, _ = weight.shape
     half = size // 2
     phases = weight.reshape(inputs, outputs, half, 2, half, 2).flip(2, 4)
@@ -132,7 +143,11 @@ def _shuffled(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _convolution_gradient(x: Tensor, wide: Tensor, weight: Tensor, of_input: bool) -> Tensor:
-    """Gradient of conv2d(wide, weight, stride=2), x being its output's, by its input or weight."""
+    """Return the gradient of conv2d(wide, weight, stride=2) by its input, or else by its weight.
+
+    Args:
+        x: the gradient by the output of this convolution.
+    """
     wide = wide.contiguous(memory_format=torch.channels_last)
     geometry = (None, [2, 2], [0, 0], [1, 1], False, [0, 0], 1)  # no bias, stride, padding, …
     wanted = [of_input, not of_input, False]

@@ -1,12 +1,13 @@
-"""Hyperparameters for every algorithm, as rl-zoo3 reads them and as `dreamgym train` does.
+"""Hyperparameters for every algorithm, as rl-zoo3 and `dreamgym train` read them.
 
     python -m rl_zoo3.train --algo ppo --env DreamDoom-v0 \\
         --gym-packages dreamgym --conf-file dreamgym.zoo.ppo
 
-Ours, from few trials (`training/LOG.md`). Rewards and observations are scaled by their spread: a
-game of Take Cover pays up to 2,100, and M's cells spread a hundred times as wide as its h. rl-zoo3
-keeps those statistics beside the model; `dreamgym train` puts the observations' into the policy
-(`dreamgym.sb3.Scaled`), where they go along to the real game.
+They are our own and come from few trials (`training/LOG.md`). Rewards and observations are
+normalised by their standard deviation: a game of Take Cover pays up to 2,100, and M's cell state
+varies a hundred times as much as its h. rl-zoo3 keeps these statistics in a file beside the model.
+`dreamgym train` puts those of the observations into the policy (`dreamgym.sb3.Scaled`), so that it
+takes them along to the real game.
 """
 
 from typing import Any
@@ -25,10 +26,14 @@ REPLAY: dict[str, Any] = {
     "gradient_steps": 4,
     "gamma": 0.99,
 }
-"""What every algorithm that learns from a memory of its dreams begins with."""
+"""The values from which every algorithm with a replay buffer starts."""
 
 
 def of_each_game(algo: str, usual: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the hyperparameters of an algorithm by the ids of the dreams: the usual ones, but for
-    what a game has of its own."""
+    """Return an algorithm's hyperparameters for each game, by the id of its dream.
+
+    Args:
+        algo: the algorithm's name in rl-zoo3, such as `"ppo"`.
+        usual: the values for every game; those in `Game.learning` take precedence.
+    """
     return {game.dream_id: usual | game.learning.get(algo, {}) for game in GAMES.values()}

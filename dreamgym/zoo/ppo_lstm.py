@@ -1,4 +1,4 @@
-"""Proximal policy optimisation with a memory of its own (sb3-contrib's RecurrentPPO)."""
+"""Proximal policy optimisation with an LSTM policy (RecurrentPPO of sb3-contrib)."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Quantile-regression DQN (Dabney et al., 2018), with DQN's own numbers."""
+"""Quantile-regression DQN (Dabney et al., 2018), with DQN's hyperparameters."""
 
 from dreamgym.zoo.dqn import hyperparams
 

@@ -1,4 +1,4 @@
-"""Twin delayed deterministic policy gradients (Fujimoto et al., 2018), with SAC's numbers."""
+"""Twin delayed DDPG (Fujimoto et al., 2018), with SAC's hyperparameters."""
 
 from copy import deepcopy
 

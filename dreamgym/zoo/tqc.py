@@ -1,4 +1,4 @@
-"""Truncated quantile critics (Kuznetsov et al., 2020), with SAC's numbers."""
+"""Truncated quantile critics (Kuznetsov et al., 2020), with SAC's hyperparameters."""
 
 from copy import deepcopy
 

@@ -22,6 +22,7 @@ from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
 
+from dreamgym.engines.tiles import FLAGS
 from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
 
 SHARE = 32
@@ -29,12 +30,6 @@ SHARE = 32
 
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
 G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
-FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp"},  # NaN and infinity keep their meaning
-}
 
 
 def shared(work: Callable[[slice], None], rows: int) -> None:

@@ -251,8 +251,8 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
         right = name in starts and starts[name].shape == shape and starts[name].is_floating_point()
         if not right or not count or size % 2:
             raise CheckpointError(
-                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])} floats, of "
-                "one S and an even number of latents"
+                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])} floats, "
+                "with one S ≥ 1 for all its tensors and an even number of latents"
             )
     if not (starts["budget"] > 0).all():
         raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")

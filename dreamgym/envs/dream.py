@@ -488,7 +488,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if not mask.any():
             raise ValueError("reset_mask asks for no environment: give True for one or more")
         if self._state is None and not mask.all():
-            raise gym.error.ResetNeeded("the first reset() must be of every environment")
+            raise gym.error.ResetNeeded(
+                "the first reset() must reset every environment: leave out reset_mask"
+            )
         return mask
 
     def _final(self) -> dict[str, Any]:

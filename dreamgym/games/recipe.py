@@ -37,8 +37,8 @@ class Round:
     def __post_init__(self) -> None:
         if not 1 <= self.validate <= self.generations:
             raise ValueError(
-                f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
-                "a round is chosen by its validation"
+                f"validate is {self.validate}: give 1 to {self.generations}, the number of "
+                "generations, because the best round is chosen by validation"
             )
         if not 0 <= self.low <= self.high < float("inf"):
             raise ValueError(

@@ -177,7 +177,7 @@ class World:
         """
         config = self.memory.config
         outputs = 3 * config.mixtures * config.z_size
-        each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # a step
+        each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # bytes
         if self.device.type == "cuda":
             there = torch.cuda.mem_get_info(self.device)[0]
         else:

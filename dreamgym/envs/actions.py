@@ -67,7 +67,7 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
     parts = list(outputs.unbind(1))
     for part in game.halved:
         parts[part] = (parts[part] + 1) / 2
-    ends = zip(parts, game.low, game.high, strict=True)  # plain numbers: a tensor would be copied
+    ends = zip(parts, game.low, game.high, strict=True)  # numbers need no copy to the device
     return torch.stack([part.clamp(low, high) for part, low, high in ends], dim=1)
 
 

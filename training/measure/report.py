@@ -93,7 +93,7 @@ def speeds(games: list[Facts], results: Path) -> list[str]:
 def benchmark(game: Facts, results: Path) -> list[str]:
     """Return a row for each rate that `dreamgym bench` has measured."""
     rows = read_json(results / f"{game['name']}-bench.json")["rows"]
-    head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
+    head = _table(["what", "per second", "× its reference", "share of the bound", "waiting"], [])
     return [*head, *(speed(row) for row in rows)]
 
 

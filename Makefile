@@ -1,6 +1,6 @@
 # The targets run in .venv (test-clients in .venv-clients). The first call makes it, and needs only
-# Python and pip for that. On Linux, pip's usual PyTorch brings the CUDA libraries. A machine without
-# a GPU does not need them. This leaves them out:
+# Python and pip for that. On Linux, pip's usual PyTorch brings the CUDA libraries. A machine
+# without a GPU does not need them. This leaves them out:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -15,8 +15,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxproce
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-small test-slow test-clients mutants check docs clean
 
-# These settings limit PyTorch, oneDNN, MKL and numba, and so dreamgym, to AVX2 instructions, as on a
-# processor that has no newer ones.
+# These settings limit PyTorch, oneDNN, MKL and numba, and so dreamgym, to AVX2 instructions, as on
+# a processor that has no newer ones.
 SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
          NUMBA_CPU_NAME=haswell
 # `make test-small` runs all quick tests. TESTS= may name some files. TESTS=quick chooses the tests
@@ -45,7 +45,7 @@ test-clients: .venv-clients/installed ## run other libraries; GYMNASIUM= and CLE
 	@OMP_NUM_THREADS=1 STABLE_BASELINES3=$(CURDIR)/.venv-clients/stable-baselines3 \
 	    .venv-clients/bin/python -m pytest --quiet -m clients tests/clients
 
-mutants: .venv/installed ## put faults into 200 lines, one at a time; show those that no test notices
+mutants: .venv/installed ## put a fault into each of 200 lines; show those that no test notices
 	@$(BIN)/python tests/mutants.py
 
 check: .venv/installed ## check lint, format and types

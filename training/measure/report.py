@@ -35,7 +35,8 @@ def summary(games: list[Facts], results: Path) -> list[str]:
             ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
-            ["the paper's controller, as printed there", *(game["paper"] for game in games)],
+            ["the controller of World Models (2018), as published",
+             *(game["paper"] for game in games)],
         ],
     )  # fmt: skip
 

@@ -86,7 +86,7 @@ def test_the_summary_has_four_rows_and_shows_the_best_agent(results):
         "| random actions | 1 ± 0 |",
         "| our controller, learned only in the dream | 3 ± 0 |",
         "| our best agent of Stable-Baselines3, learned only in the dream | 5 ± 0 (PPO) |",
-        "| the paper's controller, as printed there | 9 ± 1 |",
+        "| the controller of World Models (2018), as published | 9 ± 1 |",
     ]
 
 

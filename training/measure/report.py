@@ -35,7 +35,8 @@ def summary(games: list[Facts], results: Path) -> list[str]:
             ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
-            ["the paper's controller, as printed there", *(game["paper"] for game in games)],
+            ["the controller of World Models (2018), as published",
+             *(game["paper"] for game in games)],
         ],
     )  # fmt: skip
 
@@ -96,7 +97,7 @@ def benchmark(game: Facts, results: Path) -> list[str]:
     lines = []
     for name in game["benches"]:
         table = read_json(results / f"{name}.json")
-        head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
+        head = _table(["what", "per second", "× its reference", "share of the bound", "waiting"], [])
         lines += [f"{table['hardware']} (commit {table['commit']}):", ""]
         lines += [*head, *(speed(row) for row in table["rows"]), ""]
     return lines[:-1]

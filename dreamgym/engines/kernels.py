@@ -8,12 +8,6 @@ function works row by row, so a dream does not depend on the others in its batch
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,67 +19,8 @@ from torch import Tensor
 from dreamgym.engines.tiles import FLAGS
 from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
 
-SHARE = 32
-"""Fewest rows for which one more thread pays, as measured. Slices begin at multiples of it."""
-
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
 G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
-
-
-def shared(work: Callable[[slice], None], rows: int) -> None:
-    """Call `work` for slices that cover the rows, each in a thread of its own.
-
-    There are at most as many slices as PyTorch has threads. A thread carries its rows through the
-    whole step. If PyTorch instead split every matrix product among its threads, these would wait
-    for the next product in a busy loop, on the cores that the kernels need.
-    """
-    parts = min(torch.get_num_threads(), rows // SHARE)
-    if parts < 2:
-        return work(slice(0, rows))
-    ends = [rows * part // parts // SHARE * SHARE for part in range(parts)] + [rows]
-    pool = _pool(parts)
-    tasks = [pool.submit(work, slice(*pair)) for pair in pairwise(ends)]
-    for task in tasks:
-        task.result()
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-_making = threading.Lock()
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool of threads in which PyTorch runs single-threaded.
-
-    PyTorch keeps the number of threads per thread, and a new thread starts with the number that was
-    set last anywhere. So a temporary thread reads this number before the pool sets 1, and sets it
-    again afterwards. The caller's own number does not change.
-    """
-    with _making:
-        if threads not in _pools:
-            pool = ThreadPoolExecutor(threads, "dream", _alone)
-            with ThreadPoolExecutor(1) as outside:
-                usual = outside.submit(torch.get_num_threads).result()
-                for ready in [pool.submit(time.sleep, 0.001) for _ in range(threads)]:
-                    ready.result()
-                outside.submit(torch.set_num_threads, usual).result()
-            _pools[threads] = pool
-        return _pools[threads]
-
-
-def _alone() -> None:
-    """Make PyTorch single-threaded in this thread, and let it keep denormal numbers."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(False)
-
-
-def _forget() -> None:
-    """Drop the pools in a forked child, which has none of its parent's threads."""
-    global _making
-    _pools.clear()
-    _making = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 def cells(gates: Tensor, c: Tensor, h: Tensor, after: Tensor) -> None:
@@ -107,7 +42,7 @@ def draw(
         z, chance: where to write the results.
     """
     arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
-    _draw(mixtures, *arrays)
+    draw_of(mixtures, *arrays)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -190,15 +125,23 @@ def tanh(x):  # type: ignore[no-untyped-def]
     return f32(2) * sigmoid(x + x) - f32(1)
 
 
+@njit(inline="always")
+def cell(i, f, g, o, c):  # type: ignore[no-untyped-def]
+    """Return h and c of one cell from the sums before its gates and the c before."""
+    keep = sigmoid(f) * c
+    new = sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(keep + new), keep + new
+
+
 @njit(**FLAGS)
 def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
     rows, size = c.shape
     for row in range(rows):
         for j in range(size):
-            keep = sigmoid(single(gates[row, size + j])) * c[row, j]
-            new = sigmoid(single(gates[row, j])) * tanh(single(gates[row, 2 * size + j]))
-            after[row, j] = keep + new
-            h[row, j] = sigmoid(single(gates[row, 3 * size + j])) * tanh(keep + new)
+            h[row, j], after[row, j] = cell(
+                single(gates[row, j]), single(gates[row, size + j]),
+                single(gates[row, 2 * size + j]), single(gates[row, 3 * size + j]), c[row, j],
+            )  # fmt: skip
 
 
 @njit(inline="always")
@@ -215,7 +158,8 @@ def _unit(bits):  # type: ignore[no-untyped-def]
 
 
 @njit(**FLAGS)
-def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-def]
+def draw_of(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-def]
+    """See `draw`. A row of `out` may be longer."""
     rows, size = z.shape
     half, count = size // 2, mixtures * size
     high, low = np.empty(size + 1, u64), np.empty(size + 1, u64)

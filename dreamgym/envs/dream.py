@@ -28,7 +28,7 @@ from dreamgym.envs.arguments import (
 )
 from dreamgym.envs.seeds import SEED_RANGE, Episodes
 from dreamgym.envs.spaces import check_game, check_observation, observation_space
-from dreamgym.world import State, World
+from dreamgym.world import OBSERVATIONS, State, World
 
 OPTIONS = ("temperature", "reset_mask")
 """The options of `reset()` that are a dream's own; only a batch takes `reset_mask`."""
@@ -104,12 +104,15 @@ class _Dreams:
         vectors = torch.from_numpy(actions.to_vectors(action, self.world.game, self.continuous))
         if len(vectors) != len(state):
             raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
-        state, reward, dead = self.world.step(state, vectors.to(self.world.device), temperature)
+        state, reward, dead = self.world.advance(state, vectors.to(self.world.device), temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()
 
     def observe(self, state: State) -> np.ndarray:
         """Return observations (N, …), a copy that later steps do not overwrite."""
-        return self.world.observe(state, self.observation).cpu().numpy().copy()
+        if self.observation == "rgb" or self.world.device.type != "cpu":
+            return self.world.observe(state, self.observation).cpu().numpy()
+        now = state.arrays()
+        return np.concatenate([getattr(now, part) for part in OBSERVATIONS[self.observation]], 1)
 
 
 class DreamEnv(gym.Env[np.ndarray, Any]):

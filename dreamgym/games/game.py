@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,16 @@ class Game:
     """The rounds by which its world is made."""
     learning: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
+
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """`low` and `high` as arrays (A,) float32."""
+        return np.array(self.low, np.float32), np.array(self.high, np.float32)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The discrete actions in order, (M, A) float32."""
+        return np.array(list(self.moves.values()), np.float32)
 
     @property
     def pixel_id(self) -> str:

@@ -7,7 +7,9 @@ rewards and ends. What is known about a game is written here and not learned.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -57,6 +59,14 @@ class Rules(ABC):
             draws: (N, 2) ~ U(0, 1), random numbers that decide which outcomes happen.
             step: (N,) int64, the number of steps taken before.
         """
+
+    def compiled(self) -> Callable[..., None] | None:
+        """Return `settle` compiled for a CPU; None if the rules have no such form.
+
+        It takes counts, odds and draws as arrays, as in `settle`, and writes to three more: the
+        counts after the step (N, C), the rewards (N,) float32 and which dreams end (N,) bool.
+        """
+        return None
 
     def begin(self, budget: Tensor) -> Tensor:
         """Return the counts (N, C) of dreams whose first count begins with a budget (N,)."""
@@ -121,6 +131,12 @@ class Survival(Rules):
         dead = health <= 0 if self.death == "health" else first < odds[:, 1]
         return health[:, None], health.new_ones(len(health)), dead
 
+    def compiled(self) -> Callable[..., None]:
+        from .settle import survival  # not above: to import dreamgym must not import numba
+
+        damage, faces = np.float32(self.damage), np.float32(self.faces)
+        return partial(survival, damage, faces, self.death == "health")
+
     def ending(self, death: str) -> Survival:
         super().ending(death)
         return replace(self, death=death)
@@ -166,6 +182,11 @@ class Lap(Rules):
         reward = self.lap * tiles / whole - self.cost
         reward = reward.masked_fill(fallen, -self.fall)
         return torch.stack((left, whole), dim=1), reward, fallen | (left <= 0)
+
+    def compiled(self) -> Callable[..., None]:
+        from .settle import lap  # not above: to import dreamgym must not import numba
+
+        return partial(lap, np.float32(self.lap), np.float32(self.cost), np.float32(self.fall))
 
     def expected(self, odds: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
         tiles, fall = odds[..., :2].sum(-1), odds[..., 2]

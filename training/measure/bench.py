@@ -22,15 +22,15 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder, write_json
-from dreamgym.engines import kernels
 from dreamgym.engines.linear import Linear, supports_bfloat16
+from dreamgym.engines.threads import shared
 from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
 from dreamgym.sb3 import VecLatentObservation
-from dreamgym.world import State, World
+from dreamgym.world import SHARE, State, World
 
 from .. import evolve, train
 from ..flags import Name, game_for
@@ -235,7 +235,7 @@ def products(world: World, size: int) -> Iterator[Callable[[], object]]:
             head(h[rows])
 
         yield partial(multiply, slice(size))
-        yield partial(kernels.shared, multiply, size)
+        yield partial(shared, multiply, size, SHARE, torch_inside=True)
 
 
 def play(env: gym.Env[Any, Any]) -> Callable[[], object]:

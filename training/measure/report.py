@@ -97,7 +97,9 @@ def benchmark(game: Facts, results: Path) -> list[str]:
     lines = []
     for name in game["benches"]:
         table = read_json(results / f"{name}.json")
-        head = _table(["what", "per second", "× its reference", "share of the bound", "waiting"], [])
+        head = _table(
+            ["what", "per second", "× its reference", "share of the bound", "waiting"], []
+        )
         lines += [f"{table['hardware']} (commit {table['commit']}):", ""]
         lines += [*head, *(speed(row) for row in table["rows"]), ""]
     return lines[:-1]

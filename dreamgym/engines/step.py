@@ -65,7 +65,7 @@ class Step:
 
         def work(rows: slice) -> None:
             given = (before.z, action, before.h, before.c, h, c)
-            _remember(*self.gates, *(each[rows] for each in given))
+            _remember(*self.gates, *some(given, rows))
 
         shared(work, len(h), TILE, torch_inside=False)
 
@@ -88,9 +88,9 @@ class Step:
         settled = (before.counts, odds, draws, after.counts, reward, dead)
 
         def work(rows: slice) -> None:
-            _dream(*self.weights, *(each[rows] for each in dreamt))
+            _dream(*self.weights, *some(dreamt, rows))
             if self.settle:
-                self.settle(*(each[rows] for each in settled))
+                self.settle(*some(settled, rows))
 
         shared(work, n, TILE, torch_inside=False)
         if not self.settle:
@@ -100,6 +100,13 @@ class Step:
             )
         np.add(before.step, 1, out=after.step)
         return reward, dead
+
+
+def some(arrays: tuple[np.ndarray, ...], rows: slice) -> tuple[np.ndarray, ...]:
+    """Return some rows of arrays. All of them are the arrays themselves: a view takes its time."""
+    if rows == slice(0, len(arrays[0])):
+        return arrays
+    return tuple(each[rows] for each in arrays)
 
 
 @njit(**FLAGS)

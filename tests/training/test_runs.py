@@ -513,6 +513,8 @@ def test_a_demonstration_leaves_strangers_folders_alone(tmp_path: Path) -> None:
     kept = [tmp_path / "run" / "thesis.txt", tmp_path / f"film.iso{TEMPORARY}"]
     for path in kept:
         path.touch()
-    with pytest.raises(ValueError, match="run is of no demonstration: choose another --out"):
+    with pytest.raises(
+        ValueError, match="run was not made by a demonstration: choose another --out"
+    ):
         demo("doom", tmp_path, 1, 2, InProcess())
     assert all(path.exists() for path in kept)

@@ -17,21 +17,21 @@ from typing import Any
 import gymnasium as gym
 
 COMMANDS = {
-    "collect": ("collect", "play real games and keep every frame"),
+    "collect": ("collect", "play real games and save every frame"),
     "vision": ("vision", "train V on the frames"),
     "memory": ("memory", "encode the frames, train M on them and write the world"),
-    "examine": ("measure.examine", "tell whether a world is right for the right reasons"),
+    "examine": ("measure.examine", "examine V and M of a run against real games"),
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),
-    "iterate": ("iterate", "rounds of playing, learning the world, and learning in it"),
-    "make": ("make", "make a shipped world from nothing, each stage resumable"),
-    "demo": ("demo", "learn in the dream for minutes, then play the real game"),
-    "bench": ("measure.bench", "measure steps per second, dream and reality in one run"),
+    "iterate": ("iterate", "repeat rounds of playing, learning the world, and learning in it"),
+    "make": ("make", "make a shipped world from scratch: all its rounds, then its score"),
+    "demo": ("demo", "learn in the dream for a few minutes, then play the real game"),
+    "bench": ("measure.bench", "measure the speed of dreams, of the real game and of training"),
     "film": ("measure.film", "write an animation of the dream beside the real game"),
-    "report": ("measure.report", "bring the tables of README and docs up to date"),
+    "report": ("measure.report", "update the tables of README and docs from the results"),
 }
-"""Each command's module in `training`, whose `main` it is, and what it does."""
+"""For each command, the module in `training` with its `main`, and what it does."""
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
 """What ends a command with a sentence; anything else is a fault of ours and shows where it is."""
 
@@ -73,7 +73,7 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
         SystemExit: if there is no such flag, or help was asked for, both of which are printed.
     """
     if not words:
-        raise ValueError(f"say what to do, with one of the commands {', '.join(COMMANDS)}")
+        raise ValueError(f"no command is given: choose one of {', '.join(COMMANDS)}")
     if words[0] in ("-h", "--help"):
         return functools.partial(print, overview())
     name, *rest = words
@@ -121,7 +121,7 @@ def overview() -> str:
             "Learn a game's world, learn to act in its dream, play the real game.\n",
             *lines,
             "\n`dreamgym command --help` shows a command's own flags;",
-            "--debug shows where an error came from, in a worker process too.",
+            "--debug shows the traceback of an error, also of one in a worker process.",
         )
     )
 

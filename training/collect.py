@@ -36,7 +36,7 @@ class Args:
     """The arguments on which a data set depends."""
 
     task: Name = ""
-    """The game; if left out, the game of the world."""
+    """The game; if left out, that of the world, or else doom."""
     episodes: Whole = 10_000
     """Episodes in the data set, including those that are already there."""
     seed: int = 0
@@ -202,7 +202,7 @@ def _check_disk(args: Args, out: Path, episodes: int) -> None:
 
 
 def main(args: Flat[Args], out: str = "", processes: int = 0) -> None:
-    """Play real games and keep every frame.
+    """Play real games and save every frame.
 
     Args:
         out: Folder for the episodes; if left out, data/GAME.

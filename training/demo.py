@@ -96,7 +96,7 @@ def main(
     """Learn in the dream for a few minutes, then play the real game.
 
     Args:
-        task: The game; if left out, the first one.
+        task: The game; if left out, doom.
         out: Folder for the controller, the learning curve and the animation.
         seconds: How long to learn in the dream.
         games: Real games for each policy that is compared.

@@ -36,7 +36,7 @@ class Args:
     """What is scored, and where."""
 
     task: Name = ""
-    """The game; if left out, the game of the world."""
+    """The game; if left out, that of the world, or else doom."""
     policy: str = "shipped"
     """`shipped`, the file of a policy, `random` or `explore` (see `dreamgym collect --help`)."""
     env: str = "twin"

@@ -70,8 +70,7 @@ class Args:
     rollouts: int = 16
     """Dreams for each controller; all controllers get the same seeds (World Models, §A.3)."""
     temperature: Tau = None
-    """Temperature of the dreams, or two ends of a range from which each dream draws its own.
-    If left out, the game's."""
+    """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     steps: int = 0
     """Steps after which a dream is cut off; 0: only the game's own limit applies."""
     validate: int = 10
@@ -92,9 +91,10 @@ class Args:
     hidden: int = 0
     """Units of a hidden layer in C; 0: C is linear."""
     scaled: bool = True
-    """Divide the first step of each weight by the standard deviation of its input. Our choice:
+    """Divide the first step of a weight by the standard deviation of its input. Our choice.
     z, h and c vary on different scales, and CMA-ES cannot learn these in so few generations."""
     seed: int = 0
+    """Seed of CMA-ES; the seeds of the dreams follow from it."""
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
@@ -420,7 +420,7 @@ def main(
     """Evolve a controller in the dream by CMA-ES.
 
     Args:
-        task: The game; if left out, the game of the world.
+        task: The game; if left out, that of the world, or else doom.
         out: Folder of the run; if left out, runs/GAME-controller.
         processes: Worker processes that play real games; 0: one for each core.
         device: Where the dreams run, such as cpu or cuda.

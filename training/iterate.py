@@ -195,7 +195,7 @@ def main(
     """Repeat rounds of playing the real game, learning its world, and learning in that world.
 
     Args:
-        task: The game; if left out, the first one.
+        task: The game; if left out, doom.
         rounds: How many rounds of the game's recipe; its last round is repeated if it has fewer.
         data: Folder for the episodes of the rounds; if left out, data/GAME.
         out: Folder for the runs of the rounds; if left out, runs/GAME.

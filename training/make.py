@@ -14,7 +14,7 @@ def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> 
     """Make a shipped world from scratch. If it is interrupted, the same command goes on with it.
 
     Args:
-        task: The game; if left out, the first one.
+        task: The game; if left out, doom.
         data: Folder for the episodes of the rounds; if left out, data/GAME.
         out: Folder for the runs of the rounds; if left out, runs/GAME.
         processes: Worker processes that play real games; 0: one for each core.

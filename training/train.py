@@ -57,8 +57,7 @@ class Args:
     timesteps: Whole = 0
     """Steps summed over all dreams; 0: the number in `dreamgym.zoo` for the algorithm."""
     temperature: Tau = None
-    """Temperature of the dreams, or two ends of a range from which each dream draws its own.
-    If left out, the game's."""
+    """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     envs: int = 0
     """Dreams that run side by side; 0: the number in `dreamgym.zoo`."""
     observation: str = ""
@@ -74,6 +73,7 @@ class Args:
     patience: int = 4
     """Stop after this many validations in a row that are not better than the best; 0: never."""
     seed: int = 0
+    """Seed of the algorithm and of its dreams."""
 
     def __post_init__(self) -> None:
         least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
@@ -312,7 +312,7 @@ def main(
     """Train an agent of Stable-Baselines3 in the dream.
 
     Args:
-        task: The game; if left out, the game of the world.
+        task: The game; if left out, that of the world, or else doom.
         out: Folder of the run; if left out, runs/GAME-ALGO.
         processes: Worker processes that play real games; 0: one for each core.
         device: Where the dreams and the learning run, such as cpu or cuda.

@@ -427,7 +427,7 @@ def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None 
     """Measure the speed of dreams, of the real game and of training, in one run.
 
     Args:
-        task: The game; if left out, the game of the world.
+        task: The game; if left out, that of the world, or else doom.
         world: A folder, or the name of a shipped world; if left out, the game's shipped world.
         device: Where the dreams run, such as cpu or cuda.
         out: JSON file for the table; if left out, none is written.

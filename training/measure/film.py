@@ -95,7 +95,7 @@ def main(
     """Write an animation of the dream beside the real game.
 
     Args:
-        task: The game; if left out, the game of the world.
+        task: The game; if left out, that of the world, or else doom.
         world: A folder, or the name of a shipped world; if left out, the game's shipped world.
         policy: `shipped`, or the file of a policy.
         out: GIF file for the animation.

@@ -108,9 +108,7 @@ class Args:
         if self.temperature is not None:
             parse_temperature(self.temperature)
         if self.reality and self.steps:
-            raise ValueError(
-                f"steps is {self.steps}: it cuts off dreams, not real games, leave it out"
-            )
+            raise ValueError(f"steps is {self.steps}: only dreams are cut off, real games are not")
 
     @property
     def range(self) -> tuple[float, float]:
@@ -284,12 +282,8 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
     try:
         world.check_room(args.population * (1 if args.reality else args.rollouts))
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        each = (
-            8 * 4 + 4 * args.rollouts
-        )  # bytes a weight: pycma's copies, then one float32 for each dream
-        square = (
-            8 * 4 * config.parameters**2
-        )  # CMA-ES's matrices, such as the covariance and its root
+        each = 8 * 4 + 4 * args.rollouts  # bytes a weight: in pycma, and in each dream
+        square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and the like
         if (need := each * args.population * config.parameters + square) > there:
             raise ValueError(f"it needs {need / 2**30:,.0f} GiB, there are {there / 2**30:,.0f}")
     except ValueError as error:
@@ -430,9 +424,7 @@ def main(
         dreamt = {"temperature": args.temperature is not None, "device": device != "cpu",
                   "form": form != "auto"}  # fmt: skip
         for name in filter(dreamt.get, dreamt):
-            raise ValueError(
-                f"--{name} is for dreams, --reality has none: leave one of the two out"
-            )
+            raise ValueError(f"--{name} is for dreams, --reality has none: leave one of them out")
     task = game_for(task, args.world)
     out = out or f"{RUNS}/{task}-controller"
     args = replace(args, world=args.world or task)

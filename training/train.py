@@ -122,9 +122,7 @@ def _learn(
     device: str,
 ) -> Path:
     out, state = run.path.parent, _resume(run)
-    if is_number(
-        asked := run.before.get("timesteps", 0)
-    ):  # the last rollout may pass the number asked for
+    if is_number(asked := run.before.get("timesteps", 0)):  # the last rollout may go further
         run.at_least(min(state["steps"], asked))
     if state["curve"] and not (out / BEST).exists():
         raise CheckpointError(f"{out / BEST} is missing, which {run.path.name} tells of: {OTHER}")
@@ -194,7 +192,7 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
 
 
 def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
-    """Return the vectorized dreams in which an agent learns."""
+    """Return the batched dreams in which an agent learns."""
     return VecMonitor(
         DreamVecEnv(
             game.dream_id, args.envs or hyper["n_envs"], world=args.world,
@@ -259,9 +257,8 @@ class _Validation(BaseCallback):
             "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
             "seconds": time.monotonic() - self.began,
         }
-        known = self.out / BEST.replace(
-            "zip", "json"
-        )  # not the curve: a kill may have lost its last point
+        # The curve may lack a validation whose agent is kept: a process can be killed in between.
+        known = self.out / BEST.replace("zip", "json")
         before = read_json(known).get("real") if known.exists() else -np.inf
         if not is_number(before) and known.exists():
             raise CheckpointError(f"{known} is damaged (its 'real' is {before!r}): {OTHER}")

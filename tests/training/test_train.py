@@ -219,7 +219,7 @@ def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, unrea
         load_agent(path, load_world(folder))
     (tmp_path / "policy.json").write_text('{"algo": "ppo"}')
     path.write_bytes(b"no zip")
-    with pytest.raises(CheckpointError, match="no saved PPO"):
+    with pytest.raises(CheckpointError, match="not a saved PPO"):
         load_agent(path, load_world(folder))
 
 

@@ -382,6 +382,8 @@ class StockVAE(VAE):
 def real_rate(name: str, world: str, processes: int) -> float:
     """Return the steps per second of real games under random play, summed over the processes.
 
+    The time to render the frames is included.
+
     Args:
         name: an id of Gymnasium's, or an entry point; see `Game.engines`.
         world: the world of a twin; empty for other environments.

@@ -117,7 +117,7 @@ def contrast(
 ) -> bool | None:
     """Return whether the reconstruction `guess` shows the object in a box of the frame `truth`.
 
-    The contrast of a picture is its mean color in the box minus that in the ring of 2 pixels around
+    The contrast of a picture is its mean colour in the box minus that in a ring of 2 pixels around
     it. The object is shown if the contrast of `guess`, projected onto that of `truth`, is more than
     the share `CONTRAST` of it. None: `truth` itself has too little contrast, or no box or ring.
     """

@@ -58,7 +58,7 @@ def result(
 
 
 def origin() -> dict[str, Any]:
-    """Return what makes a result: the command, the code's versions and the machine."""
+    """Return what a result was made with: the command, the code's versions and the machine."""
     names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy", "numba", "stable-baselines3")
     return {
         "command": command(),

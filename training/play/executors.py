@@ -194,9 +194,7 @@ def _stop(workers: Sequence[_Worker]) -> None:
 def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
     """Answer jobs until the parent stops this process or is gone."""
     os.setpgid(0, 0)  # the parent handles Ctrl-C; engines are killed with the group
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit()
-    )  # an orderly exit, in which engines clean up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # an orderly exit: engines clean up
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             job = pipe.recv()

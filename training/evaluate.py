@@ -28,7 +28,7 @@ from .play.games import score
 from .splits import SEEDS, TEST
 
 MOST = 1_000_000
-"""Largest number of episodes in one score."""
+"""Largest number of episodes in one score: a million seeds are meant for tests."""
 
 
 @dataclass(frozen=True)

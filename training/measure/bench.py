@@ -1,4 +1,4 @@
-"""Steps per second, dream and reality, ours and stock, in one run on the same cores."""
+"""The command `bench`: speeds of dreams, real games and training, in one run on one machine."""
 
 from __future__ import annotations
 
@@ -40,30 +40,40 @@ from .report import speed
 from .results import origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
-"""What a row says of how a world steps."""
+"""What a row's label says of the world's `form`."""
 SECONDS = 3.0
-"""How long each row is measured."""
+"""Seconds for which each row is measured."""
 TURNS = 3
-"""Parts in which it is, in turn with what it is compared with: others use the machine too."""
+"""Number of parts of each measurement.
+
+The parts alternate with those of the row that it is compared with, because other programs may slow
+the machine for a while.
+"""
 SIZES = (1, 16, 64, 256, 1024, 4096)
+"""Numbers of dreams in a batch."""
 TRAINING = (16, 64)
-"""Episodes and steps of M's batch, smaller than in training so that a step is soon over."""
+"""Episodes and steps in M's batch; fewer episodes than in training, so that a step is short."""
 
 
 def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> dict[str, Any]:
-    """Measure the real game, the dream, and whatever learns, row by row.
+    """Measure the speeds of the real game, the dream and the learners, and return them as rows.
 
-    What this machine cannot do is named in `left_out`, with the reason. A row has `what`, `rate` a
-    second, perhaps its `ratio` to the row that `against` names, for dreams `share`, of the rate at
-    which this machine does M's matrix products alone in its fastest way, and for a learner
-    `waiting`, the share of its time that the environments take. The games play before everything
-    else and after it; their rates are the means.
+    `rows` is a list of dicts. Each has `what`, its label, and `rate`, a number per second. Some
+    have these, too:
+
+    * `ratio`: the rate divided by the rate of the row that it is compared with.
+    * `share`, of dreams: the rate divided by the rate of M's matrix products alone, in the fastest
+      way known on this machine.
+    * `waiting`, of learners: the share of the time in which they wait for their environments.
+
+    `left_out` names what this machine cannot do, with the reason. The real games are measured
+    before everything else and again after it; their rates are the means of both.
 
     Args:
-        device: where it dreams; the games, and what learns, stay on the CPU.
+        device: where the dreams run; real games and learners stay on the CPU.
     """
     folder = world_folder(world)
-    shared_world(str(folder), device)  # names the devices that there are
+    shared_world(str(folder), device)  # refuses an unknown device
     model, cores = load_world(folder), torch.get_num_threads()
     game = model.game
     rows: list[dict[str, Any]] = []
@@ -125,7 +135,10 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
 
 
 def _learning(model: World, add: Callable[..., None]) -> None:
-    """Add the rows of V, against PyTorch's own layers in float32, and of M, against float32."""
+    """Add the rows of V and M.
+
+    V is compared with PyTorch's own layers in float32, and M in bfloat16 with M in float32.
+    """
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
     config, m = model.vision.config, model.memory.config
     half, named = (torch.bfloat16, "bfloat16") if supports_bfloat16("cpu") else (None, "float32")
@@ -145,7 +158,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
 
 
 def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> None:
-    """Add the rows of CMA-ES and of Stable-Baselines3's PPO, in the dream and in the real game."""
+    """Add the rows of CMA-ES in the dream, and of PPO in the dream and in the real game's twin."""
     steps, generations = 100, 3
     args = evolve.Args(str(folder), generations, steps=steps, validate=0)
     with TemporaryDirectory() as out:
@@ -173,7 +186,7 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
 
 
 def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> list[float]:
-    """Return how many of `size` a second each work does, the median of its turns."""
+    """Return the rate of each work: calls per second times `size`, the median of `TURNS` turns."""
     for work in works * 2:  # to warm up
         work()
     turns = [[_turn(work, (seconds or SECONDS) / TURNS) for work in works] for _ in range(TURNS)]
@@ -181,12 +194,12 @@ def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> li
 
 
 def rate_of(work: Callable[[], object], size: float = 1, seconds: float = 0.0) -> float:
-    """Return how many of `size` a second some work does."""
+    """Return the rate of one work: calls per second times `size`."""
     return rates(size, work, seconds=seconds)[0]
 
 
 def _turn(work: Callable[[], object], seconds: float) -> float:
-    """Return how often a second some work is done."""
+    """Return how many times a second a work is done, measured for so many seconds."""
     _wait()
     done, began = 0, time.perf_counter()
     while not done or time.perf_counter() - began < seconds:
@@ -197,14 +210,14 @@ def _turn(work: Callable[[], object], seconds: float) -> float:
 
 
 def _wait() -> None:
-    """Let every GPU finish what it was asked for."""
+    """Wait until each GPU has finished its work."""
     for index in range(torch.cuda.device_count()):
         torch.cuda.synchronize(index)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread, as a game does."""
+    """Let torch use one thread inside this context, as a game does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -214,11 +227,11 @@ def one_thread() -> Iterator[None]:
 
 
 def products(world: World, size: int) -> Iterator[Callable[[], object]]:
-    """Yield M's two matrix products of a step of so many dreams, and nothing else, in every way
-    that this machine knows; which is the fastest depends on the size and on the processor.
+    """Yield each way to compute M's two matrix products, and nothing else, for `size` dreams.
 
-    Either each product is shared out between the threads, or the rows are, as in a dream. On a CPU
-    the weights are packed or as they are.
+    Which way is the fastest depends on the size and on the processor. Either each product is
+    divided between the threads, or the rows (dreams) are, as in a step of a dream. On a CPU each
+    of these is done with packed weights and with plain ones.
     """
     m = world.memory
     for packed in (True, False) if world.device.type == "cpu" else (False,):
@@ -239,7 +252,7 @@ def products(world: World, size: int) -> Iterator[Callable[[], object]]:
 
 
 def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
-    """Return a step of one environment, begun anew whenever it is over."""
+    """Return a function that steps one environment, and resets it when its episode is over."""
     env.reset(seed=0)
     env.action_space.seed(0)
     action = env.action_space.sample()
@@ -255,7 +268,12 @@ def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
 def dream(
     world: World, size: int, driven: bool = False, decoded: bool = False
 ) -> Callable[[], object]:
-    """Return a step of so many dreams, none of which ends."""
+    """Return a function that steps `size` dreams; none of them is removed when it ends.
+
+    Args:
+        driven: each dream is played by a controller of its own; otherwise the actions are zero.
+        decoded: V decodes each step's latents to frames.
+    """
     state, device = world.start(torch.arange(size)), world.device
     config = controller_config(world)
     weights = 0.01 * torch.randn(size, config.parameters, device=device)
@@ -275,12 +293,12 @@ def dream(
 
 
 def fast(v: VAE) -> VAE:
-    """V as `training.vision` trains it."""
+    """Return V in the memory format in which `training.vision` trains it."""
     return v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return a training step of V."""
+    """Return a function that does one training step of V."""
     adam = torch.optim.Adam(v.parameters(), fused=mixed is not None)
 
     def step() -> None:
@@ -294,7 +312,7 @@ def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Calla
 
 
 def see(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return V's encoding of some frames."""
+    """Return a function that encodes the frames by V."""
 
     @torch.no_grad()
     def step() -> None:
@@ -305,7 +323,7 @@ def see(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Calla
 
 
 def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return a training step of M, as `training.memory` takes it."""
+    """Return a function that does one training step of M, on random latents."""
     adam = torch.optim.Adam(m.parameters(), fused=True)
     z = torch.randn(TRAINING[0], TRAINING[1] + 1, m.config.z_size)
     actions = torch.zeros(*TRAINING, m.config.action_size)
@@ -324,7 +342,7 @@ def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object
 
 
 def workers_of(name: str, processes: int) -> VecEnv:
-    """Return real games in processes of their own, as users of Stable-Baselines3 make them."""
+    """Return real games, each in its own process, made as users of Stable-Baselines3 do."""
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
@@ -352,7 +370,7 @@ class _Timed(VecEnvWrapper):
 
 
 class StockVAE(VAE):
-    """V with PyTorch's own transposed convolutions, to be compared with."""
+    """V with PyTorch's own transposed convolutions, for comparison."""
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         x = self.decoder[0](self.dense(z)[:, :, None, None])
@@ -362,18 +380,20 @@ class StockVAE(VAE):
 
 
 def real_rate(name: str, world: str, processes: int) -> float:
-    """Return the steps a second of real games under random play, frames included, all together.
+    """Return the steps per second of real games under random play, summed over the processes.
+
+    The time to render the frames is included.
 
     Args:
-        name: an id, or an entry point; see `Game.engines`.
-        world: what a twin sees through; empty for other games.
+        name: an id of Gymnasium's, or an entry point; see `Game.engines`.
+        world: the world of a twin; empty for other environments.
     """
     jobs = [(name, world, seed) for seed in range(processes)]
     return float(sum(rate for _, rate in Local(processes).map(_game_rate, jobs)))
 
 
 def _game_rate(job: tuple[str, str, int]) -> float:
-    """Return the steps a second of one real game under random play, frames included."""
+    """Return the steps per second of one real game under random play."""
     name, world, seed = job
     step = _engine(name, seed) if ":" in name else _random(name, world, seed)
     steps, began = 0, time.perf_counter()
@@ -384,14 +404,14 @@ def _game_rate(job: tuple[str, str, int]) -> float:
 
 
 def _engine(name: str, seed: int) -> Callable[[], object]:
-    """Return a step of an engine that is named by an entry point."""
+    """Return a function that steps an engine, which is given by an entry point."""
     module, _, function = name.partition(":")
     step: Callable[[], object] = getattr(import_module(module), function)(seed)
     return step
 
 
 def _random(name: str, world: str, seed: int) -> Callable[[], object]:
-    """Return a random step of an environment, begun anew whenever it is over."""
+    """Return a function that takes a random step, and resets the game when it is over."""
     form: dict[str, Any] = {"world": world} if world else {}
     env: Any = gym.make(name, continuous=False, disable_env_checker=True, **form).unwrapped
     rng = np.random.default_rng(seed)
@@ -406,13 +426,13 @@ def _random(name: str, world: str, seed: int) -> Callable[[], object]:
 
 
 def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None = None) -> None:
-    """Measure steps per second, dream and reality in one run.
+    """Measure the speed of dreams, of the real game and of training, in one run.
 
     Args:
-        task: The game; the world's if empty.
-        world: A shipped name or a folder; the game's own if empty.
-        device: Where it dreams, such as cpu or cuda.
-        out: JSON file for the table.
+        task: The game; if left out, that of the world, or else doom.
+        world: A folder, or the name of a shipped world; if left out, the game's shipped world.
+        device: Where the dreams run, such as cpu or cuda.
+        out: JSON file for the table; if left out, none is written.
     """
     task = game_for(task, world)
     if out:

@@ -42,7 +42,7 @@ def draw(
         z, chance: where to write the results.
     """
     arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
-    draw_of(mixtures, *arrays)
+    draw_rows(mixtures, 0, len(out), *arrays)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -62,7 +62,7 @@ def _single(x: Any) -> Any:
     return lambda x: x
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def exp(x):  # type: ignore[no-untyped-def]
     """Return eˣ, off by at most 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
     x = min(max(x, f32(-87.0)), f32(88.0))
@@ -78,7 +78,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return p * i32((i32(n) + i32(127)) << i32(23)).view(f32)
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def log(x):  # type: ignore[no-untyped-def]
     """Return ln x, for x that is not denormal, by Cephes' polynomial (`logf`) on [√½, √2)."""
     bits = i32(f32(x).view(i32) - i32(0x3F3504F3))  # √½, so that the exponent rounds to nearest
@@ -97,7 +97,7 @@ def log(x):  # type: ignore[no-untyped-def]
     return p * m * square - f32(0.5) * square + m + f32(n) * f32(0.69314718)
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def turn(u):  # type: ignore[no-untyped-def]
     """Return cos 2πu and sin 2πu for u in (0, 1): Cephes' polynomials on an eighth of a turn."""
     q = np.rint(u * f32(4))
@@ -115,17 +115,17 @@ def turn(u):  # type: ignore[no-untyped-def]
     return cosine, sine
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def sigmoid(x):  # type: ignore[no-untyped-def]
     return f32(1) / (f32(1) + exp(-x))
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def tanh(x):  # type: ignore[no-untyped-def]
     return f32(2) * sigmoid(x + x) - f32(1)
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def cell(i, f, g, o, c):  # type: ignore[no-untyped-def]
     """Return h and c of one cell from the sums before its gates and the c before."""
     keep = sigmoid(f) * c
@@ -144,7 +144,7 @@ def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def _mix(x):  # type: ignore[no-untyped-def]
     """See `noise.mix`."""
     x = (x ^ (x >> u64(30))) * M0
@@ -152,23 +152,25 @@ def _mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> u64(31))
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def _unit(bits):  # type: ignore[no-untyped-def]
     return (f32(i32(bits)) + f32(0.5)) * f32(2.0**-BITS)
 
 
 @njit(**FLAGS)
-def draw_of(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-def]
-    """See `draw`. A row of `out` may be longer."""
-    rows, size = z.shape
+def draw_rows(  # type: ignore[no-untyped-def]
+    mixtures, first, rows, out, key, step, tau, z, chance
+):
+    """Draw for some rows from `first` on; their outputs are the first rows of `out`. See `draw`."""
+    size = z.shape[1]
     half, count = size // 2, mixtures * size
     high, low = np.empty(size + 1, u64), np.empty(size + 1, u64)
     mixture, normal, best = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
     chosen, mean, spread = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
     weight, head = np.empty((mixtures, size), f32), np.empty(3 * count, f32)
-    for row in range(rows):
+    for row in range(first, first + rows):
         for j in range(3 * count):
-            head[j] = single(out[row, j])
+            head[j] = single(out[row - first, j])
         start = u64(key[row]) + (u64(step[row]) * u64(LANES) + u64(1)) * G
         for j in range(size + 1):
             word = _mix(start + u64(j) * G)

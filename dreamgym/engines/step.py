@@ -120,23 +120,27 @@ def _remember(gates, bias, z, action, h, c, new_h, new_c):  # type: ignore[no-un
     for first in range(0, rows, BLOCK):
         n = min(BLOCK, rows - first)
         for i in range(n):
-            x[i, :size] = z[first + i]
-            x[i, size : size + actions] = action[first + i]
-            x[i, size + actions :] = h[first + i]
+            for j in range(size):
+                x[i, j] = z[first + i, j]
+            for j in range(actions):
+                x[i, size + j] = action[first + i, j]
+            for j in range(cells):
+                x[i, size + actions + j] = h[first + i, j]
         for group in range(len(gates) // 4):
-            tiles.multiply(x[:n], gates, 4 * group, 4, bias, sums, 0)
+            tiles.multiply_rows(x, 0, n, gates, 4 * group, 4, bias, sums, 0)
             begin = group * WIDTH
             count = min(WIDTH, cells - begin)
-            for i in range(first, first + n):
-                gate = sums[i - first]
+            for i in range(n):
                 for j in range(count):
-                    old[j] = c[i, begin + j]
+                    old[j] = c[first + i, begin + j]
                 for j in range(WIDTH):  # a constant number, so that no cell is left to a slow end
                     some_h[j], some_c[j] = kernels.cell(
-                        gate[j], gate[WIDTH + j], gate[2 * WIDTH + j], gate[3 * WIDTH + j], old[j]
-                    )
+                        sums[i, j], sums[i, WIDTH + j], sums[i, 2 * WIDTH + j],
+                        sums[i, 3 * WIDTH + j], old[j],
+                    )  # fmt: skip
                 for j in range(count):
-                    new_h[i, begin + j], new_c[i, begin + j] = some_h[j], some_c[j]
+                    new_h[first + i, begin + j] = some_h[j]
+                    new_c[first + i, begin + j] = some_c[j]
 
 
 @njit(**FLAGS)
@@ -151,12 +155,8 @@ def _dream(  # type: ignore[no-untyped-def]
     out = np.empty((min(rows, BLOCK), len(head) * WIDTH), np.float32)
     for first in range(0, rows, BLOCK):
         n = min(BLOCK, rows - first)
-        rows_of = slice(first, first + n)
-        tiles.multiply(new_h[rows_of], head, 0, len(head), head_bias, out, 0)
-        kernels.draw_of(
-            mixtures, out, key[rows_of], step[rows_of], temperature[rows_of], new_z[rows_of],
-            draws[rows_of],
-        )  # fmt: skip
+        tiles.multiply_rows(new_h, first, n, head, 0, len(head), head_bias, out, 0)
+        kernels.draw_rows(mixtures, first, n, out, key, step, temperature, new_z, draws)
         for i in range(n):
             for j in range(outcomes):
                 odds[first + i, j] = kernels.sigmoid(out[i, 3 * mixtures * size + j])

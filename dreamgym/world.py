@@ -139,9 +139,9 @@ class World:
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.fused = form == "auto" and self.device.type == "cpu"
         single = memory.bias.dtype is torch.float32
-        self._step = None
+        self.engine = None
         if self.fused and single and tiles.supported():
-            self._step = Step(memory, rules, BOUND)
+            self.engine = Step(memory, rules, BOUND)
         else:
             gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
             self._gates = Linear(gates, memory.bias, packed=self.fused)
@@ -294,9 +294,9 @@ class World:
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step; see `step`."""
-        if self._step:
+        if self.engine:
             after = state.like()
-            reward, dead = self._dreamt(self._step, state, action, temperature, after)
+            reward, dead = self._dreamt(self.engine, state, action, temperature, after)
             return after, reward, dead
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
@@ -317,9 +317,9 @@ class World:
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step as `step` does, but perhaps over `state`, which must not be used again."""
-        if not self._step or flushes():
+        if not self.engine or flushes():
             return self.step(state, action, temperature)
-        return state, *self._dreamt(self._step, state, action, temperature, state)
+        return state, *self._dreamt(self.engine, state, action, temperature, state)
 
     @staticmethod
     def _dreamt(
@@ -369,9 +369,9 @@ class World:
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""
-        if self._step:
+        if self.engine:
             after = state.like()
-            self._step.remember(state.arrays(), _array(action), *after.arrays()[1:3])
+            self.engine.remember(state.arrays(), _array(action), *after.arrays()[1:3])
             return after.h, after.c
         gates = self._sums(state.z, action, state.h)
         if not self.fused:

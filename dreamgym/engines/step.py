@@ -8,6 +8,7 @@ are there. `engines.kernels` says what happens between the products, and `MDNRNN
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ class Step:
 
         def work(rows: slice) -> None:
             given = (before.z, action, before.h, before.c, h, c)
-            _remember(*self.gates, *some(given, rows))
+            _remember(*self.gates, *_some(given, rows))
 
         shared(work, len(h), TILE, torch_inside=False)
 
@@ -88,9 +89,9 @@ class Step:
         settled = (before.counts, odds, draws, after.counts, reward, dead)
 
         def work(rows: slice) -> None:
-            _dream(*self.weights, *some(dreamt, rows))
+            _dream(*self.weights, *_some(dreamt, rows))
             if self.settle:
-                self.settle(*some(settled, rows))
+                self.settle(*_some(settled, rows))
 
         shared(work, n, TILE, torch_inside=False)
         if not self.settle:
@@ -101,8 +102,24 @@ class Step:
         np.add(before.step, 1, out=after.step)
         return reward, dead
 
+    def products(self, rows: int) -> Callable[[], None]:
+        """Return a function that does a step's two products for so many rows, and nothing else."""
+        gates, gates_bias, head, head_bias, *_ = self.weights
+        x = np.zeros((rows, gates.shape[1]), np.float32)
+        h = np.zeros((rows, head.shape[1]), np.float32)
 
-def some(arrays: tuple[np.ndarray, ...], rows: slice) -> tuple[np.ndarray, ...]:
+        def work(part: slice) -> None:
+            sums = np.empty((BLOCK, len(gates_bias)), np.float32)
+            out = np.empty((BLOCK, len(head_bias)), np.float32)
+            for first in range(part.start, part.stop, BLOCK):
+                n = min(BLOCK, part.stop - first)
+                tiles.multiply_rows(x, first, n, gates, 0, len(gates), gates_bias, sums, 0)
+                tiles.multiply_rows(h, first, n, head, 0, len(head), head_bias, out, 0)
+
+        return lambda: shared(work, rows, TILE, torch_inside=False)
+
+
+def _some(arrays: tuple[np.ndarray, ...], rows: slice) -> tuple[np.ndarray, ...]:
     """Return some rows of arrays. All of them are the arrays themselves: a view takes its time."""
     if rows == slice(0, len(arrays[0])):
         return arrays

@@ -17,6 +17,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
@@ -29,14 +30,15 @@ from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
-from dreamgym.sb3 import VecLatentObservation
+from dreamgym.sb3 import DreamVecEnv, VecLatentObservation
 from dreamgym.world import SHARE, State, World
 
 from .. import evolve, train
 from ..flags import Name, game_for
 from ..play.executors import Local
 from ..play.policies import Controlled, controller_config
-from .report import speed
+from . import yardstick
+from .report import HEAD, speed
 from .results import origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
@@ -64,6 +66,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     * `ratio`: the rate divided by the rate of the row that it is compared with.
     * `share`, of dreams: the rate divided by the rate of M's matrix products alone, in the fastest
       way known on this machine.
+    * `added`, of dreams and environments: microseconds a step beside the matrix products, or beside
+      the dream's step.
+    * `jax`, of environments: the rate divided by that of a plain step of M in JAX.
     * `waiting`, of learners: the share of the time in which they wait for their environments.
 
     `left_out` names what this machine cannot do, with the reason. The real games are measured
@@ -94,8 +99,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         how = [precision, *there, *WORDS[form]]
         for size in sizes if form == "auto" or device != "cpu" else (most,):
             *bounds, rate = rates(size, *products(dreaming, size), dream(dreaming, size))
-            share = rate / max(bounds)
-            add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=share)
+            bound = max(bounds)
+            added = 1e6 * size * (1 / rate - 1 / bound)
+            add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=rate / bound, added=added)
         if form != "torch":
             driven = rate_of(dream(dreaming, most, driven=True), most)
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
@@ -109,6 +115,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         what = f"{game.dream_id}, one dream alone, one thread, {precision}; × one game alone"
         with one_thread():
             add(what, rate_of(play(env)), alone)
+    _environments(model, str(folder), sizes, real, add)
+    if not yardstick.installed():
+        left_out["JAX"] = "it is not installed"
     for precision in able:
         dreams("auto", precision)
     dreams("torch", fastest)
@@ -132,6 +141,29 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         if against:
             row["ratio"] = row["rate"] / after.get(against, against)
     return {**origin(), "rows": rows, "left_out": left_out}
+
+
+def _environments(
+    model: World, folder: str, sizes: tuple[int, ...], real: str, add: Callable[..., None]
+) -> None:
+    """Add the rows of the environments: what they add to a dream's step, and how many times JAX's
+    rate they have."""
+    name = model.game.dream_id
+    for size in sizes:
+        works = {"gym.make_vec": play_batch(gym.make_vec(name, size, world=folder)),
+                 "DreamVecEnv": play_batch(DreamVecEnv(name, size, world=folder))}  # fmt: skip
+        if size == 1:
+            works = {"gym.make": play(gym.make(name, world=folder))} | works
+        jax = [yardstick.step(model.memory.config, size)] if yardstick.installed() else []
+        dreamt, *came = rates(size, dream(model, size), *works.values(), *jax)
+        beside = came.pop() if jax else None
+        for what, rate in zip(works, came, strict=True):
+            facts = {"added": 1e6 * size * (1 / rate - 1 / dreamt)}
+            if beside:
+                facts["jax"] = rate / beside
+            add(f"{name} × {size:,}, {what}, float32", rate, real, **facts)
+        if beside:
+            add(f"M's step × {size:,} in JAX, float32", beside, real)
 
 
 def _learning(model: World, add: Callable[..., None]) -> None:
@@ -234,6 +266,8 @@ def products(world: World, size: int) -> Iterator[Callable[[], object]]:
     of these is done with packed weights and with plain ones.
     """
     m = world.memory
+    if world.engine:
+        yield world.engine.products(size)
     for packed in (True, False) if world.device.type == "cpu" else (False,):
         gates = Linear(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
         head = Linear(m.head.weight, m.head.bias, packed)
@@ -265,6 +299,16 @@ def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
     return step
 
 
+def play_batch(envs: Any) -> Callable[[], object]:
+    """Return a step of a batch of environments that begin anew by themselves."""
+    envs.reset()
+    space = envs.action_space
+    actions = space.sample() if isinstance(envs, VectorEnv) else np.stack(
+        [space.sample() for _ in range(envs.num_envs)]
+    )  # fmt: skip
+    return lambda: envs.step(actions)
+
+
 def dream(
     world: World, size: int, driven: bool = False, decoded: bool = False
 ) -> Callable[[], object]:
@@ -285,7 +329,7 @@ def dream(
 
     def step() -> None:
         seen = world.observe(now[0], config.observation) if driven else still
-        now[0], _, _ = world.step(now[0], player.act(seen) if driven else still, temperature)
+        now[0], _, _ = world.advance(now[0], player.act(seen) if driven else still, temperature)
         if decoded:
             world.decode(now[0].z)
 
@@ -438,6 +482,7 @@ def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None 
     if out:
         check_writable(out)
     table = bench(world or task, device=device)
+    print(f"| {' | '.join(HEAD)} |")
     for row in table["rows"]:
         print(speed(row))
     for what, why in table["left_out"].items():

@@ -22,6 +22,16 @@ RESULTS = Path(__file__).parents[1] / "results"
 BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
 BLOCK = re.compile(rf"(<!-- (\w+)(?: of (\w+))?: {re.escape(BEGIN)}\n)(.*?)({END})", re.S)
 """Matches a table and its two comments; the groups give its kind and its game, if it has one."""
+HEAD = [
+    "what",
+    "per second",
+    "× its reference",
+    "share of the bound",
+    "added µs",
+    "× JAX",
+    "waiting",
+]
+"""The columns of a benchmark."""
 Facts = dict[str, Any]
 
 
@@ -101,19 +111,20 @@ def benchmark(game: Facts, results: Path) -> list[str]:
     lines = []
     for name in game["benches"]:
         table = read_json(results / f"{name}.json")
-        head = _table(
-            ["what", "per second", "× its reference", "share of the bound", "waiting"], []
-        )
+        head = _table(HEAD, [])
         lines += [f"{table['hardware']} (commit {table['commit']}):", ""]
         lines += [*head, *(speed(row) for row in table["rows"]), ""]
     return lines[:-1]
 
 
 def speed(row: Facts) -> str:
-    """Return one line of a benchmark."""
-    ratio = row.get("ratio")
-    shares = (f"{row[key]:.0%}" if key in row else "" for key in ("share", "waiting"))
-    return _line([row["what"], _rate(row["rate"]), "" if ratio is None else _times(ratio), *shares])
+    """Return one line of a benchmark; see `HEAD`."""
+    cells = [
+        f"{row[key]:{form}}" if key in row else ""
+        for key, form in (("share", ".0%"), ("added", ",.0f"), ("jax", ".1f"), ("waiting", ".0%"))
+    ]
+    ratio = _times(row["ratio"]) if "ratio" in row else ""
+    return _line([row["what"], _rate(row["rate"]), ratio, *cells])
 
 
 OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}

@@ -122,10 +122,13 @@ class DreamVecEnv(VecEnv):
 
 
 def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
-    """Split a batch's info into one dictionary of plain numbers for each dream."""
-    names = [key for key in infos if not key.startswith("_")]
-    rows = zip(*(infos[name].tolist() for name in names), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    """Split the info of a batch into one dict of plain numbers for each lane."""
+    first, *names = (key for key in infos if not key.startswith("_"))
+    lanes = [{first: value} for value in infos[first].tolist()]
+    for name in names:
+        for lane, value in zip(lanes, infos[name].tolist(), strict=True):
+            lane[name] = value
+    return lanes
 
 
 class Scaled(BaseFeaturesExtractor):

@@ -295,9 +295,9 @@ class World:
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step; see `step`."""
         if self.engine:
-            after = state.like()
-            reward, dead = self._dreamt(self.engine, state, action, temperature, after)
-            return after, reward, dead
+            after, tau = state.like(), temperature.expand(len(state), 1)
+            arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
+            return after, *map(torch.from_numpy, self.engine.dream(*arrays))
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:
@@ -314,23 +314,18 @@ class World:
         return after, reward, dead
 
     def advance(
-        self, state: State, action: Tensor, temperature: Tensor
-    ) -> tuple[State, Tensor, Tensor]:
-        """Dream one step as `step` does, but perhaps over `state`, which must not be used again."""
-        if not self.engine or flushes():
-            return self.step(state, action, temperature)
-        return state, *self._dreamt(self.engine, state, action, temperature, state)
+        self, state: State, action: np.ndarray, temperature: Tensor
+    ) -> tuple[State, np.ndarray, np.ndarray]:
+        """Dream one step as `step` does, for environments: arrays go in and come out.
 
-    @staticmethod
-    def _dreamt(
-        step: Step, before: State, action: Tensor, temperature: Tensor, after: State
-    ) -> tuple[Tensor, Tensor]:
-        """Write the next state into `after`, and return the rewards and which dreams end, (N,)."""
-        actions, tau = _array(action), _array(temperature)
-        if len(tau) != len(before):
-            tau = np.repeat(tau, len(before), axis=0)
-        reward, dead = step.dream(before.arrays(), actions, tau, after.arrays())
-        return torch.from_numpy(reward), torch.from_numpy(dead)
+        The next state may be written over `state`, which must not be used again.
+        """
+        if self.engine and not flushes():
+            now = state.arrays()
+            return state, *self.engine.dream(now, action, temperature.numpy(), now)
+        there = torch.from_numpy(action).to(self.device)
+        state, reward, dead = self.step(state, there, temperature)
+        return state, reward.cpu().numpy(), dead.cpu().numpy()
 
     @plainly
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:

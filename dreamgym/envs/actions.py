@@ -48,7 +48,8 @@ def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
         if game.deadband:
             moved = (values > game.deadband).astype(np.float32)
             return moved - (values < -game.deadband)
-        return np.clip(values, *game.box).astype(np.float32)
+        low, high = game.box
+        return np.minimum(np.maximum(values, low), high).astype(np.float32)
     whole = values.ndim == 1 and values.dtype.kind in "iu"
     if not whole or ((values < 0) | (values >= len(game.moves))).any():
         names = ", ".join(f"{number} ({name})" for number, name in enumerate(game.moves))

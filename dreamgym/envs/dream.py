@@ -101,11 +101,10 @@ class _Dreams:
         self, state: State, temperature: torch.Tensor, action: Any
     ) -> tuple[State, np.ndarray, np.ndarray]:
         """Dream one step and return the next state, the rewards and the terminations, both (N,)."""
-        vectors = torch.from_numpy(actions.to_vectors(action, self.world.game, self.continuous))
+        vectors = actions.to_vectors(action, self.world.game, self.continuous)
         if len(vectors) != len(state):
             raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
-        state, reward, dead = self.world.advance(state, vectors.to(self.world.device), temperature)
-        return state, reward.cpu().numpy(), dead.cpu().numpy()
+        return self.world.advance(state, vectors, temperature)
 
     def observe(self, state: State) -> np.ndarray:
         """Return observations (N, …), a copy that later steps do not overwrite."""
@@ -113,6 +112,11 @@ class _Dreams:
             return self.world.observe(state, self.observation).cpu().numpy()
         now = state.arrays()
         return np.concatenate([getattr(now, part) for part in OBSERVATIONS[self.observation]], 1)
+
+    @staticmethod
+    def numbers(tensor: torch.Tensor) -> np.ndarray:
+        """Return a tensor as an array, in its memory if that is the CPU's."""
+        return tensor.cpu().numpy()
 
 
 class DreamEnv(gym.Env[np.ndarray, Any]):
@@ -450,7 +454,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 "options={'reset_mask': …} first"
             )
         state, reward, terminated = self._dreams.advance(self._state, self._temperature, actions)
-        truncated = (state.step >= self.limit).cpu().numpy()
+        truncated = self._dreams.numbers(state.step) >= self.limit
         self._state = state
         if waiting.any():  # NEXT_STEP: this step only resets these lanes and ignores their actions
             reward[waiting], terminated[waiting], truncated[waiting] = 0, False, False

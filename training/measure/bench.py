@@ -329,7 +329,7 @@ def dream(
 
     def step() -> None:
         seen = world.observe(now[0], config.observation) if driven else still
-        now[0], _, _ = world.advance(now[0], player.act(seen) if driven else still, temperature)
+        now[0], _, _ = world.step(now[0], player.act(seen) if driven else still, temperature)
         if decoded:
             world.decode(now[0].z)
 

@@ -48,7 +48,7 @@ def play(
     most = min(limit or world.game.max_steps, world.game.max_steps)
     for step in tqdm(range(most), "dream", unit=" steps", disable=not progress):
         seen = world.observe(state, policy.observation) if policy.observation else state.z
-        state, reward, dead = world.advance(state, policy.act(seen), temperature)
+        state, reward, dead = world.step(state, policy.act(seen), temperature)
         returns[rows] += reward * alive
         lengths[rows] += alive
         alive &= ~dead

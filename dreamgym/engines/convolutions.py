@@ -18,7 +18,7 @@ from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
 from dreamgym.engines.threads import shared
-from dreamgym.engines.tiles import FLAGS, WIDTH, multiply, pack, shorten, widen
+from dreamgym.engines.tiles import FLAGS, WIDTH, multiply, outlined, pack, shorten, widen
 from dreamgym.models.vae import VAE
 
 KERNEL = 4
@@ -127,36 +127,49 @@ def _columns(weight: np.ndarray, bias: np.ndarray, part: int) -> Packed:
 
 
 @njit(**EXACT)
-def _product(x, weight, lanes, out):  # type: ignore[no-untyped-def]
-    """Write x Wᵀ (N, O) to `out`, as MKL multiplies a single row.
-
-    Every product is rounded before it is added. With several lanes, which are added up at the end,
-    input k belongs to lane k modulo `lanes`, but the first ones to lane 0.
+def _product(x, weight, out):  # type: ignore[no-untyped-def]
+    """Write x Wᵀ (N, O) to `out`; each product is rounded before it is added, as MKL does.
 
     Args:
         x: (N, I).
         weight: see `_columns`.
-        lanes: 1 or 4.
     """
-    rows, inputs = x.shape
-    part = weight.shape[2]
-    sums = np.empty((lanes, rows, part), np.float32)
+    outlined()
+    rows, part = len(x), weight.shape[2]
+    sums = np.empty((rows, part), np.float32)
     for number in range(len(weight)):
         sums[:] = 0
-        for k in range(inputs):
+        for k in range(x.shape[1]):
             column = weight[number, k]
             for row in range(rows):
-                value, into = x[row, k], sums[0 if k < lanes else k % lanes, row]
+                value = x[row, k]
                 for j in range(part):
-                    into[j] += value * widen(column[j])
+                    sums[row, j] += value * widen(column[j])
         for row in range(rows):
-            into = out[row, number * part : (number + 1) * part]
             for j in range(part):
-                if lanes == 1:
-                    into[j] = sums[0, row, j]
-                else:
-                    even = sums[0, row, j] + sums[2, row, j]
-                    into[j] = even + (sums[1, row, j] + sums[3, row, j])
+                out[row, number * part + j] = sums[row, j]
+
+
+@njit(**EXACT)
+def _product_of_lanes(x, weight, out):  # type: ignore[no-untyped-def]
+    """Write x Wᵀ (N, O) to `out`, as MKL multiplies a single row by a matrix of long rows.
+
+    There are four sums, of every fourth input each, but the first inputs all go to the first sum.
+    See `_product`.
+    """
+    outlined()
+    part = weight.shape[2]
+    sums = np.empty((LANES, part), np.float32)
+    for row in range(len(x)):
+        for lane in range(LANES):
+            for j in range(part):
+                sums[lane, j] = 0
+        for k in range(x.shape[1]):
+            value, column, into = x[row, k], weight[0, k], sums[0 if k < LANES else k % LANES]
+            for j in range(part):
+                into[j] += value * widen(column[j])
+        for j in range(part):
+            out[row, j] = (sums[0, j] + sums[2, j]) + (sums[1, j] + sums[3, j])
 
 
 @njit(**FLAGS)
@@ -179,6 +192,7 @@ def _relu(x, bias):  # type: ignore[no-untyped-def]
 @njit(**FLAGS)
 def _convolve(x, w, bias, out):  # type: ignore[no-untyped-def]
     """Write a layer of the encoder to `out` (S, S, O), for x (W, W, I); see `_windows`."""
+    outlined()
     size, channels, item = len(out), x.shape[2], 4
     for y in range(size):
         out[y] = 0
@@ -186,7 +200,7 @@ def _convolve(x, w, bias, out):  # type: ignore[no-untyped-def]
             windows = as_strided(
                 x[2 * y + row], (size, KERNEL * channels), (2 * channels * item, item)
             )
-            multiply(windows, w[row], 0, w.shape[1], None, out[y], 0)
+            multiply(windows, w[row], 0, w.shape[1], None, out[y][:, :], 0)
         _relu(out[y], bias)
 
 
@@ -211,17 +225,20 @@ def _encode(frames, first, second, third, last, posterior, out):  # type: ignore
             _convolve(a, *second, b)
             _convolve(b, *third, c)
             for pixel in range(4):
-                y, x = 2 * (pixel // 2), 2 * (pixel % 2)
-                windows[k, pixel] = c[y : y + KERNEL, x : x + KERNEL]
+                for row in range(KERNEL):
+                    for column in range(KERNEL):
+                        place = c[2 * (pixel // 2) + row, 2 * (pixel % 2) + column]
+                        for j in range(len(place)):
+                            windows[k, pixel, row, column, j] = place[j]
         d[:] = 0
         rows, pixels = windows[:n].reshape(4 * n, -1), d[:n].reshape(4 * n, -1)
-        multiply(rows, last[0], 0, len(last[0]), None, pixels, 0)
+        multiply(rows[:, :], last[0], 0, len(last[0]), None, pixels[:, :], 0)
         _relu(pixels, last[1])
         for k in range(n):
             for j in range(d.shape[2]):
                 for pixel in range(4):
                     flat[k, 4 * j + pixel] = d[k, pixel, j]
-        _product(flat[:n], posterior[0], LANES, out[begin : begin + n])
+        _product_of_lanes(flat[:n], posterior[0], out[begin : begin + n])
         _add(out[begin : begin + n], posterior[1])
 
 
@@ -235,9 +252,9 @@ def _decode(z, dense, first, second, third, last, out):  # type: ignore[no-untyp
     c = np.empty((30, 30, 32), np.float32)
     for begin in range(0, len(z), most):
         n = min(most, len(z) - begin)
-        _product(z[begin : begin + n], dense[0], LANES, hidden[:n])
+        _product_of_lanes(z[begin : begin + n], dense[0], hidden[:n])
         _add(hidden[:n], dense[1])
-        _product(hidden[:n], first[0], 1, a[:n].reshape(n, -1))
+        _product(hidden[:n], first[0], a[:n].reshape(n, -1))
         _relu(a[:n].reshape(25 * n, -1), first[1])
         for k in range(n):
             _spread(a[k], *second, b)
@@ -251,6 +268,7 @@ def _spread(x, w, bias, out):  # type: ignore[no-untyped-def]
 
     A sum goes through the kernel's rows and, in each, its columns.
     """
+    outlined()
     size, width = len(out), len(x)
     kernel = size - 2 * (width - 1)
     for y in range(size):
@@ -260,7 +278,7 @@ def _spread(x, w, bias, out):  # type: ignore[no-untyped-def]
                 for column in range(kernel):
                     into = out[y, column : column + 2 * width - 1 : 2]
                     tap = w[row * kernel + column]
-                    multiply(x[(y - row) // 2], tap, 0, len(tap), None, into, 0)
+                    multiply(x[(y - row) // 2][:, :], tap, 0, len(tap), None, into, 0)
         _relu(out[y], bias)
 
 
@@ -270,6 +288,7 @@ def _widen(x, w, bias, out):  # type: ignore[no-untyped-def]
 
     A sum goes through the rows of one column of the kernel, and then the columns are added up.
     """
+    outlined()
     size, width, outputs = len(out), len(x), len(bias)
     kernel = len(w)
     sums = np.empty((width, w.shape[1] * WIDTH), np.float32)
@@ -278,7 +297,7 @@ def _widen(x, w, bias, out):  # type: ignore[no-untyped-def]
         sums[:] = 0
         for row in range(y % 2, kernel, 2):
             if 0 <= y - row < 2 * width:
-                multiply(x[(y - row) // 2], w[row], 0, w.shape[1], None, sums, 0)
+                multiply(x[(y - row) // 2][:, :], w[row], 0, w.shape[1], None, sums[:, :], 0)
         out[y] = 0
         for column in range(kernel):
             for at in range(width):
@@ -294,6 +313,7 @@ def _interleave(x, w, bias, out):  # type: ignore[no-untyped-def]
 
     A sum goes as in `_widen`.
     """
+    outlined()
     width, half, outputs = len(x), len(w), len(bias)
     sums = np.empty((width, w.shape[1] * WIDTH), np.float32)
     quads = np.empty((width + half - 1, 2, 2, outputs), np.float32)
@@ -302,7 +322,7 @@ def _interleave(x, w, bias, out):  # type: ignore[no-untyped-def]
         sums[:] = 0
         for row in range(half):
             if 0 <= y + row - (half - 1) < width:
-                multiply(x[y + row - (half - 1)], w[row], 0, w.shape[1], None, sums, 0)
+                multiply(x[y + row - (half - 1)][:, :], w[row], 0, w.shape[1], None, sums[:, :], 0)
         quads[:] = 0
         flat = quads.reshape(len(quads), -1)
         for column in range(half):

@@ -63,6 +63,17 @@ def shorten(weight: np.ndarray) -> np.ndarray:
 
 
 @intrinsic
+def outlined(_: Any) -> Any:
+    """Keep the function that calls this apart from its callers, which else compile it again."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def widen(_: Any, number: Any) -> Any:
     """Return a number of a weight, float32 or the bits of float16, as float32."""
 
@@ -210,6 +221,7 @@ def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def
         bias: (16 P,) float32; None to go on with the sums that `out` holds.
         out: (N, M) float32, with M ≥ at + 16 · panels. Its rows may lie anywhere.
     """
+    outlined()
     rows, end = len(x), panel + panels
     if rows == 1:
         while panel + 4 <= end:

@@ -51,11 +51,11 @@ class Convolutions:
         *windows, (last, bias) = (layer(f"encoder.{number}") for number in range(4))
         whole = pack(last.transpose(0, 2, 3, 1).reshape(len(last), -1))
         both = zip(layer("mean"), layer("logvar"), strict=True)
-        posterior = [np.concatenate(parts) for parts in both]
+        posterior, centre = (np.concatenate(parts) for parts in both)
         self.encoder = (
             *(_windows(*each) for each in windows),
             (whole, bias),
-            _columns(*posterior, len(posterior[0])),
+            _columns(posterior, centre, len(posterior)),
         )
         self.z_size = vision.config.z_size
         first, bias = layer("decoder.0")  # (I, O, 5, 5): one pixel becomes 5 × 5
@@ -70,12 +70,14 @@ class Convolutions:
 
     def encode(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
+        frames = np.ascontiguousarray(frames)
         out = np.empty((len(frames), 2 * self.z_size), np.float32)
         shared(lambda rows: _encode(frames[rows], *self.encoder, out[rows]), len(frames), 1, False)
         return out[:, : self.z_size].copy(), out[:, self.z_size :].copy()
 
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Return what the sigmoid makes pixels of, (N, 64, 64, 3) float32, of latents z (N, Z)."""
+        """Return the numbers whose sigmoids are the pixels, (N, 64, 64, 3), of latents z (N, Z)."""
+        z = np.ascontiguousarray(z)
         out = np.empty((len(z), 64, 64, 3), np.float32)
         shared(lambda rows: _decode(z[rows], *self.decoder, out[rows]), len(z), 1, False)
         return out
@@ -110,7 +112,7 @@ def _rows(weight: np.ndarray, bias: np.ndarray) -> Packed:
 
 
 def _phases(weight: np.ndarray, bias: np.ndarray) -> Packed:
-    """Rearrange a transposed convolution (I, O, K, K) as one without gaps, of a kernel half as wide.
+    """Rearrange a transposed convolution (I, O, K, K) as a convolution of K / 2 by K / 2.
 
     The outputs of a matrix are (K / 2, 2, 2, O): of each pixel the four that it becomes.
     """
@@ -211,7 +213,7 @@ def _encode(frames, first, second, third, last, posterior, out):  # type: ignore
     a = np.empty((31, 31, 32), np.float32)
     b = np.empty((14, 14, 64), np.float32)
     c = np.empty((6, 6, 128), np.float32)
-    most = min(FRAMES, len(frames))
+    most = max(1, min(FRAMES, len(frames)))
     windows = np.empty((most, 4, KERNEL, KERNEL, c.shape[2]), np.float32)
     d = np.empty((most, 4, 256), np.float32)
     flat = np.empty((most, 4 * d.shape[2]), np.float32)
@@ -245,7 +247,7 @@ def _encode(frames, first, second, third, last, posterior, out):  # type: ignore
 @njit(**FLAGS)
 def _decode(z, dense, first, second, third, last, out):  # type: ignore[no-untyped-def]
     """Write the numbers (N, 64, 64, 3) that the sigmoid makes pixels of latents z (N, Z)."""
-    most = min(FRAMES, len(z))
+    most = max(1, min(FRAMES, len(z)))
     hidden = np.empty((most, len(dense[1])), np.float32)
     a = np.empty((most, 5, 5, len(first[1])), np.float32)
     b = np.empty((13, 13, 64), np.float32)

@@ -51,7 +51,9 @@ def pack(weight: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
         order = np.full(-(-len(weight) // WIDTH) * WIDTH, -1)
         order[: len(weight)] = np.arange(len(weight))
     rows = np.where(order[:, None] < 0, np.float32(0), weight[order])  # (16 P, I)
-    return shorten(np.ascontiguousarray(rows.reshape(-1, WIDTH, weight.shape[1]).transpose(0, 2, 1)))
+    return shorten(
+        np.ascontiguousarray(rows.reshape(-1, WIDTH, weight.shape[1]).transpose(0, 2, 1))
+    )
 
 
 def shorten(weight: np.ndarray) -> np.ndarray:
@@ -62,8 +64,7 @@ def shorten(weight: np.ndarray) -> np.ndarray:
     return short.view(np.uint16) if exact and (ARM or _has("f16c")) else weight
 
 
-@intrinsic
-def outlined(_: Any) -> Any:
+def _outlined(_: Any) -> Any:
     """Keep the function that calls this apart from its callers, which else compile it again."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -71,6 +72,9 @@ def outlined(_: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+outlined: Any = intrinsic(_outlined)
 
 
 @intrinsic

@@ -77,8 +77,7 @@ def _outlined(_: Any) -> Any:
 outlined: Any = intrinsic(_outlined)
 
 
-@intrinsic
-def widen(_: Any, number: Any) -> Any:
+def _widen(_: Any, number: Any) -> Any:
     """Return a number of a weight, float32 or the bits of float16, as float32."""
 
     def generate(_: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -87,6 +86,9 @@ def widen(_: Any, number: Any) -> Any:
         return builder.fpext(builder.bitcast(values[0], ir.HalfType()), ir.FloatType())
 
     return types.float32(number), generate
+
+
+widen: Any = intrinsic(_widen)
 
 
 def _has(feature: str) -> bool:

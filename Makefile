@@ -1,5 +1,6 @@
-# Everything runs in .venv, made here from nothing but Python and pip. torch comes from
-# pip's usual index; to spare a GPU-less machine the CUDA libraries:
+# The targets run in .venv (test-clients in .venv-clients). The first call makes it, and needs only
+# Python and pip for that. On Linux, pip's usual PyTorch brings the CUDA libraries. A machine
+# without a GPU does not need them. This leaves them out:
 #   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make demo
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
@@ -14,10 +15,13 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxproce
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-small test-slow test-clients mutants check docs clean
 
-# A processor with AVX2 and no more, as PyTorch, oneDNN, MKL, numba and, by them, dreamgym see it.
+# These settings limit PyTorch, oneDNN, MKL and numba, and so dreamgym, to AVX2 instructions, as on
+# a processor that has no newer ones.
 SMALL := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
          NUMBA_CPU_NAME=haswell
-# What depends on it: the products, the kernels, M, V, the shipped dreams, the benchmark.
+# `make test-small` runs all quick tests. TESTS= may name some files. TESTS=quick chooses the tests
+# that depend on the processor most: of V, M, the products, the kernels, the shipped dreams and the
+# benchmark.
 TESTS ?= tests
 quick := tests/models tests/engines tests/test_golden.py \
          tests/training/test_demo.py
@@ -25,26 +29,26 @@ quick := tests/models tests/engines tests/test_golden.py \
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/installed ## evolve a controller in the dream, then play the real game with it
+demo: .venv/installed ## let a controller learn in the dream, then play the real game with it
 	@$(BIN)/dreamgym demo
 
-test: check ## check, then every quick test
+test: check ## run check, then all quick tests
 	@$(PYTEST) -m "not slow and not clients"
 
-test-small: .venv/installed ## the quick tests as a processor with AVX2 alone runs them; TESTS=…
+test-small: .venv/installed ## run the quick tests with AVX2 alone; TESTS=quick runs some
 	@$(SMALL) $(PYTEST) -m "not slow and not clients" $(if $(filter quick,$(TESTS)),$(quick),$(TESTS))
 
-test-slow: .venv/installed ## the tests that take minutes
+test-slow: .venv/installed ## run the tests that take minutes
 	@$(PYTEST) -m slow
 
 test-clients: .venv-clients/installed ## run other libraries; GYMNASIUM= and CLEANRL= name clones
 	@OMP_NUM_THREADS=1 STABLE_BASELINES3=$(CURDIR)/.venv-clients/stable-baselines3 \
 	    .venv-clients/bin/python -m pytest --quiet -m clients tests/clients
 
-mutants: .venv/installed ## put faults into 200 lines, one at a time; the tests should notice
+mutants: .venv/installed ## put a fault into each of 200 lines; show those that no test notices
 	@$(BIN)/python tests/mutants.py
 
-check: .venv/installed ## lint, format and types
+check: .venv/installed ## check lint, format and types
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -69,8 +73,9 @@ clean: ## remove .venv, caches and builds; keep runs/ and data/
 	@$(PIP) --editable '.[docs]'
 	@touch $@
 
-# Their needs cannot all be met by constraints.txt: they have pins, and an environment, of their own.
-# Stable-Baselines3's tests are in its source archive alone.
+# The other libraries need versions that constraints.txt does not allow. So they have constraints,
+# and a virtual environment, of their own. Only the source archive of Stable-Baselines3 contains its
+# tests.
 .venv-clients/installed: pyproject.toml tests/clients/constraints.txt
 	@echo "Making .venv-clients with $(PYTHON)"
 	@test -x .venv-clients/bin/pip || $(PYTHON) -m venv .venv-clients

@@ -251,16 +251,16 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
         right = name in starts and starts[name].shape == shape and starts[name].is_floating_point()
         if not right or not count or size % 2:
             raise CheckpointError(
-                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])} floats, of "
-                "one S and an even number of latents"
+                f"{folder / 'starts.safetensors'}: {name!r} must be {('S', *shape[1:])} floats, "
+                "with one S ≥ 1 for all its tensors and an even number of latents"
             )
     if not (starts["budget"] > 0).all():
         raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
     if memory.config.action_size != len(game.low) or memory.config.heads != game.rules.heads:
         raise CheckpointError(
-            f"{path}: M takes {memory.config.action_size} actions and foretells "
-            f"{', '.join(memory.config.heads)}; {game.name} has {len(game.low)} and needs "
-            f"{', '.join(game.rules.heads)}: train it for this game"
+            f"{path}: M takes actions of {memory.config.action_size} numbers and foretells "
+            f"{', '.join(memory.config.heads)}; {game.name} has actions of {len(game.low)} and "
+            f"needs {', '.join(game.rules.heads)}: train it for this game"
         )
     try:
         where = torch.zeros(0, device=device).device

@@ -79,7 +79,7 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
         SystemExit: after a message about an unknown flag or a wrong type, or after the help.
     """
     if not words:
-        raise ValueError(f"say what to do, with one of the commands {', '.join(COMMANDS)}")
+        raise ValueError(f"no command is given: choose one of {', '.join(COMMANDS)}")
     if words[0] in ("-h", "--help"):
         return functools.partial(print, overview())
     name, *rest = words
@@ -127,7 +127,7 @@ def overview() -> str:
             "Learn a game's world, learn to act in its dream, play the real game.\n",
             *lines,
             "\n`dreamgym command --help` shows a command's own flags;",
-            "--debug shows where an error came from, in a worker process too.",
+            "--debug shows the traceback of an error, also of one in a worker process.",
         )
     )
 

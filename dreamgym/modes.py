@@ -58,26 +58,26 @@ def ours(flush: bool = False) -> Iterator[None]:
             torch.set_default_dtype(dtype)
 
 
-def _flushes() -> bool:
+def flushes() -> bool:
     """Return whether denormal numbers count as zero in this thread."""
     return DENORMAL * 0.5 == 0
 
 
 def _changed(device: str) -> bool:
-    return torch.is_inference_mode_enabled() or torch.is_autocast_enabled(device) or _flushes()
+    return torch.is_inference_mode_enabled() or torch.is_autocast_enabled(device) or flushes()
 
 
 @contextmanager
 def _usual(device: str) -> Iterator[None]:
     """Set this thread's modes as they are in a new thread, and restore them at the end."""
-    flushes = _flushes()
+    flushed = flushes()
     with ExitStack() as modes:
         modes.enter_context(torch.inference_mode(False))
         modes.enter_context(torch.autocast(device, enabled=False))
-        if flushes:
+        if flushed:
             torch.set_flush_denormal(False)
         try:
             yield
         finally:
-            if flushes:
+            if flushed:
                 torch.set_flush_denormal(True)

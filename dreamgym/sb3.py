@@ -150,7 +150,7 @@ class Scaled(BaseFeaturesExtractor):
     ):
         if not (len(mean),) == (len(spread),) == observation_space.shape:
             raise ValueError(
-                f"{len(mean)} means and {len(spread)} spreads for what has the shape "
+                f"{len(mean)} means and {len(spread)} spreads for observations of the shape "
                 f"{observation_space.shape}: measure them for this observation"
             )
         super().__init__(observation_space, len(mean))

@@ -7,11 +7,13 @@ benchmark all dream by `World.step`.
 from __future__ import annotations
 
 import copy
+import operator
 import os
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,11 +21,13 @@ from dreamgym import noise
 from dreamgym.engines import kernels, tiles
 from dreamgym.engines.convolutions import Convolutions
 from dreamgym.engines.linear import Linear
+from dreamgym.engines.step import Moment, Step
+from dreamgym.engines.threads import shared
 from dreamgym.games import Game
 from dreamgym.models.mdn_rnn import MDNRNN, sample
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
-from dreamgym.modes import ours, plainly
+from dreamgym.modes import flushes, ours, plainly
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts. Doom's [z, c, h] is the paper's."""
@@ -33,6 +37,8 @@ FORMS = ("auto", "torch", "compiled")
 the step one CUDA graph on a GPU, and needs a C++ compiler on a CPU."""
 GRAPHS = 64
 """Most compiled graphs in a process, of all worlds, batches and modes; PyTorch's default is 8."""
+SHARE = 32
+"""Fewest dreams in bfloat16 for which one more thread pays, as measured."""
 BOUND = 50.0
 """Latents are clipped to ± this, the paper's observation space; those of V are within ± 5."""
 
@@ -58,6 +64,30 @@ class State:
         """Return a copy that shares no memory with this state."""
         return State(*(getattr(self, field.name).clone() for field in fields(self)))
 
+    def __deepcopy__(self, _: dict[int, Any]) -> State:
+        return self.clone()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return State, self._tensors()
+
+    def like(self) -> State:
+        """Return a state of the same shapes, not filled but for the keys, which are the same."""
+        z, h, c, step, key, counts = self._tensors()
+        fresh = torch.empty_like
+        return State(fresh(z), fresh(h), fresh(c), fresh(step), key, fresh(counts))
+
+    def arrays(self) -> Moment:
+        """Return the same numbers in the same memory as arrays; only for a state on a CPU."""
+        tensors = self._tensors()
+        of, moment = self.__dict__.get("_arrays", ((), None))
+        if moment is None or any(map(operator.is_not, tensors, of)):
+            moment = Moment(*(tensor.numpy() for tensor in tensors))
+            self.__dict__["_arrays"] = tensors, moment
+        return moment
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        return self.z, self.h, self.c, self.step, self.key, self.counts
+
     def put(self, rows: Tensor, other: State) -> None:
         """Overwrite some rows, given by indices or a mask, with those of another state."""
         for field in fields(self):
@@ -77,7 +107,7 @@ class World:
         starts: for S first frames of real games, V's μ and log σ² (S, Z), and the budgets (S,).
             A budget is the value with which the first count of the rules begins: the player's
             health, or the number of the track's tiles.
-        death: how a dream ends where the rules know two ways, see `games.rules.Survival`.
+        death: how a dream ends where the rules know two ways, see the game's rules.
         form: how a step is computed, one of `FORMS`. Forms differ in the bits of a dream, but not
             in the distribution of dreams.
 
@@ -110,9 +140,14 @@ class World:
         self.game, self.rules, self.death = game, rules, death
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.fused = form == "auto" and self.device.type == "cpu"
-        gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
-        self._gates = Linear(gates, memory.bias, packed=self.fused)
-        self._head = Linear(memory.head.weight, memory.head.bias, packed=self.fused)
+        single = memory.bias.dtype is torch.float32
+        self.engine = None
+        if self.fused and single and tiles.supported():
+            self.engine = Step(memory, rules, BOUND)
+        else:
+            gates = torch.cat((memory.weight_ih, memory.weight_hh), dim=1)  # one product, not two
+            self._gates = Linear(gates, memory.bias, packed=self.fused)
+            self._head = Linear(memory.head.weight, memory.head.bias, packed=self.fused)
         if form == "compiled":
             graphs = "reduce-overhead" if self.device.type == "cuda" else "default"
             self._graph = torch.compile(self._advance, fullgraph=True, mode=graphs)
@@ -179,7 +214,7 @@ class World:
         """
         config = self.memory.config
         outputs = 3 * config.mixtures * config.z_size
-        each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # a step
+        each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # bytes
         if self.device.type == "cuda":
             there = torch.cuda.mem_get_info(self.device)[0]
         else:
@@ -264,6 +299,10 @@ class World:
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step; see `step`."""
+        if self.engine:
+            after = state.like()
+            reward, dead = self._dreamt(self.engine, state, action, temperature, after)
+            return after, reward, dead
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:
@@ -278,6 +317,25 @@ class World:
         counts, reward, dead = self.rules.settle(state.counts, odds, chance, state.step)
         after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, counts)
         return after, reward, dead
+
+    def advance(
+        self, state: State, action: Tensor, temperature: Tensor
+    ) -> tuple[State, Tensor, Tensor]:
+        """Dream one step as `step` does, but perhaps over `state`, which must not be used again."""
+        if not self.engine or flushes():
+            return self.step(state, action, temperature)
+        return state, *self._dreamt(self.engine, state, action, temperature, state)
+
+    @staticmethod
+    def _dreamt(
+        step: Step, before: State, action: Tensor, temperature: Tensor, after: State
+    ) -> tuple[Tensor, Tensor]:
+        """Write the next state into `after`, and return the rewards and which dreams end, (N,)."""
+        actions, tau = _array(action), _array(temperature)
+        if len(tau) != len(before):
+            tau = np.repeat(tau, len(before), axis=0)
+        reward, dead = step.dream(before.arrays(), actions, tau, after.arrays())
+        return torch.from_numpy(reward), torch.from_numpy(dead)
 
     @plainly
     def follow(self, state: State, action: Tensor, frames: Tensor) -> State:
@@ -309,7 +367,7 @@ class World:
     @plainly
     def decode(self, z: Tensor) -> Tensor:
         """Return V's pictures (N, 64, 64, 3) uint8 of latents z (N, Z)."""
-        half = self._gates.weight.dtype is torch.bfloat16
+        half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
             pixels = torch.sigmoid(torch.from_numpy(self._convolutions.decode(z.detach().numpy())))
             return pixels.mul_(255).round_().to(torch.uint8)
@@ -324,6 +382,10 @@ class World:
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""
+        if self.engine:
+            after = state.like()
+            self.engine.remember(state.arrays(), _array(action), *after.arrays()[1:3])
+            return after.h, after.c
         gates = self._sums(state.z, action, state.h)
         if not self.fused:
             return self.memory.cells(gates, state.c)
@@ -353,9 +415,14 @@ class World:
             kernels.draw(out, self.memory.config.mixtures, *noises, z[rows], chance[rows])
             heads[rows] = out[:, -outcomes:]
 
-        kernels.shared(dream, n)
+        shared(dream, n, SHARE, torch_inside=True)
         return z, h, c, heads, chance
 
     def _sums(self, z: Tensor, action: Tensor, h: Tensor) -> Tensor:
         """Return the inputs of the LSTM's gates before their nonlinearities (N, 4H)."""
         return self._gates(torch.cat((z, action, h), dim=1))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's numbers as an array, in its memory if they lie there in order."""
+    return tensor.detach().contiguous().numpy()

@@ -1,4 +1,4 @@
-"""Play in the dream: many games at once, and no game engine."""
+"""Play at random in 64 dreams at once, then let V draw a picture of one; no game engine runs."""
 
 import gymnasium as gym
 

@@ -1,4 +1,4 @@
-"""Put the trained controller into its own dream and film it beside a real drive."""
+"""Film the shipped controller of CarRacing in the dream, beside its drive in the real game."""
 
 from dreamgym.checkpoint import SHIPPED
 from dreamgym.training.measure.film import film

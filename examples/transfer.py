@@ -1,4 +1,4 @@
-"""The same controller in the dream and in the real game."""
+"""Play one game with the shipped controller in the dream and one in the real game."""
 
 import gymnasium as gym
 import torch

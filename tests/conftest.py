@@ -37,11 +37,12 @@ def tiny_world(
     death: str = "health",
     seed: int = 0,
     game: Game = DOOM,
+    hidden: int = HIDDEN,
 ) -> World:
     """Return a small world whose outcomes come with about the chances sigmoid(`hit`)."""
     torch.manual_seed(seed)
     heads = game.rules.heads
-    memory = MDNRNN(MemoryConfig(Z, len(game.low), HIDDEN, heads=heads))
+    memory = MDNRNN(MemoryConfig(Z, len(game.low), hidden, heads=heads))
     with torch.no_grad():
         memory.head.bias[-len(heads) :] = torch.tensor(hit)
     starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))

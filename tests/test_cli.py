@@ -64,14 +64,14 @@ def test_help_names_every_stage(capsys):
         ("train doom --observation rgb", "observation is 'rgb': choose one of z, zh, zhc"),
         ("collect doom --episodes 0 --out unused", "episodes is 0"),
         ("collect doom --processes -1 --out unused", "processes is -1: give 1 or more"),
-        ("collect doom --policy random --world doom", "world is doom: random looks through"),
+        ("collect doom --policy random --world doom", "world is doom: random play uses no"),
         ("collect doom --policy shipped --world nowhere", "no world 'nowhere'"),
         ("vision doom --reconstruction -1", "VisionConfig.reconstruction is -1.0, expected a"),
         ("vision doom --reconstruction nan", "VisionConfig.reconstruction is nan, expected a"),
         ("vision doom --frames 5", "frames is 5: give 128 or more"),
         ("memory doom --steps 0", "steps is 0: give 1 or more"),
-        ("demo --seconds nan", "seconds nan: give 2 games, 1 second or more"),
-        ("demo --seconds inf", "seconds inf: give 2 games, 1 second or more"),
+        ("demo --seconds nan", "seconds nan: give 2 games or more and a time"),
+        ("demo --seconds inf", "seconds inf: give 2 games or more and a time"),
         ("demo --processes -1", "processes is -1: give 1 or more"),
         ("iterate doom --processes -1", "processes is -1: give 1 or more"),
         ("iterate doom --rounds 0", "rounds is 0: give 1 or more"),
@@ -94,7 +94,9 @@ def test_bad_input_ends_with_a_sentence_and_leaves_nothing(
 @pytest.mark.parametrize("option", ["--timesteps", "--validate"])
 def test_a_number_of_steps_that_is_none_is_named(option, steps, capsys):
     assert main(["train", "doom", f"{option}={steps}"]) == 2
-    assert f"{steps!r} is no whole number, 0 or more, such as 2e6" in capsys.readouterr().err
+    assert (
+        f"{steps!r} is not a whole number: give 0 or more, such as 2e6" in capsys.readouterr().err
+    )
 
 
 def test_an_unknown_task_lists_those_there_are(capsys):
@@ -106,7 +108,7 @@ def test_an_unknown_command_or_flag_is_named(capsys):
     assert main(["dance"]) == 2
     assert "no command 'dance': choose one of collect, vision" in capsys.readouterr().err
     assert main([]) == 2
-    assert "say what to do, with one of the commands collect" in capsys.readouterr().err
+    assert "no command is given: choose one of collect" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(["evolve", "--gravity", "3"])
     assert stop.value.code == 2

@@ -18,7 +18,7 @@ import torch
 
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import load_world
-from dreamgym.engines import kernels
+from dreamgym.engines import threads as pools
 
 
 @contextlib.contextmanager
@@ -160,8 +160,8 @@ def test_a_pool_of_threads_changes_nobody_s_number_of_them() -> None:
         other.start()
         other.join()  # the last word, with which new threads begin, is 2
         numbers.append(torch.get_num_threads())
-        kernels._pools.pop(3, None)
-        kernels._pool(3)
+        pools._pools.pop(3, None)
+        pools._pool(3)
         numbers.append(torch.get_num_threads())
         new = threading.Thread(target=later)
         new.start()

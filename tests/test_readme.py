@@ -44,7 +44,14 @@ def results(tmp_path):
     curve = [{"steps": 1000, "real": 5, "seconds": 60}, {"steps": 2000, "real": 4, "seconds": 120}]
     rows = [
         {"what": "PixelToy-v0, 2 processes", "rate": 50.0, "ratio": 1.0},
-        {"what": "dream × 16, float32", "rate": 5000.0, "share": 0.5, "ratio": 100.0},
+        {
+            "what": "dream × 16, float32",
+            "rate": 5000.0,
+            "share": 0.5,
+            "ratio": 100.0,
+            "added": 1234.4,
+            "jax": 2.5,
+        },
         {"what": "CMA-ES", "rate": 0.25, "waiting": 0.125},
     ]
     files = {
@@ -86,7 +93,7 @@ def test_the_summary_has_four_rows_and_shows_the_best_agent(results):
         "| random actions | 1 ± 0 |",
         "| our controller, learned only in the dream | 3 ± 0 |",
         "| our best agent of Stable-Baselines3, learned only in the dream | 5 ± 0 (PPO) |",
-        "| the paper's controller, as printed there | 9 ± 1 |",
+        "| the controller of World Models (2018), as published | 9 ± 1 |",
     ]
 
 
@@ -107,14 +114,14 @@ def test_a_benchmark_shows_every_row_of_every_machine(results):
     first, blank, *table = asked("benchmark of toy", results)
     assert (first, blank) == ("2 cores (commit abc):", "")
     assert table[2:] == [
-        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |",
-        "| dream × 16, float32 | 5,000 | 100 | 50% |  |",
-        "| CMA-ES | 0.25 |  |  | 12% |",
+        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |  |  |",
+        "| dream × 16, float32 | 5,000 | 100 | 50% | 1,234 | 2.5 |  |",
+        "| CMA-ES | 0.25 |  |  |  |  | 12% |",
         "",
         "9 cores (commit def):",
         "",
         *table[:2],
-        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |",
+        "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |  |  |",
     ]
 
 

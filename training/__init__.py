@@ -1,1 +1,1 @@
-"""How the shipped worlds are made: collect, vision, memory, controller, evaluate."""
+"""How worlds are made: one module for each stage, named as its command of `dreamgym`."""

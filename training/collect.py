@@ -1,4 +1,4 @@
-"""The command `collect`: real games are played and every frame is kept, and nothing is lost."""
+"""The command `collect`: play real games and save every frame, action and reward."""
 
 from __future__ import annotations
 
@@ -25,25 +25,29 @@ from .runs import OTHER, Run, check_input
 from .splits import VALIDATION
 
 EXPLORE = 0.02
-"""Chance a frame that a controller begins a held random action: ours, a tenth of its time."""
+"""Chance, in each frame, that a random action interrupts a trained policy for 1 to 10 frames.
+
+Our choice: about a tenth of the frames are then random.
+"""
 
 
 @dataclass(frozen=True)
 class Args:
-    """What a data set is a function of."""
+    """The arguments on which a data set depends."""
 
     task: Name = ""
-    """The game; the world's if empty."""
+    """The game; if left out, that of the world, or else doom."""
     episodes: Whole = 10_000
+    """Episodes in the data set, including those that are already there."""
     seed: int = 0
     """Episode i is played with the game seed `seed + i`."""
     policy: str = "explore"
-    """`explore`, the game's own play at random; `random`, a new action every step; or `shipped` or
-    the file of a policy, which plays with some random actions between."""
+    """`explore`: the game's own random play. `random`: a new uniform action in every step.
+    `shipped` or the file of a policy: that policy, now and then interrupted by random actions."""
     world: str = ""
-    """What the policy sees through; the game's own if empty."""
+    """The world with the V and M of the policy; if left out, the game's shipped world."""
     steps: int = 0
-    """Frames after which an episode is cut off; 0: none before the game itself does."""
+    """Frames after which an episode is cut off; 0: only the game's own limit applies."""
 
     def __post_init__(self) -> None:
         if self.task:
@@ -59,19 +63,19 @@ class Args:
             )
         if self.policy in BLIND and self.world:
             raise ValueError(
-                f"world is {self.world}: {self.policy} looks through none, leave it out"
+                f"world is {self.world}: {self.policy} play uses no world, leave it out"
             )
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Episodes for one process."""
+    """Episodes that one worker process plays."""
 
     args: Args
     out: str
     indices: range
     world: tuple[str, str]
-    """The folder and its fingerprint; empty if the policy sees nothing."""
+    """The world's folder and its fingerprint; both empty if the policy needs no observation."""
     policy: Reference
 
 
@@ -79,8 +83,8 @@ def collect(args: Args, out: str | Path, executor: Executor, progress: bool = Tr
     """Play the episodes that `out` does not hold yet and return the frames of the whole set.
 
     Raises:
-        ValueError: if the world is another game's or the policy not the world's, `out` was begun
-            with other arguments or by another policy, or the disk is too small.
+        ValueError: if the world is of another game, the policy does not fit the world, `out` was
+            begun with other arguments or another policy, or the disk is too small.
     """
     out, world, policy = Path(out), ("", ""), Reference(args.policy)
     inputs = {"policy": args.policy, "world": ""}
@@ -102,14 +106,16 @@ def _collect(
     executor: Executor, progress: bool,
 ) -> int:  # fmt: skip
     if not run.facts and any(out.glob("episode-*.npz")):
-        raise ValueError(f"{out} holds episodes, but no {run.path.name} that tells whose: {OTHER}")
+        raise ValueError(
+            f"{out} holds episodes, but no {run.path.name} that says what made them: {OTHER}"
+        )
     run.at_least(max((number_of(path) + 1 for path in out.glob("episode-*.npz")), default=0))
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
     _check_disk(args, out, len(todo))
     facts = _facts(args)
     if todo or not run.facts:
         run.write(**facts)
-    # Games share a batch with the same neighbours however often the run is stopped.
+    # Fixed groups: a game shares its batch with the same others, even if the run was interrupted.
     size = 1 if args.policy in BLIND else SIDE_BY_SIDE
     starts = dict.fromkeys(i - i % size for i in todo)
     jobs = [_Job(args, str(out), range(i, i + size), world, policy) for i in starts]
@@ -124,7 +130,7 @@ def _collect(
 
 
 def play(job: _Job) -> int:
-    """Play some episodes, save those that are not there yet, and return how many that were."""
+    """Play a job's episodes, save those that are missing, and return how many were saved."""
     args, game = job.args, games.get(job.args.task)
     seeds = [args.seed + i for i in job.indices]
     paths = [episode_path(Path(job.out), i) for i in job.indices]
@@ -152,7 +158,7 @@ def play(job: _Job) -> int:
 
 
 def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
-    """Make an episode of its steps and the budget after the last of them."""
+    """Build an episode from its steps and from the budget after the last step."""
     columns = map(np.stack, zip(*steps, strict=True))
     frames, actions, rewards, budget, terminated, truncated = columns
     return Episode(
@@ -174,7 +180,13 @@ def _facts(args: Args) -> dict[str, Any]:
 
 
 def _check_disk(args: Args, out: Path, episodes: int) -> None:
-    """Tell what the episodes will take: a mean for random play, the most for other policies."""
+    """Print how much disk space the episodes need, and refuse them if there is too little.
+
+    The estimate is a mean for random play and an upper bound for other policies.
+
+    Raises:
+        ValueError: if the disk is too small.
+    """
     word, length = "about", games.get(args.task).mean_length
     if args.policy not in BLIND:
         word, length = "at most", games.get(args.task).max_steps
@@ -190,11 +202,11 @@ def _check_disk(args: Args, out: Path, episodes: int) -> None:
 
 
 def main(args: Flat[Args], out: str = "", processes: int = 0) -> None:
-    """Play real games and keep every frame.
+    """Play real games and save every frame.
 
     Args:
-        out: Folder of episodes; data/GAME if empty.
-        processes: Games that are played at once; 0: one for each core.
+        out: Folder for the episodes; if left out, data/GAME.
+        processes: Worker processes that play games; 0: one for each core.
     """
     args = replace(args, task=game_for(args.task, args.world))
     out = out or f"{DATA}/{args.task}"

@@ -1,4 +1,4 @@
-"""The command `demo`, the main job in minutes: learn in the dream, then play the real game."""
+"""The command `demo`: in a few minutes, learn in the dream and then play the real game."""
 
 from __future__ import annotations
 
@@ -22,21 +22,29 @@ from .runs import LOCK, held
 from .splits import DEMO, TEST
 
 GENERATIONS = 1000
-"""More than the time allows: the demonstration ends by the clock."""
+"""More generations than the time allows: the clock ends the demonstration."""
 SEED = 1000
-"""Of no round: with the shipped controller's, ten generations would make the very same again."""
+"""Seed of CMA-ES, used by no round of `iterate`.
+
+With the seed of the shipped controller, the demonstration would only repeat that search.
+"""
 
 
 def demo(task: str, out: str | Path, seconds: float, games: int, executor: Executor) -> None:
-    """Evolve a controller in the shipped dream, play real games with it, show the scores.
+    """Evolve a controller in the shipped dream, play real games with it and print the scores.
 
     Args:
         out: folder for the controller, the learning curve and the animation.
         seconds: how long to evolve.
-        games: real games for each policy.
+        games: real games for each policy that is compared.
+
+    Raises:
+        ValueError: if `seconds` or `games` is out of range, or `out` holds a run of something else.
     """
     if not 2 <= games <= TEST - DEMO or not 0 < seconds < math.inf:
-        raise ValueError(f"games is {games}, seconds {seconds}: give 2 games, 1 second or more")
+        raise ValueError(
+            f"games is {games}, seconds {seconds}: give 2 games or more and a time above 0"
+        )
     with held(out):
         _demo(task, Path(out), seconds, games, executor)
 
@@ -49,15 +57,15 @@ def _demo(task: str, out: Path, seconds: float, games: int, executor: Executor) 
     )
     run = out / "run"
     if run.exists() and not (run / LOCK).exists():
-        raise ValueError(f"{run} is of no demonstration: choose another --out")
-    shutil.rmtree(run, ignore_errors=True)  # of a demonstration that was killed
+        raise ValueError(f"{run} was not made by a demonstration: choose another --out")
+    shutil.rmtree(run, ignore_errors=True)  # left by a demonstration that was killed
     try:
         evolve.evolve(args, run, executor, seconds=seconds)
         for name in ("controller.safetensors", "controller.json", "curve.png"):
             (run / name).replace(out / name)
     finally:
         shutil.rmtree(run, ignore_errors=True)
-    print(f"\n2. It plays {games} real games of {facts.called}, which it has never seen.")
+    print(f"\n2. It plays {games} real games of {facts.called}, a game it has never seen.")
     policies: dict[str, str | Path] = {
         "random": "random",
         f"{seconds / 60:.1f} minutes of dreaming": out / "controller.safetensors",
@@ -77,7 +85,7 @@ def _demo(task: str, out: Path, seconds: float, games: int, executor: Executor) 
 
 
 def shipped_temperature(folder: Path) -> Temperature:
-    """Return the temperatures that the world's own controller was evolved at."""
+    """Return the temperature, or range of temperatures, of the shipped controller's evolution."""
     facts = read_json(folder / "controller.json")
     return parse_temperature(facts.get("temperature"))
 
@@ -85,13 +93,13 @@ def shipped_temperature(folder: Path) -> Temperature:
 def main(
     task: Name = "", out: str = "demo", seconds: float = 150.0, games: int = 10, processes: int = 0
 ) -> None:
-    """Learn in the dream for minutes, then play the real game.
+    """Learn in the dream for a few minutes, then play the real game.
 
     Args:
-        task: The game.
+        task: The game; if left out, doom.
         out: Folder for the controller, the learning curve and the animation.
-        seconds: How long to learn.
-        games: Real games for each policy.
-        processes: Real games that are played at once; 0: one for each core.
+        seconds: How long to learn in the dream.
+        games: Real games for each policy that is compared.
+        processes: Worker processes that play real games; 0: one for each core.
     """
     demo(game_for(task), out, seconds, games, Local(processes))

@@ -1,4 +1,4 @@
-"""The command `evaluate`: scores a policy in the dream or in the real game."""
+"""The command `evaluate`: score a policy in the dream or in the real game."""
 
 from __future__ import annotations
 
@@ -28,26 +28,28 @@ from .play.games import score
 from .splits import SEEDS, TEST
 
 MOST = 1_000_000
-"""Episodes of one score: as many as there are seeds for testing."""
+"""Largest number of episodes in one score: a million seeds are meant for tests."""
 
 
 @dataclass(frozen=True)
 class Args:
-    """What a score is of."""
+    """What is scored, and where."""
 
     task: Name = ""
-    """The game; the world's if empty."""
+    """The game; if left out, that of the world, or else doom."""
     policy: str = "shipped"
-    """`shipped`, `random`, `explore`, or the file of a policy."""
+    """`shipped`, the file of a policy, `random` or `explore` (see `dreamgym collect --help`)."""
     env: str = "twin"
-    """`twin`, the real game, or `dream`."""
+    """Where it plays: `twin` is the real game seen through V and M, `dream` is the dream."""
     episodes: Whole = 100
+    """Episodes to play."""
     seed: int = TEST
-    """Seed of the first episode."""
+    """Seed of the first episode; the next ones have the seeds that follow."""
     temperature: Tau = None
-    """The dream's τ, or the ends of its range; the game's own if None. The real game has none."""
+    """Temperature of the dream, or the two ends of a range; if left out, the game's own.
+    Only for `dream`: the real game has no temperature."""
     world: str = ""
-    """A shipped name or a folder; the game's own if empty."""
+    """A folder, or the name of a shipped world; if left out, the game's shipped world."""
 
     def __post_init__(self) -> None:
         if self.env not in ("twin", "dream"):
@@ -83,7 +85,7 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
     if args.policy not in policies.BLIND:
         prints["policy"] = policy_fingerprint(file)
         counted = folder / "config.json", Path(file).with_suffix(".json")
-        frames = sum(map(real_frames, counted))  # of the world's data, and of its validations
+        frames = sum(map(real_frames, counted))  # for its data and its validations
     if args.env == "dream":
         world.check_room(args.episodes)
     if out:
@@ -109,8 +111,8 @@ def main(args: Flat[Args], out: str | None = None, processes: int = 0) -> None:
     """Score a policy in the real game or in the dream.
 
     Args:
-        out: JSON file for the result.
-        processes: Real games that are played at once; 0: one for each core.
+        out: JSON file for the result; if left out, none is written.
+        processes: Worker processes that play real games; 0: one for each core.
     """
     args = replace(args, task=game_for(args.task, args.world))
     found = evaluate(args, Local(processes), out)

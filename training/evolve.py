@@ -1,7 +1,7 @@
-"""The command `evolve`: C is evolved in the dream, and the controller that transfers is kept.
+"""The command `evolve`: evolve C in the dream, and keep the controller that transfers best.
 
-Every few generations the mean plays the real game; at the end the best of them play again, on fresh
-seeds, for the last choice.
+Every few generations the mean of CMA-ES plays the real game as a controller: a validation. At the
+end the best of these controllers play again, on fresh seeds, and the final choice is made by that.
 """
 
 from __future__ import annotations
@@ -47,11 +47,14 @@ from .runs import OTHER, Run, check_input, check_numbers, read
 from .splits import DEMO, FINAL, VALIDATION
 
 SPREAD = 1.0
-"""First spread of each of C's layers before the tanh, if the search is scaled."""
+"""Standard deviation of the sums before C's tanh in the first generation, if `Args.scaled`."""
 WARM = 0.5
-"""What share of it a search begins with that goes on from a controller: ours, or it is lost."""
+"""Factor on `SPREAD` if the search goes on from a controller (`Args.init`).
+
+Our choice: the full first step would destroy what that controller has learned.
+"""
 UNIT = 0.6
-"""Spread of a hidden unit, which is tanh of a number of unit spread."""
+"""Standard deviation of a hidden unit: tanh of a normal number of standard deviation 1."""
 
 
 @dataclass(frozen=True)
@@ -59,36 +62,39 @@ class Args:
     """How C is evolved."""
 
     world: str = ""
-    """A shipped name or a folder; the game's own if empty."""
+    """A folder, or the name of a shipped world; if left out, the game's shipped world."""
     generations: Whole = 100
+    """Generations of CMA-ES."""
     population: int = 64
-    """Members a generation (World Models, §A.3)."""
+    """Controllers in each generation (World Models, §A.3)."""
     rollouts: int = 16
-    """Dreams a member, on seeds common to all members (World Models, §A.3)."""
+    """Dreams for each controller; all controllers get the same seeds (World Models, §A.3)."""
     temperature: Tau = None
-    """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
+    """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     steps: int = 0
-    """Steps after which a dream is cut off; 0: the game's own limit."""
+    """Steps after which a dream is cut off; 0: only the game's own limit applies."""
     validate: int = 10
-    """Generations between validations of the mean in the real game; 0 never validates."""
+    """Generations from one validation of the mean in the real game to the next; 0: none."""
     games: int = 40
-    """Real games a validation."""
+    """Real games in each validation."""
     finalists: int = 3
-    """Best on validation that play for the last choice; 1 or fewer: none does."""
+    """How many of the best validated controllers play again for the final choice; 0 or 1: none."""
     final_games: int = 100
-    """Fresh real games for each of them: the best of many noisy scores is a lucky one."""
+    """Fresh real games for each finalist.
+    They are needed because the best of many noisy validations is partly luck."""
     init: str = ""
-    """File of a controller from which the search begins, of the same shape; zeros if empty."""
+    """File of a controller of the same shape, from which to begin; if left out, from zeros."""
     reality: bool = False
-    """Whether it learns in the real game, as the paper's C of CarRacing did."""
+    """Learn in the real game instead of the dream, as the paper's C for CarRacing did."""
     observation: str = ""
-    """What C sees; the game's own if empty."""
+    """What C sees: z, zh or zhc; if left out, the game's own."""
     hidden: int = 0
-    """Units between what C sees and what it does."""
+    """Units of a hidden layer in C; 0: C is linear."""
     scaled: bool = True
-    """Whether a weight's first step is the smaller the wider its input is spread: ours; z, h and c
-    differ, and in so few generations CMA-ES cannot learn by how much."""
+    """Divide the first step of a weight by the standard deviation of its input. Our choice.
+    z, h and c vary on different scales, and CMA-ES cannot learn these in so few generations."""
     seed: int = 0
+    """Seed of CMA-ES; the seeds of the dreams follow from it."""
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
@@ -106,7 +112,7 @@ class Args:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Ends of the temperature's range, which must be known by now."""
+        """The two ends of the temperature's range; `temperature` must not be None."""
         return parse_temperature(self.temperature)
 
 
@@ -119,20 +125,23 @@ def evolve(
     device: str = "cpu",
     form: str = "auto",
 ) -> Controller:
-    """Evolve a controller, writing and resuming in `out`, and return the best on validation.
+    """Evolve a controller in the run folder `out`, resuming what is there, and return the best one.
 
-    A checkpoint is the losses of all generations so far: CMA-ES is a function of its seed, its
-    first steps and of them, so telling it the same losses again restores it bit for bit, without a
-    pickle.
+    The best one is the winner of the final choice, or else of the validations; without validations
+    it is the mean of the last generation.
+
+    A checkpoint holds the losses of all generations so far. CMA-ES depends only on its seed, its
+    first steps and these losses, so telling it the same losses again restores it bit for bit,
+    without a pickle.
 
     Args:
-        seconds: begin no generation but the first after so long, for a demonstration.
-        device: where it dreams.
-        form: how it dreams there, see `world.FORMS`.
+        seconds: begin no further generation after this time; the first one always runs.
+        device: where the dreams run.
+        form: how they are computed there, see `world.FORMS`.
 
     Raises:
         ValueError: if `out` was begun with other arguments, in another world or from another
-            controller, or if there is no memory for so large a population.
+            controller, or if the population needs more memory than this machine has.
     """
     out, folder, began = Path(out), world_folder(args.world), time.monotonic()
     world = shared_world(str(folder), device, "fastest", form)
@@ -146,7 +155,7 @@ def evolve(
     if args.init:
         begun = load_fitting(args.init, world)
         if begun.config != config:
-            raise ValueError(f"init {args.init} is {begun.config}, the search is for {config}")
+            raise ValueError(f"init {args.init} is a {begun.config}, the search needs a {config}")
         first = begun.weights.double().numpy()
         check_input(args.init)
         inputs["init"] = policy_fingerprint(args.init)
@@ -172,7 +181,7 @@ def _evolve(
         steps = first_steps(world, config, args)
     scale = SPREAD * (WARM if args.init else 1) if args.scaled else None
     search = CMAES(first, args.population, args.seed, steps, scale)
-    means: list[Controller] = []  # of every generation, so that finalists can be called back
+    means: list[Controller] = []  # of all generations: any of them may become a finalist
 
     def tell(loss: np.ndarray) -> None:
         search.tell(loss)
@@ -185,14 +194,14 @@ def _evolve(
     path = out / "controller.safetensors"
 
     def compete(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
-        """Write into a point of the curve how a controller plays the real game."""
+        """Let a controller play the real game, and add its mean return to a point of the curve."""
         seeds = range(first, first + games)
         played = score(world.game.name, folder, mean, seeds, executor, progress=False)
         point[key] = float(np.mean([each["return"] for each in played]))
         spend(point, sum(each["length"] for each in played))
 
     def spend(point: dict[str, Any], frames: int) -> None:
-        """Add to the count of real frames, of which a point knows the latest."""
+        """Add frames to the count of real frames so far, and keep the sum in a point."""
         before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
         point["real_frames"] = before + frames
 
@@ -224,7 +233,7 @@ def _evolve(
                 compete(point, "real", means[-1], VALIDATION, args.games)
                 if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(path, means[-1], **point)
-                elif path.exists():  # those that were not kept have cost frames too
+                elif path.exists():  # the frames of this validation count too
                     record = path.with_suffix(".json")
                     write_json(record, read_json(record) | {"real_frames": point["real_frames"]})
             curve.append(point)
@@ -233,7 +242,7 @@ def _evolve(
                     continue
                 log.add_scalar(f"controller/{key}", value, generation + 1)
             _checkpoint(run, curve, search, steps)
-            passed = min(time.monotonic() - began, seconds)  # tqdm shows no more than the total
+            passed = min(time.monotonic() - began, seconds)  # tqdm shows no bar beyond its total
             bar.update(1 if seconds == np.inf else passed - bar.n)
             shown = ("generation", "dream", "real", "impossible")
             bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
@@ -241,12 +250,12 @@ def _evolve(
     complete = len(curve) == args.generations
     best = tested[0] if tested else curve[-1]
     if complete and args.finalists > 1 and tested:
-        for point in tqdm(tested[: args.finalists], "last choice", disable=not progress):
+        for point in tqdm(tested[: args.finalists], "final choice", disable=not progress):
             if "final" not in point:
                 compete(point, "final", means[point["generation"] - 1], FINAL, args.final_games)
                 _checkpoint(run, curve, search, steps)
         best = max(tested[: args.finalists], key=lambda p: p["final"])
-    facts = best | ({"real_frames": spent(out)} if tested else {})  # of those not kept, too
+    facts = best | ({"real_frames": spent(out)} if tested else {})  # including later validations
     save_controller(path, means[best["generation"] - 1], **facts)
     plot(curve, out / "curve.png")
     if complete:
@@ -255,7 +264,7 @@ def _evolve(
 
 
 def _bar(args: Args, done: int, seconds: float, off: bool) -> Any:
-    """Return a progress bar of generations, or, where the clock ends the search, of seconds."""
+    """Return a progress bar: of generations, or of seconds if the clock ends the search."""
     if seconds == np.inf:
         return tqdm(
             total=args.generations, initial=done, unit=" generations", desc="C", disable=off
@@ -265,18 +274,18 @@ def _bar(args: Args, done: int, seconds: float, off: bool) -> Any:
 
 
 def _check_population(args: Args, world: World, config: ControllerConfig) -> None:
-    """Refuse a population that this machine has no memory for.
+    """Refuse a population that needs more memory than this machine has.
 
     Raises:
-        ValueError: naming how many members fit.
+        ValueError: with the sizes, and how much memory is needed or how many dreams fit.
     """
     try:
         world.check_room(args.population * (1 if args.reality else args.rollouts))
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        each = 8 * 4 + 4 * args.rollouts  # bytes: pycma keeps three, a row of doubles, each dream
-        square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and their likes
+        each = 8 * 4 + 4 * args.rollouts  # bytes a weight: in pycma, and in each dream
+        square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and the like
         if (need := each * args.population * config.parameters + square) > there:
-            raise ValueError(f"the search takes {need / 2**30:,.0f} GiB of {there / 2**30:,.0f}")
+            raise ValueError(f"it needs {need / 2**30:,.0f} GiB, there are {there / 2**30:,.0f}")
     except ValueError as error:
         raise ValueError(
             f"population is {args.population}, rollouts {args.rollouts}, C has {config.parameters} "
@@ -285,16 +294,17 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
 
 
 def spent(out: str | Path) -> int:
-    """Return the real frames that an evolution has cost so far."""
+    """Return how many real frames the evolution in a run folder has used so far."""
     path = Path(out) / "evolution.json"
     curve = check_numbers(read(path).get("curve"), path, ("generation",), ("real_frames",))
     return max((int(point.get("real_frames", 0)) for point in curve), default=0)
 
 
 def first_steps(world: World, config: ControllerConfig, args: Args) -> np.ndarray:
-    """Return the first step of each weight (P,), by which every layer's sums get unit spread.
+    """Return the first step of each weight (P,), such that each layer's sums have variance 1.
 
-    An input's spread is its standard deviation in random dreams.
+    A step is inversely proportional to the standard deviation of the weight's input, which is
+    measured in dreams with random actions.
     """
     deviation = spread(world, config.observation, *args.range)[1].cpu().numpy()
     steps = []
@@ -314,7 +324,10 @@ def _population(
     generation: int,
     executor: Executor,
 ) -> tuple[np.ndarray, int]:
-    """Return what each dream, or real game, (R) pays each member (M), and the real frames of it."""
+    """Let each of M members play R dreams or R real games.
+
+    Returns their returns (M, R), and the number of real frames that were played, 0 in dreams.
+    """
     first = (args.seed * 100_003 + generation) * args.rollouts % (VALIDATION - args.rollouts)
     games = range(first, first + args.rollouts)
     if args.reality:
@@ -331,7 +344,7 @@ def _population(
 def _checkpoint(
     run: Run, curve: list[dict[str, Any]], search: CMAES, steps: np.ndarray | None
 ) -> None:
-    """Write the search's state and, last, the curve, which says how much of it counts."""
+    """Write the search's state and then the curve, whose length says how many losses count."""
     tensors = {name: torch.tensor(array) for name, array in search.state().items()}
     if steps is not None:
         tensors["steps"] = torch.tensor(steps)
@@ -342,7 +355,7 @@ def _checkpoint(
 def _resume(
     run: Run, args: Args, config: ControllerConfig
 ) -> tuple[list[dict[str, Any]], list[np.ndarray], np.ndarray | None]:
-    """Return the curve, the losses and the first steps so far.
+    """Return the curve so far, its losses, and the first steps, which are None if not scaled.
 
     Raises:
         CheckpointError: if they are damaged.
@@ -367,7 +380,7 @@ def _resume(
 
 
 def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
-    """Draw the learning curve, in the dream and in reality, as a PNG."""
+    """Draw the learning curve, in the dream and in the real game, as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -383,7 +396,7 @@ def plot(curve: list[dict[str, Any]], path: str | Path) -> None:
     finals = [point for point in curve if "final" in point]
     if finals:
         scores = [point["final"] for point in finals]
-        axes.plot([p["generation"] for p in finals], scores, "*", label="real game, last choice")
+        axes.plot([p["generation"] for p in finals], scores, "*", label="real game, final choice")
     axes.set(xlabel="generation", ylabel="return")
     axes.legend()
     with replacing(path) as file:
@@ -401,11 +414,11 @@ def main(
     """Evolve a controller in the dream by CMA-ES.
 
     Args:
-        task: The game; the world's if empty.
-        out: Folder of the run; runs/GAME-controller if empty.
-        processes: Real games that are played at once; 0: one for each core.
-        device: Where it dreams, such as cpu or cuda.
-        form: How it dreams there: auto, torch, or compiled for a GPU.
+        task: The game; if left out, that of the world, or else doom.
+        out: Folder of the run; if left out, runs/GAME-controller.
+        processes: Worker processes that play real games; 0: one for each core.
+        device: Where the dreams run, such as cpu or cuda.
+        form: How they are computed there: auto, torch, or compiled.
     """
     if args.reality:
         dreamt = {"temperature": args.temperature is not None, "device": device != "cpu",

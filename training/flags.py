@@ -1,4 +1,4 @@
-"""What the commands' flags have in common, and what a command takes where it is told nothing."""
+"""The types of the commands' flags, and the defaults that several commands share."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from .data.episodes import game_of
 
 T = TypeVar("T")
 DATA, RUNS = "data", "runs"
-"""Where the commands read and write: both are ignored by git."""
+"""Default folders for episodes and for runs; git ignores both."""
 MOST = 10**15
-"""No number of steps is larger; they would take centuries."""
+"""Largest whole number that a flag accepts: so many steps would take centuries."""
 
 
 def whole(words: list[str]) -> int:
-    """Return a whole number, 0 or more, which may be written as 2e6.
+    """Parse a whole number of 0 or more; it may be written as 2e6.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if the word is not such a number.
     """
     try:
         number = float(words[0])
     except ValueError:
         number = -1
     if not 0 <= number <= MOST or number != int(number):
-        raise ValueError(f"{words[0]!r} is no whole number, 0 or more, such as 2e6")
+        raise ValueError(f"{words[0]!r} is not a whole number: give 0 or more, such as 2e6")
     return int(number)
 
 
 def temperatures(words: list[str]) -> Temperature | None:
-    """Return τ, the ends of its range, or None if there is no word.
+    """Parse a temperature: one word is τ, two words are the ends of a range, no word is None.
 
     Raises:
-        ValueError: if they are none.
+        ValueError: if the words are not one or two valid temperatures.
     """
     try:
         ends = tuple(float(word) for word in words)
     except ValueError:
-        raise ValueError(f"{' '.join(words)!r}: give a number, such as 1.15, or two") from None
+        raise ValueError(
+            f"{' '.join(words)!r}: give one number, such as 1.15, or two for a range"
+        ) from None
     if ends:
         low, high = parse_temperature(ends[0] if len(ends) == 1 else ends)
         return low if low == high else (low, high)
@@ -51,7 +53,7 @@ def temperatures(words: list[str]) -> Temperature | None:
 
 
 def _spec(read: Any, kind: Any, nargs: Any, metavar: str) -> Any:
-    """Return how tyro reads words as a value, and shows one."""
+    """Return how tyro parses a flag's words into a value, and how it prints a default."""
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=nargs,
         metavar=metavar,
@@ -64,27 +66,28 @@ def _spec(read: Any, kind: Any, nargs: Any, metavar: str) -> Any:
 
 
 Whole = Annotated[int, _spec(whole, int, 1, "INT")]
-"""A whole number, which may be written as 2e6."""
+"""A whole number of 0 or more; it may be written as 2e6."""
 Tau = Annotated[
     Temperature | None,
     _spec(temperatures, (int, float, tuple, type(None)), "*", "τ [τ]"),
 ]
-"""A temperature, or the ends of a range; None if it is left out."""
+"""A temperature, or the two ends of a range; None if the flag is left out."""
 Name = Annotated[
     tyro.conf.Positional[str], tyro.conf.arg(metavar=f"{{{','.join(sorted(games.GAMES))}}}")
 ]
-"""The name of a game; empty if it is left out."""
+"""The name of a game, a positional argument; empty if it is left out."""
 Flat = tyro.conf.OmitArgPrefixes[T]
-"""The fields of a dataclass as flags of the command itself."""
+"""A dataclass, each field of which is a flag of the command without a prefix."""
 
 
 def game_for(task: str, world: str = "", data: tuple[str, ...] = ()) -> str:
-    """Return the game that a command is for: the one that is named, the world's, the data's, or
-    the first that there is.
+    """Return the name of the game that a command is for.
+
+    If there is a world, it is the world's game. Otherwise it is `task`; if that is empty, the game
+    of the data; if there are no data either, the first game.
 
     Raises:
-        ValueError: if the world is another game's than the one that is named, or there is no such
-            game.
+        ValueError: if the world is of another game than `task`, or `task` is not a game.
     """
     if world:
         theirs = world_game(world)

@@ -1,7 +1,8 @@
-"""The command `iterate`: rounds in which what learned in the dream plays the game, what it saw is
-learned, and the dream gets better.
+"""The command `iterate`: rounds of playing the real game, learning its world, and learning in it.
 
-World Models, §5, proposes it: random play shows only what random play can reach.
+In each round the controller of the round before plays the real game (in the first round, random
+play does). V and M then learn from the frames of all rounds so far, and a controller is evolved in
+the new world. World Models, §5, proposes this, because random play visits only a part of a game.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from .runs import check_numbers, held
 from .splits import FINAL
 
 CANDIDATES = 2
-"""Rounds that play for the last choice …"""
+"""How many of the best rounds are compared for the final choice."""
 GAMES = 100
-"""… so many fresh games each."""
+"""Fresh real games with which each of these rounds is scored."""
 FIRST_SEED = 0
-"""Seed of the first episode of the first round; later rounds go on from there."""
+"""Seed of the first episode of the first round; each later episode has the next seed."""
 
 
 def iterate(
@@ -45,27 +46,28 @@ def iterate(
     out: str | Path,
     executor: Executor,
 ) -> Path:
-    """Go through the rounds and return the best one's world, which holds its controller.
+    """Go through the rounds and return the folder of the best world and its controller.
 
-    Each stage is resumed by the same call, and a round that is done is left alone.
+    The same call resumes a stage that was interrupted, and skips a round that is done.
 
     Args:
-        data: folder for the rounds' episodes, one folder each.
-        out: folder for their runs, and for the best world, `out`/best.
+        data: folder for the episodes; each round has a folder in it.
+        out: folder for the runs of the rounds; the best world is written to `out`/best.
 
     Raises:
-        ValueError: if there are no rounds, or one that is done was another.
+        ValueError: if there are no rounds, V has no frames in the first round, or a round that is
+            done was run with other arguments or data.
     """
     if not rounds or not rounds[0].frames:
-        raise ValueError("give 1 round or more, the first with frames for V")
+        raise ValueError("give 1 round or more, and train V on some frames in the first")
     with held(out):
         return _iterate(task, rounds, Path(data), Path(out), executor)
 
 
 def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor: Executor) -> Path:
-    seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames of validation
+    seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames used for validation
     sight, before = Path(), Path()
-    sights: dict[Path, Path] = {}  # run folder of each round → that of its V
+    sights: dict[Path, Path] = {}  # run folder of each round → run folder of its V
     for number, stage in enumerate(rounds):
         folder = out / f"round-{number}"
         seen.append(data / f"round-{number}")
@@ -83,7 +85,9 @@ def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor
             _evolve(stage, folder, number, policy if known else "", executor)
             write_json(done, _what(task, stage, seen[-1]))
         if read_json(done) != _what(task, stage, seen[-1]):
-            raise ValueError(f"{folder} was another round: choose another --out")
+            raise ValueError(
+                f"{folder} holds a round of other arguments or data: choose another --out"
+            )
         seed += stage.episodes
         spent += evolve.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
@@ -96,7 +100,7 @@ def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor
 
 
 def _what(task: str, stage: Round, seen: Path) -> dict[str, Any]:
-    """Return what a round that is done is known by."""
+    """Return what identifies a round: its game, its arguments and the content of its data."""
     return {"task": task, "round": asdict(stage), "data": content(dataset([seen], task))}
 
 
@@ -109,12 +113,13 @@ def _learn(
     known: Path | None,
     spent: int,
 ) -> None:
-    """Train V and M on what was seen, and make a world of them.
+    """Train V and M on the episodes so far, and write them as a world.
 
     Args:
-        sight: run folder of the V of the round before.
-        known: run folder of the M to go on from, if there is one.
-        spent: real frames of validation so far.
+        seen: data folders of all rounds so far.
+        sight: run folder of the latest V; unused in the first round.
+        known: run folder of the M from which training goes on; None: M begins anew.
+        spent: real frames used for validation so far.
     """
     facts = games.get(task)
     if stage.frames:
@@ -129,7 +134,7 @@ def _learn(
 
 
 def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Executor) -> None:
-    """Evolve C in a round's world."""
+    """Evolve C in the world of a round."""
     args = evolve.Args(
         str(folder / "world"), stage.generations, rollouts=stage.rollouts,
         temperature=(stage.low, stage.high), steps=stage.steps, validate=stage.validate,
@@ -141,11 +146,12 @@ def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Execut
 def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: Executor) -> Path:
     """Write the best round's world and controller to `out`, and return the round's folder.
 
-    The best two on validation are compared on the same fresh games, unless they have played them:
-    the best of many short validations is a lucky one.
+    The two rounds with the best validation play the same fresh games, unless they have played them
+    already, and the better one is kept. This is needed because the best of many short validations
+    is partly luck.
 
     Args:
-        frames: real frames of all rounds; those of the rounds that were not kept count too.
+        frames: real frames of all rounds, including the rounds that are not kept.
     """
     played: dict[Path, float] = {}
     ranked = sorted(folders, key=lambda folder: -_facts(folder)["real"])
@@ -164,7 +170,8 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: 
     best = max(played, key=lambda folder: played[folder])
     weights = best / "controller" / "controller.safetensors"
     others = frames - real_frames(best / "world" / "config.json")
-    (out / "config.json").unlink(missing_ok=True)  # no world until all of it is the new one
+    # Without this file there is no world: an interrupted copy is not taken for one.
+    (out / "config.json").unlink(missing_ok=True)
     write_json(out / "controller.json", _facts(best) | {"real_frames": others})
     for path in (weights, *(best / "world" / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:
@@ -185,15 +192,15 @@ def main(
     temperature: Tau = None,
     processes: int = 0,
 ) -> None:
-    """Go through rounds of playing, learning the world, and learning in it.
+    """Repeat rounds of playing the real game, learning its world, and learning in that world.
 
     Args:
-        task: The game.
-        rounds: How many of the recipe's; the last one is repeated.
-        data: Folder for the rounds' episodes; data/GAME if empty.
-        out: Folder for their runs; runs/GAME if empty.
-        temperature: Of C's dreams, or the ends of its range; the recipe's if left out.
-        processes: Real games that are played at once; 0: one for each core.
+        task: The game; if left out, doom.
+        rounds: How many rounds of the game's recipe; its last round is repeated if it has fewer.
+        data: Folder for the episodes of the rounds; if left out, data/GAME.
+        out: Folder for the runs of the rounds; if left out, runs/GAME.
+        temperature: Of C's dreams, or the two ends of a range; if left out, the recipe's.
+        processes: Worker processes that play real games; 0: one for each core.
     """
     if rounds < 1:
         raise ValueError(f"rounds is {rounds}: give 1 or more")

@@ -1,4 +1,4 @@
-"""The command `make`: a shipped world from nothing, its rounds and then its score."""
+"""The command `make`: run all rounds of a shipped world's recipe, then score its controller."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .flags import DATA, RUNS, Name, game_for
 
 
 def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> None:
-    """Make a shipped world from nothing, each stage resumable by the same command.
+    """Make a shipped world from scratch. If it is interrupted, the same command goes on with it.
 
     Args:
-        task: The game.
-        data: Folder for the rounds' episodes; data/GAME if empty.
-        out: Folder for their runs; runs/GAME if empty.
-        processes: Real games that are played at once; 0: one for each core.
+        task: The game; if left out, doom.
+        data: Folder for the episodes of the rounds; if left out, data/GAME.
+        out: Folder for the runs of the rounds; if left out, runs/GAME.
+        processes: Worker processes that play real games; 0: one for each core.
     """
     task = game_for(task)
     game, data, out = games.get(task), data or f"{DATA}/{task}", out or f"{RUNS}/{task}"
@@ -30,5 +30,5 @@ def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> 
 
 
 def _show(*words: object) -> None:
-    """Print the command that does the same as what follows."""
+    """Print the command line that does the same as the next stage."""
     print(f"\n$ dreamgym {shlex.join(map(str, words))}")

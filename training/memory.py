@@ -1,5 +1,7 @@
-"""The command `memory`: M learns what V's latents do next and what the actions cost; then V, M and
-real first frames become a world."""
+"""The command `memory`: train M, then write V, M and some real first frames as a world.
+
+M learns to predict the next latent of V, and the outcomes of the action, such as a hit.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from .runs import Run, check_folder, read
 from .vision import load_vision
 
 STARTS = 1000
-"""First frames that a world keeps (the paper's initial_z.json for Doom)."""
+"""Real first frames from which a world's dreams start (the paper's initial_z.json for Doom)."""
 
 
 @dataclass(frozen=True)
@@ -32,33 +34,37 @@ class Args:
     """How M is trained."""
 
     steps: Whole = 6000
+    """Steps of Adam."""
     batch: int = 64
-    """Episodes that run side by side."""
+    """Episodes side by side in a batch."""
     length: int = 64
-    """Steps that gradients flow back; the state flows on to the episode's end."""
+    """Steps through which gradients flow back. M's state is carried on to the episode's end."""
     learning_rate: float = 1.5e-3
-    """Peak of Adam's rate, falling as a cosine to a hundredth."""
+    """Peak of Adam's learning rate, which falls as a cosine to a hundredth of it."""
     clip: float = 1.0
-    """Largest norm of a gradient."""
+    """Largest norm of the gradient; a larger one is scaled down."""
     init: str = ""
-    """Run folder of an M to go on from, which saw the same V."""
+    """Run folder of an M, trained on the same V's latents, from which training begins."""
     held_out: int = 20
-    """Every so-manieth episode is kept for validation."""
+    """Hold out one of so many episodes from training, for `examine`."""
     seed: int = 0
+    """Seed of the first weights, of the order of episodes and of the noise."""
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps is {self.steps}: give 1 or more")
+        for name, least in (("steps", 1), ("batch", 1), ("length", 1), ("held_out", 2)):
+            if (given := getattr(self, name)) < least:
+                raise ValueError(f"{name} is {given}: give {least} or more")
 
 
 @modes.ours(flush=True)
 def train(
     latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
 ) -> MDNRNN:
-    """Train M on all but the held-out episodes, writing and resuming checkpoints in `out`.
+    """Train M on all but the held-out episodes, resuming from a checkpoint in `out` if any.
 
     Raises:
-        ValueError: if M is not of the latents' shape, or `out` was begun otherwise.
+        ValueError: if M's sizes differ from those of the latents, or `out` was begun with other
+            arguments or latents.
     """
     sizes = {
         "z_size": (config.z_size, latents.mean.shape[1]),
@@ -121,10 +127,13 @@ class Objective:
 
 
 def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the training and of the held-out episodes.
+    """Return the indices of the training episodes and of the held-out ones.
+
+    Args:
+        every: one of so many episodes is held out.
 
     Raises:
-        ValueError: if there is but one episode.
+        ValueError: if there are fewer than 2 episodes.
     """
     if len(latents.lengths) < 2:
         raise ValueError("M needs 2 episodes or more, one to be held out: collect more")
@@ -136,16 +145,19 @@ def split(latents: Latents, every: int) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass
 class Batch:
-    """A slab of B episodes over T steps; `known` tells real rows from padding."""
+    """T steps of B episodes; `known` is 0 where an episode is over, and padding follows."""
 
     z: Tensor  # (B, T + 1, Z), sampled
     action: Tensor  # (B, T, A)
     outcomes: Tensor  # (B, T, O)
-    known: Tensor  # (B, T, 2): is there a next frame, is there an outcome
+    known: Tensor  # (B, T, 2) float32: 1 if there is a next frame; 1 if there is an outcome
 
 
 class Batches:
-    """Slabs in which each row runs through whole episodes, one after another."""
+    """Batches in which each row runs through whole episodes, one after another.
+
+    A row continues in a batch where it stopped in the batch before.
+    """
 
     def __init__(self, latents: Latents, episodes: np.ndarray, args: Args):
         self.latents, self.episodes, self.args = latents, episodes, args
@@ -154,10 +166,13 @@ class Batches:
         self.starts = latents.starts.numpy()
         self.lengths = latents.lengths.numpy()
         self.at = np.zeros(args.batch, np.int64)  # (B,) the next frame of each row
-        self.end = np.zeros(args.batch, np.int64)  # (B,) where its episode ends
+        self.end = np.zeros(args.batch, np.int64)  # (B,) the end of its episode, exclusive
 
     def skip(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Move on by one slab; return its first frames, its ends, and which rows begin anew."""
+        """Move on by one batch. Return three arrays (B,) of that batch.
+
+        They are the rows' first frames, the ends of their episodes, and whether an episode begins.
+        """
         fresh = self.at >= self.end
         for row in np.flatnonzero(fresh):
             if not self.queue:
@@ -170,7 +185,7 @@ class Batches:
         return at, self.end.copy(), fresh
 
     def next(self) -> tuple[Batch, Tensor]:
-        """Return the next slab and which rows (B,) begin an episode in it."""
+        """Return the next batch, and for each row (B,) whether an episode begins in it."""
         at, end, fresh = self.skip()
         index = at[:, None] + np.arange(self.args.length + 1)  # (B, T + 1)
         real = torch.from_numpy(index < end[:, None])
@@ -180,7 +195,11 @@ class Batches:
 
 
 def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
-    """Gather frames (B, T + 1) and sample latents; `real` is false where an episode is over."""
+    """Make a batch of the frames at `index` (B, T + 1), with sampled latents.
+
+    Args:
+        real: (B, T + 1) bool, false where the episode is over.
+    """
     mean, logvar = latents.mean[index].float(), latents.logvar[index].float()
     now = index[:, :-1]
     return Batch(
@@ -200,13 +219,14 @@ def assemble(
     death: str = "health",
     validation: int = 0,
 ) -> World:
-    """Write V and M, with the first frames of their data, as a world.
+    """Write V and M, with first frames from their data, as a world into the folder `out`.
 
     Args:
-        validation: real frames that have chosen those who played the data.
+        death: how dreams of Doom end, see `games.rules.DEATHS`.
+        validation: real frames on which the policies that played the data were validated.
 
     Raises:
-        ValueError: if the latents are another V's.
+        ValueError: if the latents were made with another V.
     """
     if fingerprint(vision) != latents.vision:
         raise ValueError("the latents are of another V: encode the data with this one")
@@ -224,10 +244,10 @@ def main(
     """Encode the frames, train M on them and write the world.
 
     Args:
-        task: The game; the data's if empty.
-        data: Folders of episodes, exploring play first; data/GAME if empty.
-        out: Folder of the run; runs/GAME if empty.
-        vision: Run folder of V and its latents; the same if empty.
+        task: The game; if left out, that of the data, or else doom.
+        data: Folders of episodes, that of random play first; if left out, data/GAME.
+        out: Folder of the run; if left out, runs/GAME.
+        vision: Run folder of V and its latents; if left out, the folder of the run.
     """
     task = game_for(task, data=data)
     game, out = games.get(task), out or f"{RUNS}/{task}"

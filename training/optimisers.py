@@ -1,4 +1,4 @@
-"""Searches that ask for the losses of a population and are told them."""
+"""Black-box searches with the ask-and-tell interface: ask for a population, tell its losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIGMA = 0.1
 
 
 class Optimiser(Protocol):
-    """A search for the P numbers with the smallest loss."""
+    """A search for the vector of P numbers that has the smallest loss."""
 
     @property
     def mean(self) -> np.ndarray:
@@ -23,24 +23,24 @@ class Optimiser(Protocol):
         """Return a population of M members, (M, P)."""
 
     def tell(self, losses: np.ndarray) -> None:
-        """Take in the losses (M,) of the population that was asked for last."""
+        """Update the search with the losses (M,) of the population of the last `ask`."""
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what the rest of the search is a function of, beside its arguments."""
+        """Return arrays that, with the search's arguments, determine how it goes on."""
 
 
 class CMAES:
     """Covariance matrix adaptation (Hansen, 2016), by pycma.
 
-    The search is a function of its arguments and of the losses. So the losses are its state: told
-    the same ones again, another search of the same arguments is the same bit for bit.
+    The search depends on nothing but its arguments and the losses, so the losses are its state. A
+    new search with the same arguments that is told the same losses is equal to it bit for bit.
 
     Args:
-        first: (P,), where it begins.
+        first: (P,), the first mean.
         population: M.
-        seed: of a stream of its own.
-        steps: (P,), the first step of each number; None: the same for all.
-        scale: of the steps; `SIGMA` if None.
+        seed: of the search's own random numbers; numpy's global ones are not touched.
+        steps: (P,), relative first step size of each number; None: 1 for all.
+        scale: first step size of the whole search, a factor on `steps`; `SIGMA` if None.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class CMAES:
         scale: float | None = None,
     ):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pycma wants matplotlib's pyplot and says so
+            warnings.simplefilter("ignore")  # pycma warns if it finds no pyplot
             import cma
         rng = np.random.RandomState(seed)
         options = {

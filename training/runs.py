@@ -1,9 +1,9 @@
-"""What a run folder is: one process's at a time, made of known things, finished or not.
+"""Run folders: each is used by one process at a time and records what it was made from.
 
-Beside its results a stage keeps a record, a JSON file with its arguments, a fingerprint of the
-content of all that it reads (data, world, policy: wherever they lie), and whether it is finished.
-The same command goes on where the last one stopped; another one, or the same on other things, is
-refused. So is an input that is not finished.
+Beside its results a stage keeps a record. The record is a JSON file with the stage's arguments, a
+fingerprint of the content of everything it reads (data, world, policy, independent of their paths),
+and whether the run is finished. The same command goes on where the last one stopped. A command with
+other arguments or inputs is refused. A stage also refuses to read a run that is not finished.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dreamgym.checkpoint import CheckpointError, read_json, write_json
 from dreamgym.files import remove_partial
 
 LOCK = ".lock"
-"""The file by which a process holds a folder; the system lets go of it when the process ends."""
+"""Name of the lock file in a folder; the system releases the lock when the process ends."""
 OTHER = "choose another --out, or delete the folder"
 ANEW = "make it anew, in another folder"
 
 
 def check_folder(folder: str | Path) -> None:
-    """Make a folder if it is not there: asked before the work that ends in it.
+    """Make a folder if it does not exist; called before the work that writes into it.
 
     Raises:
         ValueError: if it is a file.
@@ -40,7 +40,7 @@ def check_folder(folder: str | Path) -> None:
 
 @contextmanager
 def held(folder: str | Path) -> Iterator[None]:
-    """Hold a folder for this process alone, and clear away what a killed one left half written.
+    """Lock a folder for this process, and remove files that a killed process left half written.
 
     Raises:
         ValueError: if another process holds it.
@@ -61,20 +61,20 @@ def held(folder: str | Path) -> Iterator[None]:
 
 
 class Run:
-    """A stage's run in a folder, which this process holds while the run is open.
+    """A stage's run in a folder. The folder is locked from `__enter__` to `__exit__`.
 
     Args:
-        folder: where it is.
+        folder: the run's folder.
         name: the record is `name`.json.
-        args: a dataclass, what the results are a function of.
-        inputs: fingerprints of the content of what is read, by name. An argument of the same name
-            is where it lies, and may change.
-        grows: an argument that may differ the next time, so that more of the same is done; see
+        args: a dataclass with the arguments on which the results depend.
+        inputs: for each input, by its name, a fingerprint of its content. If an argument has the
+            same name, it is the path of the input; the path may change between calls.
+        grows: name of an argument that a later call may raise, to do more of the same; see
             `at_least`.
 
     Raises:
-        ValueError: when opened, if another process holds the folder, or if the run was begun with
-            other arguments or inputs; the message names the first.
+        ValueError: when entered, if another process holds the folder, or if the run was begun with
+            other arguments or inputs; the message names the first one that differs.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Run:
         self.path = Path(folder) / f"{name}.json"
         self.args, self.inputs, self.grows = args, inputs, grows
         self.facts: dict[str, Any] = {}
-        self.before: dict[str, Any] = {}  # the arguments of the last call
+        self.before: dict[str, Any] = {}  # the arguments in the record, of the last call
 
     def __enter__(self) -> Run:
         with ExitStack() as stack:
@@ -102,20 +102,20 @@ class Run:
         self._stack.close()
 
     def write(self, finished: bool = False, **facts: Any) -> None:
-        """Write the record anew, with facts of the stage's own beside it."""
+        """Rewrite the record, with the stage's own facts in it."""
         self.facts = facts
         record = {"args": asdict(self.args), "inputs": self.inputs, "finished": finished}
         write_json(self.path, record | facts)
 
     def finish(self) -> None:
-        """Write down that nothing is left to do."""
+        """Mark the record as finished."""
         self.write(True, **self.facts)
 
     def at_least(self, done: int) -> None:
-        """Refuse to do less than what is done.
+        """Refuse a call that asks for less than the run has done already.
 
         Raises:
-            ValueError: if the argument that grows is smaller.
+            ValueError: if the argument that grows is smaller than `done`.
         """
         if (asked := getattr(self.args, self.grows)) < done:
             raise ValueError(
@@ -124,7 +124,7 @@ class Run:
             )
 
     def _checked(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Hold a record to this run's arguments and inputs, and return the stage's own facts."""
+        """Hold a record against this run's arguments and inputs; return the stage's own facts."""
         begun, was, inputs = f"{self.path.parent} was begun", record["args"], record["inputs"]
         if not was:
             raise CheckpointError(f"{self.path} is damaged (its 'args' are empty): {ANEW}")
@@ -138,14 +138,14 @@ class Run:
             if self.inputs.get(name) != inputs.get(name):
                 where = f" ({where})" if (where := getattr(self.args, name, "")) else ""
                 raise ValueError(
-                    f"{begun} otherwise: the content of its {name}{where} was "
+                    f"{begun} with other inputs: the content of its {name}{where} was "
                     f"{inputs.get(name) or 'none'}, is {self.inputs.get(name) or 'none'}: {OTHER}"
                 )
         return {key: value for key, value in record.items() if key not in EVERY}
 
 
 EVERY = {"args": dict, "inputs": dict, "finished": bool}
-"""What every record holds."""
+"""The keys that each record holds, and their types."""
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -165,10 +165,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def finished(path: Path, again: str) -> dict[str, Any]:
-    """Return the record of a run that is to be read, which must be finished.
+    """Read the record of a run that is an input, and refuse it if the run is not finished.
 
     Args:
-        again: the command that goes on with it.
+        again: the command that continues the run, for the message.
 
     Raises:
         CheckpointError: if it is missing, damaged or unfinished.
@@ -185,10 +185,15 @@ def finished(path: Path, again: str) -> dict[str, Any]:
 def check_numbers(
     points: Any, path: Path, required: Sequence[str], optional: Sequence[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return what a record says point by point, each a number under its name.
+    """Return the points of a record's curve after checking their numbers.
+
+    Args:
+        points: should be a list of dicts.
+        required: names under which each point must hold a finite number.
+        optional: names under which a point may hold one.
 
     Raises:
-        CheckpointError: if a number is missing, or is none.
+        CheckpointError: if a number is missing, or a value is not a finite number.
     """
     good = isinstance(points, list) and all(
         isinstance(point, dict)
@@ -197,20 +202,22 @@ def check_numbers(
         for point in points
     )
     if not good:
-        raise CheckpointError(f"{path} is damaged (its points lack {', '.join(required)}): {ANEW}")
+        raise CheckpointError(
+            f"{path} is damaged (its points need {', '.join(required)} as numbers): {ANEW}"
+        )
     return list(points)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether what JSON held is a number, and a finite one."""
+    """Return whether a value from a JSON file is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def check_input(policy: str | Path) -> None:
-    """Refuse a policy that is still learning: a data set must be one policy's.
+    """Refuse a policy that is still learning, because one policy must play the whole data set.
 
     Raises:
-        CheckpointError: if a record beside it says that its run is not finished.
+        CheckpointError: if a record beside the policy says that its run is not finished.
     """
     folder = Path(policy).parent
     for name, command in (("evolution", "evolve"), ("learning", "train")):

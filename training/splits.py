@@ -1,12 +1,15 @@
-"""Which seeds of real games are for what, so that no number is measured on what has chosen it."""
+"""Which seeds of real games are for what.
+
+A policy that was chosen by its scores on some games is reported by its scores on other games.
+"""
 
 VALIDATION = 1_000_000
-"""First seed for choosing; those below are for training …"""
+"""First seed for validation during a run; the seeds below are for training."""
 FINAL = 1_100_000
-"""… for the last choice …"""
+"""First seed for the final choice between the best policies."""
 DEMO = 1_500_000
-"""… for showing …"""
+"""First seed for demonstrations and films."""
 TEST = 2_000_000
-"""… and for the numbers that are reported."""
+"""First seed for the scores that are reported."""
 SEEDS = 2**31
-"""All seeds of games and of dreams lie below, as Gymnasium's and ViZDoom's do."""
+"""Seeds of games and of dreams are smaller than this, like those of Gymnasium and ViZDoom."""

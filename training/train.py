@@ -1,7 +1,7 @@
-"""The command `train`: any algorithm of Stable-Baselines3 learns in the batched dream.
+"""The command `train`: an algorithm of Stable-Baselines3 learns in the batched dream.
 
-Now and then the agent plays the real game; the one that plays it best is kept, and when it no
-longer gets better there, learning stops, however well the dream goes.
+At regular intervals the agent plays the real game: a validation. The agent with the best validation
+is kept. If the validations no longer get better, learning stops, even if the dream's returns rise.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from .runs import OTHER, Run, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
 LATEST, BEST = "latest.zip", "policy.zip"
-"""In the run folder: where learning goes on, and what it is for."""
+"""Files in the run folder: the agent from which learning goes on, and the best agent so far."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,29 @@ class Args:
     """How an agent learns."""
 
     world: str = ""
-    """A shipped name or a folder; the game's own if empty."""
+    """A folder, or the name of a shipped world; if left out, the game's shipped world."""
     algo: str = "ppo"
-    """ppo, a2c, dqn, sac, td3, ppo_lstm, qrdqn or tqc."""
+    """The algorithm: ppo, a2c, dqn, sac, td3, ppo_lstm, qrdqn or tqc."""
     timesteps: Whole = 0
-    """Steps in the dream, all of them together; 0: the algorithm's own, from `dreamgym.zoo`."""
+    """Steps summed over all dreams; 0: the number in `dreamgym.zoo` for the algorithm."""
     temperature: Tau = None
-    """Of the dreams, or the ends of the range of which each draws its own; the game's if None."""
+    """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     envs: int = 0
-    """Dreams at once; 0: the algorithm's own."""
+    """Dreams that run side by side; 0: the number in `dreamgym.zoo`."""
     observation: str = ""
-    """What the agent sees; the game's own if empty."""
+    """What the agent sees: z, zh or zhc; if left out, the game's own."""
     scaled: bool = True
-    """Whether it sees every number by its own spread, see `sb3.Scaled`."""
+    """Divide each number that the agent sees by its own standard deviation, see `sb3.Scaled`."""
     linear: bool = False
-    """Whether the policy has no hidden layer."""
+    """Use a policy without hidden layers."""
     validate: Whole = 0
-    """Steps between validations in the real game; 0: a tenth of `timesteps`."""
+    """Steps from one validation in the real game to the next; 0: a tenth of `timesteps`."""
     games: int = 20
-    """Real games a validation."""
+    """Real games in each validation."""
     patience: int = 4
-    """Validations without a better one after which learning stops; 0: never."""
+    """Stop after this many validations in a row that are not better than the best; 0: never."""
     seed: int = 0
+    """Seed of the algorithm and of its dreams."""
 
     def __post_init__(self) -> None:
         least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
@@ -88,18 +89,19 @@ class Args:
 def learn(
     args: Args, out: str | Path, executor: Executor, progress: bool = True, device: str = "cpu"
 ) -> Path:
-    """Train an agent, writing and resuming in `out`, and return the best one's file.
+    """Train an agent in the run folder `out`, resuming what is there; return the best one's file.
 
-    What an off-policy algorithm remembers of its dreams is not kept: resumed, it dreams new ones.
+    The replay buffer of an off-policy algorithm is not saved: a resumed run fills it with new
+    dreams first.
 
     Raises:
-        ValueError: if `out` was made with other arguments.
+        ValueError: if `out` was begun with other arguments or another world.
     """
     out, folder = Path(out), world_folder(args.world)
     world = load_world(folder)
     game = world.game
-    world.size(args.observation or game.observation)  # names those that exist
-    shared_world(str(folder), device)  # names the devices that there are
+    world.size(args.observation or game.observation)  # refuses an unknown observation
+    shared_world(str(folder), device)  # refuses an unknown device
     if args.envs:
         world.check_room(args.envs)
     usual = game.temperature if args.temperature is None else args.temperature
@@ -120,7 +122,7 @@ def _learn(
     device: str,
 ) -> Path:
     out, state = run.path.parent, _resume(run)
-    if is_number(asked := run.before.get("timesteps", 0)):  # a rollout goes a little further
+    if is_number(asked := run.before.get("timesteps", 0)):  # the last rollout may go further
         run.at_least(min(state["steps"], asked))
     if state["curve"] and not (out / BEST).exists():
         raise CheckpointError(f"{out / BEST} is missing, which {run.path.name} tells of: {OTHER}")
@@ -134,7 +136,7 @@ def _learn(
     if (out / LATEST).exists() and state["steps"]:
         model = kind.load(out / LATEST, env=normal, device=device)
         fresh = np.random.SeedSequence((args.seed, model.num_timesteps)).generate_state(1)
-        model.set_random_seed(int(fresh[0] >> 1))  # not the dreams that it began with
+        model.set_random_seed(int(fresh[0] >> 1))  # else it would dream its first dreams again
     else:
         model = kind(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
@@ -150,12 +152,12 @@ def _learn(
     normal.close()
     run.finish()
     if validation.over and progress:
-        print(f"{args.algo}: no better in the real game for {args.patience} validations")
+        print(f"{args.algo} stopped: {args.patience} validations in a row brought no better score")
     return out / BEST
 
 
 def _refill(model: Any) -> None:
-    """Let a resumed off-policy algorithm dream, by its policy, before it learns from its dreams."""
+    """Fill a resumed algorithm's empty replay buffer by its own policy, without learning."""
     steps, learns = model.num_timesteps, model.gradient_steps
     model.gradient_steps = 0
     model.learn(model.learning_starts, reset_num_timesteps=False)
@@ -163,10 +165,12 @@ def _refill(model: Any) -> None:
 
 
 def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
-    """Return `dreamgym.zoo`'s for an algorithm and a game, and in `kwargs` the algorithm's own.
+    """Return the hyperparameters in `dreamgym.zoo` for an algorithm and a game.
+
+    Those that are arguments of the algorithm's class are in `kwargs`.
 
     Raises:
-        ValueError: if it has none for the game.
+        ValueError: if there is no such algorithm, or `linear` is asked of a recurrent one.
     """
     algorithm(args.algo)
     zoo = import_module(f"dreamgym.zoo.{args.algo}").hyperparams
@@ -188,7 +192,7 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
 
 
 def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
-    """Return the dreams that an agent learns in."""
+    """Return the batched dreams in which an agent learns."""
     return VecMonitor(
         DreamVecEnv(
             game.dream_id, args.envs or hyper["n_envs"], world=args.world,
@@ -199,7 +203,7 @@ def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -
 
 
 def _scales(args: Args, game: Game) -> dict[str, Any]:
-    """Return the words by which a policy begins with `sb3.Scaled`."""
+    """Return the policy arguments by which it scales its observations, see `sb3.Scaled`."""
     return scaled(
         game.dream_id, world=args.world, temperature=args.temperature,
         observation=args.observation or game.observation, precision="fastest",
@@ -207,7 +211,7 @@ def _scales(args: Args, game: Game) -> dict[str, Any]:
 
 
 class _Validation(BaseCallback):
-    """Plays the real game now and then, keeps the best agent, and says when to stop."""
+    """Validates the agent in the real game, keeps the best one, and stops when none is better."""
 
     def __init__(
         self, run: Run, args: Args, game: Game, state: dict[str, Any], dreams: VecNormalize,
@@ -223,7 +227,7 @@ class _Validation(BaseCallback):
 
     @property
     def over(self) -> bool:
-        """Whether the real game has stopped getting better."""
+        """Whether the last `patience` validations were not better than the best before them."""
         scores = [point["real"] for point in self.state["curve"]]
         late = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
         return 0 < self.args.patience <= late
@@ -235,7 +239,7 @@ class _Validation(BaseCallback):
         return not self.over
 
     def validate(self) -> None:
-        """Play the real game, and write down how it went and where to go on."""
+        """Play the real game, record the scores, and save the agent from which to resume."""
         self.last, seeds = self.num_timesteps, range(VALIDATION, VALIDATION + self.args.games)
         candidate = self.out / "candidate.zip"
         _save(self.model, self.args.algo, candidate)
@@ -253,7 +257,8 @@ class _Validation(BaseCallback):
             "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
             "seconds": time.monotonic() - self.began,
         }
-        known = self.out / BEST.replace("zip", "json")  # the curve may have been cut short
+        # The curve may lack a validation whose agent is kept: a process can be killed in between.
+        known = self.out / BEST.replace("zip", "json")
         before = read_json(known).get("real") if known.exists() else -np.inf
         if not is_number(before) and known.exists():
             raise CheckpointError(f"{known} is damaged (its 'real' is {before!r}): {OTHER}")
@@ -261,7 +266,7 @@ class _Validation(BaseCallback):
         curve.append(point)
         if best:
             _save(self.model, self.args.algo, self.out / BEST, **point)
-        else:  # those that were not kept have cost frames too
+        else:  # the frames of this validation count too
             write_json(known, read_json(known) | {"real_frames": point["real_frames"]})
         for path in (candidate, candidate.with_suffix(".json")):
             path.replace(self.out / path.name.replace("candidate", "latest"))
@@ -284,10 +289,10 @@ def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
 
 
 def _resume(run: Run) -> dict[str, Any]:
-    """Return what a run has come to: the steps and seconds so far, and its curve.
+    """Return a run's state: steps and seconds so far, its curve, and the statistics of returns.
 
     Raises:
-        CheckpointError: if its record is damaged.
+        CheckpointError: if the record is damaged.
     """
     state = run.facts or {"steps": 0, "seconds": 0.0, "curve": []}
     check_numbers([state], run.path, ("steps", "seconds"))
@@ -304,10 +309,10 @@ def main(
     """Train an agent of Stable-Baselines3 in the dream.
 
     Args:
-        task: The game; the world's if empty.
-        out: Folder of the run; runs/GAME-ALGO if empty.
-        processes: Real games that are played at once; 0: one for each core.
-        device: Where it dreams and learns, such as cpu or cuda.
+        task: The game; if left out, that of the world, or else doom.
+        out: Folder of the run; if left out, runs/GAME-ALGO.
+        processes: Worker processes that play real games; 0: one for each core.
+        device: Where the dreams and the learning run, such as cpu or cuda.
     """
     task = game_for(task, args.world)
     args = replace(args, world=args.world or task)

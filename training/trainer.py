@@ -110,19 +110,26 @@ def fit(run: Run, module: Module, objective: Objective, plan: Plan, progress: bo
 
 
 def schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: a linear rise, then half a cosine down to a hundredth."""
+    """Return the learning rate's share of its peak at a step.
+
+    It rises linearly over the first `WARMUP` steps. It is multiplied by half a cosine, which falls
+    from 1 to 0.01 over all steps.
+    """
     rise = min(1.0, (step + 1) / WARMUP)
     return rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / max(steps, 1))))
 
 
 def check(loss: Tensor, letter: str, step: int, saved: int) -> None:
-    """Stop before a loss that is no number reaches the weights.
+    """Stop training before a loss that is NaN or infinite reaches the weights.
 
     Args:
-        saved: the step of the last checkpoint; 0: there is none.
+        loss: a scalar.
+        letter: V or M.
+        step: the current step.
+        saved: step of the last checkpoint; 0: there is none.
 
     Raises:
-        FloatingPointError: naming the stage, the value and the step.
+        FloatingPointError: if the loss is not finite; the message names it and the step.
     """
     if not torch.isfinite(loss):
         what = f"{letter}'s loss is {loss.item()} at step {step}"
@@ -143,7 +150,12 @@ def checkpoint(
     facts: dict[str, Any],
     **extra: Tensor,
 ) -> None:
-    """Write everything that the next step depends on as one file, and the weights as another."""
+    """Write one file with all that the next step depends on, and one with the weights alone.
+
+    Args:
+        facts: further facts for the run's record.
+        extra: further tensors that the next step depends on.
+    """
     out, names = run.path.parent, [name for name, _ in module.named_parameters()]
     tensors = {f"model.{key}": value for key, value in module.state_dict().items()}
     for number, state in adam.state_dict()["state"].items():
@@ -151,12 +163,15 @@ def checkpoint(
     tensors |= {f"extra.{key}": value for key, value in extra.items()}
     run.write(config=asdict(module.config), step=step, **facts)  # type: ignore[call-overload]
     save_tensors(out / f"{name}.safetensors", module.state_dict())
-    # Last: a run that is killed before this resumes from the file that is there.
+    # This file is last: a run that is killed before it resumes from the checkpoint before.
     save_tensors(out / f"{name}.training.safetensors", tensors | {"step": torch.tensor(step)})
 
 
 def finish(run: Run, name: str, module: nn.Module) -> None:
-    """Write down that nothing is left to do, and what came of it; lost weights are written."""
+    """Mark the run as finished, with the fingerprint of its weights.
+
+    If the file of the weights is missing or differs from `module`, it is written again first.
+    """
     path = run.path.parent / f"{name}.safetensors"
     try:
         kept = load_tensors(path)
@@ -169,10 +184,14 @@ def finish(run: Run, name: str, module: nn.Module) -> None:
 
 
 def result(folder: str | Path, name: str, again: str) -> dict[str, Any]:
-    """Return the record of a run whose weights are to be read, which must be the run's own.
+    """Return the record of a finished run, after checking that the weights are the run's own.
+
+    Args:
+        again: the command that continues the run, for the messages.
 
     Raises:
-        CheckpointError: if it is missing, damaged or unfinished, or the weights are other ones.
+        CheckpointError: if the record is missing, damaged or unfinished, or the weights are not
+            those that the run has learned.
     """
     record, path = (
         finished(Path(folder) / f"{name}.json", again),
@@ -187,10 +206,10 @@ def result(folder: str | Path, name: str, again: str) -> dict[str, Any]:
 
 
 def origin(init: str, name: str) -> dict[str, str]:
-    """Return the fingerprint of the weights of an earlier run from which a run is to begin.
+    """Return `{"init": fingerprint}` of the earlier weights from which a run begins; empty if none.
 
     Raises:
-        CheckpointError: if that run is not there, or not finished.
+        CheckpointError: if the earlier run is missing, damaged or not finished.
     """
     if not init:
         return {"init": ""}
@@ -198,7 +217,7 @@ def origin(init: str, name: str) -> dict[str, str]:
 
 
 def begin(module: nn.Module, folder: str, name: str) -> None:
-    """Fill a module with the weights of an earlier run, if there is one to go on from."""
+    """Load the weights of an earlier run into a module, if `folder` is not empty."""
     if folder:
         load_module(module, Path(folder) / f"{name}.safetensors")
 
@@ -206,23 +225,25 @@ def begin(module: nn.Module, folder: str, name: str) -> None:
 def resume(
     run: Run, name: str, module: nn.Module, adam: torch.optim.Adam
 ) -> tuple[int, dict[str, Tensor]]:
-    """Load the last checkpoint, if there is one; return its step and what was saved beside it.
+    """Load the last checkpoint into a module and its Adam; return its step and its extra tensors.
+
+    Without a checkpoint nothing is loaded, and the step is 0.
 
     Raises:
-        CheckpointError: if it is damaged, or its record is missing.
+        CheckpointError: if the checkpoint is damaged or of another model, or its record is missing.
     """
     path = run.path.parent / f"{name}.training.safetensors"
     if not path.exists():
         return 0, {}
     if not run.facts:
-        raise CheckpointError(f"{path} is there, but no {run.path.name} that tells of it: {OTHER}")
+        raise CheckpointError(f"{path} exists, but its record {run.path.name} is missing: {OTHER}")
     tensors = load_tensors(path)
     try:
         module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})
         states = {}
         for number, (name, parameter) in enumerate(module.named_parameters()):
             state = {"step": tensors[f"adam.{name}.step"]}
-            for key in ("exp_avg", "exp_avg_sq"):  # the fused Adam wants the parameter's order
+            for key in ("exp_avg", "exp_avg_sq"):  # fused Adam needs the parameter's memory format
                 kept = tensors[f"adam.{name}.{key}"]
                 state[key] = torch.empty_like(parameter).copy_(kept).detach()
             states[number] = state

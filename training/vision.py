@@ -1,4 +1,4 @@
-"""The command `vision`: V learns to rebuild frames drawn from all episodes."""
+"""The command `vision`: train V to reconstruct frames drawn from all episodes."""
 
 from __future__ import annotations
 
@@ -28,21 +28,27 @@ class Args:
     """How V is trained."""
 
     frames: Whole = 3_000_000
-    """Frames seen in all; the paper saw 3 to 30 million."""
+    """Frames to train on, counting repeats; the paper trained on 3 to 30 million."""
     batch: int = 128
+    """Frames in each batch."""
     learning_rate: float = 1e-3
-    """Peak of Adam's rate, falling as a cosine: ours, a tenth of the paper's steps need it."""
+    """Peak of Adam's learning rate, which falls as a cosine.
+    Our choice, needed because we take a tenth of the paper's steps."""
     reconstruction: float = 30.0
-    """Weight of the squared error: ours, so that a fireball two pixels wide is worth its nats."""
+    """Weight of the squared error in the loss, against the KL term in nats.
+    Our choice, so that V encodes even a fireball that is two pixels wide."""
     z_size: int = 0
-    """Latent dimensions; 0: the game's own."""
+    """Dimensions of the latent z; 0: the game's own."""
     init: str = ""
-    """Run folder of a V to go on from."""
+    """Run folder of a trained V from which training begins; if left out, from random weights."""
     seed: int = 0
+    """Seed of the first weights, of the batches and of the noise."""
     task: Name = ""
-    """The game whose frames they are; any if empty."""
+    """The game; if left out, that of the data, or else doom."""
 
     def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch is {self.batch}: give 1 or more")
         if self.frames < self.batch:
             raise ValueError(f"frames is {self.frames}: give {self.batch} or more, one batch")
         check_config(self.config, "the arguments of V")
@@ -52,12 +58,13 @@ class Args:
         return VisionConfig(self.z_size or VisionConfig.z_size, self.reconstruction)
 
 
-@ours(flush=True)  # Adam's squares of tiny gradients cost a quarter of the speed
+@ours(flush=True)  # denormals in Adam's squares cost a quarter of the speed
 def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True) -> VAE:
-    """Train V on every episode in the folders `data`, writing and resuming checkpoints in `out`.
+    """Train V on all episodes in the folders `data`, resuming from a checkpoint in `out` if any.
 
     Raises:
-        ValueError: if the data are unfinished or of another game, or `out` was begun otherwise.
+        ValueError: if the data are unfinished or of another game, or `out` was begun with other
+            arguments or data.
     """
     paths = dataset(data, args.task)
     if not args.z_size:
@@ -101,14 +108,14 @@ class Objective:
 
 
 def load_vision(folder: str | Path, task: str = "") -> VAE:
-    """Read the V that a run has trained.
+    """Load the V that a run has trained.
 
     Args:
-        task: the game that it must be of; any if empty.
+        task: the game on which V must have been trained; empty: any game.
 
     Raises:
-        CheckpointError: if it is missing, damaged or not finished.
-        ValueError: if it is of another game.
+        CheckpointError: if the run is missing, damaged or not finished.
+        ValueError: if V was trained on another game.
     """
     path = Path(folder) / "vision.json"
     record = trainer.result(folder, "vision", f"vision --out {folder}")
@@ -123,8 +130,8 @@ def main(args: Flat[Args], data: tuple[str, ...] = (), out: str = "") -> None:
     """Train V on the frames.
 
     Args:
-        data: Folders of episodes, exploring play first; data/GAME if empty.
-        out: Folder of the run; runs/GAME if empty.
+        data: Folders of episodes, that of random play first; if left out, data/GAME.
+        out: Folder of the run; if left out, runs/GAME.
     """
     task = game_for(args.task, data=data)
     train(data or (f"{DATA}/{task}",), out or f"{RUNS}/{task}", replace(args, task=task))

@@ -8,12 +8,6 @@ function works row by row, so a dream does not depend on the others in its batch
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,67 +19,8 @@ from torch import Tensor
 from dreamgym.engines.tiles import FLAGS
 from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
 
-SHARE = 32
-"""Fewest rows for which one more thread pays, as measured. Slices begin at multiples of it."""
-
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
 G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
-
-
-def shared(work: Callable[[slice], None], rows: int) -> None:
-    """Call `work` for slices that cover the rows, each in a thread of its own.
-
-    There are at most as many slices as PyTorch has threads. A thread carries its rows through the
-    whole step. If PyTorch instead split every matrix product among its threads, these would wait
-    for the next product in a busy loop, on the cores that the kernels need.
-    """
-    parts = min(torch.get_num_threads(), rows // SHARE)
-    if parts < 2:
-        return work(slice(0, rows))
-    ends = [rows * part // parts // SHARE * SHARE for part in range(parts)] + [rows]
-    pool = _pool(parts)
-    tasks = [pool.submit(work, slice(*pair)) for pair in pairwise(ends)]
-    for task in tasks:
-        task.result()
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-_making = threading.Lock()
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return a pool of threads in which PyTorch runs single-threaded.
-
-    PyTorch keeps the number of threads per thread, and a new thread starts with the number that was
-    set last anywhere. So a temporary thread reads this number before the pool sets 1, and sets it
-    again afterwards. The caller's own number does not change.
-    """
-    with _making:
-        if threads not in _pools:
-            pool = ThreadPoolExecutor(threads, "dream", _alone)
-            with ThreadPoolExecutor(1) as outside:
-                usual = outside.submit(torch.get_num_threads).result()
-                for ready in [pool.submit(time.sleep, 0.001) for _ in range(threads)]:
-                    ready.result()
-                outside.submit(torch.set_num_threads, usual).result()
-            _pools[threads] = pool
-        return _pools[threads]
-
-
-def _alone() -> None:
-    """Make PyTorch single-threaded in this thread, and let it keep denormal numbers."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(False)
-
-
-def _forget() -> None:
-    """Drop the pools in a forked child, which has none of its parent's threads."""
-    global _making
-    _pools.clear()
-    _making = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget)
 
 
 def cells(gates: Tensor, c: Tensor, h: Tensor, after: Tensor) -> None:
@@ -107,7 +42,7 @@ def draw(
         z, chance: where to write the results.
     """
     arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
-    _draw(mixtures, *arrays)
+    draw_rows(mixtures, 0, len(out), *arrays)
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -127,7 +62,7 @@ def _single(x: Any) -> Any:
     return lambda x: x
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def exp(x):  # type: ignore[no-untyped-def]
     """Return eˣ, off by at most 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
     x = min(max(x, f32(-87.0)), f32(88.0))
@@ -143,7 +78,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return p * i32((i32(n) + i32(127)) << i32(23)).view(f32)
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def log(x):  # type: ignore[no-untyped-def]
     """Return ln x, for x that is not denormal, by Cephes' polynomial (`logf`) on [√½, √2)."""
     bits = i32(f32(x).view(i32) - i32(0x3F3504F3))  # √½, so that the exponent rounds to nearest
@@ -162,7 +97,7 @@ def log(x):  # type: ignore[no-untyped-def]
     return p * m * square - f32(0.5) * square + m + f32(n) * f32(0.69314718)
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def turn(u):  # type: ignore[no-untyped-def]
     """Return cos 2πu and sin 2πu for u in (0, 1): Cephes' polynomials on an eighth of a turn."""
     q = np.rint(u * f32(4))
@@ -180,14 +115,22 @@ def turn(u):  # type: ignore[no-untyped-def]
     return cosine, sine
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def sigmoid(x):  # type: ignore[no-untyped-def]
     return f32(1) / (f32(1) + exp(-x))
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def tanh(x):  # type: ignore[no-untyped-def]
     return f32(2) * sigmoid(x + x) - f32(1)
+
+
+@njit(forceinline=True, **FLAGS)
+def cell(i, f, g, o, c):  # type: ignore[no-untyped-def]
+    """Return h and c of one cell from the sums before its gates and the c before."""
+    keep = sigmoid(f) * c
+    new = sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(keep + new), keep + new
 
 
 @njit(**FLAGS)
@@ -195,13 +138,13 @@ def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
     rows, size = c.shape
     for row in range(rows):
         for j in range(size):
-            keep = sigmoid(single(gates[row, size + j])) * c[row, j]
-            new = sigmoid(single(gates[row, j])) * tanh(single(gates[row, 2 * size + j]))
-            after[row, j] = keep + new
-            h[row, j] = sigmoid(single(gates[row, 3 * size + j])) * tanh(keep + new)
+            h[row, j], after[row, j] = cell(
+                single(gates[row, j]), single(gates[row, size + j]),
+                single(gates[row, 2 * size + j]), single(gates[row, 3 * size + j]), c[row, j],
+            )  # fmt: skip
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def _mix(x):  # type: ignore[no-untyped-def]
     """See `noise.mix`."""
     x = (x ^ (x >> u64(30))) * M0
@@ -209,22 +152,25 @@ def _mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> u64(31))
 
 
-@njit(inline="always")
+@njit(forceinline=True, **FLAGS)
 def _unit(bits):  # type: ignore[no-untyped-def]
     return (f32(i32(bits)) + f32(0.5)) * f32(2.0**-BITS)
 
 
 @njit(**FLAGS)
-def _draw(mixtures, out, key, step, tau, z, chance):  # type: ignore[no-untyped-def]
-    rows, size = z.shape
+def draw_rows(  # type: ignore[no-untyped-def]
+    mixtures, first, rows, out, key, step, tau, z, chance
+):
+    """Draw for some rows from `first` on; their outputs are the first rows of `out`. See `draw`."""
+    size = z.shape[1]
     half, count = size // 2, mixtures * size
     high, low = np.empty(size + 1, u64), np.empty(size + 1, u64)
     mixture, normal, best = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
     chosen, mean, spread = np.empty(size, f32), np.empty(size, f32), np.empty(size, f32)
     weight, head = np.empty((mixtures, size), f32), np.empty(3 * count, f32)
-    for row in range(rows):
+    for row in range(first, first + rows):
         for j in range(3 * count):
-            head[j] = single(out[row, j])
+            head[j] = single(out[row - first, j])
         start = u64(key[row]) + (u64(step[row]) * u64(LANES) + u64(1)) * G
         for j in range(size + 1):
             word = _mix(start + u64(j) * G)

@@ -102,8 +102,10 @@ def _tile(rows: int, panels: int) -> Any:
     """
 
     @intrinsic
-    def multiply(_: Any, x: Any, row: Any, w: Any, panel: Any, bias: Any, out: Any, at: Any) -> Any:
-        """Write rows of x Wᵀ + b to `out` (N, …), whose column `at` is the first panel's.
+    def multiply(
+        _: Any, x: Any, first: Any, w: Any, panel: Any, bias: Any, out: Any, row: Any, at: Any
+    ) -> Any:
+        """Write rows of x Wᵀ + b, the first of x being `first`, to `out` from (row, at) on.
 
         If b is None, x Wᵀ is added to what `out` holds.
         """
@@ -116,7 +118,7 @@ def _tile(rows: int, panels: int) -> Any:
             _sums(builder, rows, panels, w.dtype == types.uint16, *given)
             return context.get_dummy_value()
 
-        return types.void(x, row, w, panel, bias, out, at), generate
+        return types.void(x, first, w, panel, bias, out, row, at), generate
 
     return multiply
 
@@ -130,8 +132,8 @@ def _given(context: Any, builder: Any, kind: Any, value: Any) -> Any:
 
 
 def _sums(
-    b: Any, rows: int, panels: int, half: bool, x: Any, row: Any, w: Any, panel: Any, bias: Any,
-    out: Any, at: Any,
+    b: Any, rows: int, panels: int, half: bool, x: Any, first: Any, w: Any, panel: Any, bias: Any,
+    out: Any, row: Any, at: Any,
 ) -> None:  # fmt: skip
     """Build the loop over the inputs in which `rows` × `panels` × 16 sums grow."""
     i64, single = ir.IntType(64), ir.FloatType()
@@ -172,7 +174,7 @@ def _sums(
         return value
 
     panel_bytes = b.mul(inputs, number(WIDTH * size))
-    first_x, first_w = b.mul(row, x_row), b.mul(panel, panel_bytes)
+    first_x, first_w = b.mul(first, x_row), b.mul(panel, panel_bytes)
     zero = ir.Constant(wide, [0.0] * WIDTH)
     begun = [[held(r, p) if bias is None else zero for p in range(panels)] for r in range(rows)]
     before, loop, done = b.block, b.append_basic_block("inputs"), b.append_basic_block("done")
@@ -214,11 +216,7 @@ _1x4, _1x1, _2x2, _2x1, _3x1, _4x1, _5x1, _6x1 = (
 
 @njit(**FLAGS)
 def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def]
-    """Write columns of x Wᵀ + b to `out` (N, …) from column `at` on.
-
-    An addition waits for the last one to the same sum, so a processor must have some 8 sums under
-    way. That is why one or two rows meet several panels at once, and why the rows are dealt out
-    evenly among the tiles instead of leaving a last one of a single row.
+    """Write columns of x Wᵀ + b to `out` from column `at` on.
 
     Args:
         x: (N, I) float32, whose rows may lie anywhere, and even overlap.
@@ -228,30 +226,40 @@ def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def
         out: (N, M) float32, with M ≥ at + 16 · panels. Its rows may lie anywhere.
     """
     outlined()
-    rows, end = len(x), panel + panels
+    multiply_rows(x, 0, len(x), w, panel, panels, bias, out, at)
+
+
+@njit(**FLAGS)
+def multiply_rows(x, first, rows, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def]
+    """Write the product of some rows of x, from `first` on, to the first rows of `out`.
+
+    An addition waits for the last one to the same sum, so a processor must have some 8 sums under
+    way. That is why one or two rows meet several panels at once, and why the rows are dealt out
+    evenly among the tiles instead of leaving a last one of a single row.
+    """
+    end, tiles = panel + panels, (rows + TILE - 1) // TILE
     if rows == 1:
         while panel + 4 <= end:
-            _1x4(x, 0, w, panel, bias, out, at)
+            _1x4(x, first, w, panel, bias, out, 0, at)
             panel, at = panel + 4, at + 4 * WIDTH
     elif rows == 2:
         while panel + 2 <= end:
-            _2x2(x, 0, w, panel, bias, out, at)
+            _2x2(x, first, w, panel, bias, out, 0, at)
             panel, at = panel + 2, at + 2 * WIDTH
-    tiles = (rows + TILE - 1) // TILE
     while panel < end:
         for tile in range(tiles):
             row = rows * tile // tiles
             size = rows * (tile + 1) // tiles - row
             if size == 6:
-                _6x1(x, row, w, panel, bias, out, at)
+                _6x1(x, first + row, w, panel, bias, out, row, at)
             elif size == 5:
-                _5x1(x, row, w, panel, bias, out, at)
+                _5x1(x, first + row, w, panel, bias, out, row, at)
             elif size == 4:
-                _4x1(x, row, w, panel, bias, out, at)
+                _4x1(x, first + row, w, panel, bias, out, row, at)
             elif size == 3:
-                _3x1(x, row, w, panel, bias, out, at)
+                _3x1(x, first + row, w, panel, bias, out, row, at)
             elif size == 2:
-                _2x1(x, row, w, panel, bias, out, at)
+                _2x1(x, first + row, w, panel, bias, out, row, at)
             else:
-                _1x1(x, row, w, panel, bias, out, at)
+                _1x1(x, first + row, w, panel, bias, out, row, at)
         panel, at = panel + 1, at + WIDTH

@@ -48,13 +48,13 @@ def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
         if game.deadband:
             moved = (values > game.deadband).astype(np.float32)
             return moved - (values < -game.deadband)
-        return np.clip(values, game.low, game.high).astype(np.float32)
-    names = ", ".join(f"{number} ({name})" for number, name in enumerate(game.moves))
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise ValueError(f"action is {_shown(actions)}: expected a whole number, one of {names}")
-    if ((values < 0) | (values >= len(game.moves))).any():
-        raise ValueError(f"action is {_shown(actions)}: expected one of {names}")
-    return np.array(list(game.moves.values()), np.float32)[values]
+        return np.clip(values, *game.box).astype(np.float32)
+    whole = values.ndim == 1 and values.dtype.kind in "iu"
+    if not whole or ((values < 0) | (values >= len(game.moves))).any():
+        names = ", ".join(f"{number} ({name})" for number, name in enumerate(game.moves))
+        kind = "" if whole else "a whole number, "
+        raise ValueError(f"action is {_shown(actions)}: expected {kind}one of {names}")
+    return game.vectors[values]
 
 
 def from_outputs(outputs: Tensor, game: Game) -> Tensor:
@@ -67,7 +67,7 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
     parts = list(outputs.unbind(1))
     for part in game.halved:
         parts[part] = (parts[part] + 1) / 2
-    ends = zip(parts, game.low, game.high, strict=True)  # plain numbers: a tensor would be copied
+    ends = zip(parts, game.low, game.high, strict=True)  # numbers need no copy to the device
     return torch.stack([part.clamp(low, high) for part, low, high in ends], dim=1)
 
 

@@ -28,7 +28,7 @@ from dreamgym.envs.arguments import (
 )
 from dreamgym.envs.seeds import SEED_RANGE, Episodes
 from dreamgym.envs.spaces import check_game, check_observation, observation_space
-from dreamgym.world import State, World
+from dreamgym.world import OBSERVATIONS, State, World
 
 OPTIONS = ("temperature", "reset_mask")
 """The options of `reset()` that are a dream's own; only a batch takes `reset_mask`."""
@@ -104,12 +104,15 @@ class _Dreams:
         vectors = torch.from_numpy(actions.to_vectors(action, self.world.game, self.continuous))
         if len(vectors) != len(state):
             raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
-        state, reward, dead = self.world.step(state, vectors.to(self.world.device), temperature)
+        state, reward, dead = self.world.advance(state, vectors.to(self.world.device), temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()
 
     def observe(self, state: State) -> np.ndarray:
         """Return observations (N, …), a copy that later steps do not overwrite."""
-        return self.world.observe(state, self.observation).cpu().numpy().copy()
+        if self.observation == "rgb" or self.world.device.type != "cpu":
+            return self.world.observe(state, self.observation).cpu().numpy()
+        now = state.arrays()
+        return np.concatenate([getattr(now, part) for part in OBSERVATIONS[self.observation]], 1)
 
 
 class DreamEnv(gym.Env[np.ndarray, Any]):
@@ -167,10 +170,10 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     An argument that is not valid raises a `ValueError` that says what to give instead.
 
     * `temperature`: τ ≥ 0, or a range `(low, high)` from which each episode draws its own τ. It
-      divides M's mixture logits and multiplies the variances. At 0, z is the mean of the likeliest
-      component. Default: 1.15 for Doom (the paper's) and 1 for CarRacing. To change τ for one
-      episode, use `reset(options={"temperature": τ})`. To change it from the next episode on, set
-      the attribute `temperature`, by `set_wrapper_attr` or by a batch's `set_attr`.
+      divides M's mixture logits and multiplies the variances of the Gaussians. At 0, z is the mean
+      of the likeliest Gaussian. Default: 1.15 for Doom (the paper's) and 1 for CarRacing. To change
+      τ for one episode, use `reset(options={"temperature": τ})`. To change it from the next episode
+      on, set the attribute `temperature`, by `set_wrapper_attr` or by a batch's `set_attr`.
     * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
     * `continuous`: `True` for the `Box` of actions, `False` for the `Discrete`.
     * `world`: the name of a shipped world, or a folder with a world of the same game.
@@ -188,9 +191,9 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     `tiles_left`, the number of tiles that the dream has not paid for yet.
 
     ## Reproducibility
-    A dream is a function of the world, the seed and the actions. On a CPU, the k-th episode after
-    `reset(seed=s + i)` is, bit for bit, the k-th episode in lane i of a `DreamVectorEnv` that was
-    reset with seed s. On a GPU, a batch of another size may round differently. V's pictures may
+    A dream is a function of its arguments, the seed and the actions. On a CPU, the k-th episode
+    after `reset(seed=s + i)` is, bit for bit, the k-th episode in lane i of a `DreamVectorEnv` that
+    was reset with seed s. On a GPU, a batch of another size may round differently. V's pictures may
     round differently on any device: one or two numbers in a million differ by 1.
 
     ## Version History
@@ -310,7 +313,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     """N dreams as one batch. `DreamEnv` describes a dream and the other arguments.
 
     On a CPU, lane i of a batch that was reset with seed s is, bit for bit, a `DreamEnv` that was
-    reset with seed s + i. The dreams of a batch share their world and their settings.
+    reset with seed s + i. The dreams of a batch share their world and their settings. `reset()`
+    also takes N seeds. Its option `reset_mask`, a bool array (N,), says which lanes to reset.
 
     Args:
         num_envs: the number of dreams, N.
@@ -487,7 +491,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if not mask.any():
             raise ValueError("reset_mask asks for no environment: give True for one or more")
         if self._state is None and not mask.all():
-            raise gym.error.ResetNeeded("the first reset() must be of every environment")
+            raise gym.error.ResetNeeded(
+                "the first reset() must reset every environment: leave out reset_mask"
+            )
         return mask
 
     def _final(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The games that there are, one file each."""
+"""The games that dreamgym knows, one file each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dreamgym.games.game import FRAME, Game
 __all__ = ["FRAME", "GAMES", "Game", "get"]
 
 GAMES = {game.name: game for game in (doom.GAME, car_racing.GAME)}
-"""By their names; the first is the one that commands take if they are told none."""
+"""The games by name. Commands that are not given a game take the first."""
 
 
 def get(name: str) -> Game:

@@ -13,10 +13,10 @@ CAUCHY = 0.01
 
 
 def steered(rng: np.random.Generator) -> Play:
-    """Begin to play by a controller of Cauchy weights that sees noise (the paper's extract.py).
+    """Play by a linear controller with Cauchy-distributed weights (the paper's extract.py).
 
-    An episode has a scale ~ U(0, 0.01) of its own; V, untrained, shows 32 fresh normal numbers a
-    frame, and M nothing.
+    Each episode draws its own scale of the weights ~ U(0, 0.01). The controller sees 32 fresh
+    standard normal numbers in each frame, as the z of an untrained V, and nothing from M.
     """
     scale = rng.uniform(0, CAUCHY)
     weights = scale * rng.standard_cauchy((3, 32))

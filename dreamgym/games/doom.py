@@ -9,15 +9,15 @@ from dreamgym.games.recipe import Round
 from dreamgym.games.rules import Survival
 
 HEALTH = 100.0
-"""The player's at the start."""
+"""The player's health at the start."""
 HOLD = 10
-"""Longest hold of a random action in frames; the paper draws 1 to 10 (its doomrnn/extract.py)."""
+"""Most frames for which a random action is held; 1 to 10 in the paper's doomrnn/extract.py."""
 NEAR = 4.0
-"""Fireballs at least this many frame pixels wide are near."""
+"""The least width of a near fireball, in pixels of the frame."""
 
 
 def held(rng: np.random.Generator) -> Play:
-    """Begin to play at random: an output ~ U(-1, 1) is held for 1 to `HOLD` frames."""
+    """Play at random: each output ~ U(-1, 1) is held for 1 to `HOLD` frames."""
     left, action = 0, np.zeros(1, np.float32)
 
     def act() -> np.ndarray:
@@ -32,7 +32,7 @@ def held(rng: np.random.Generator) -> Play:
 
 
 def kind(name: str, width: float) -> str:
-    """Return what an object of ViZDoom's is to the player; see `Game.objects`."""
+    """Return the kind of one of ViZDoom's objects, see `Game.objects`."""
     if name == "DoomImpBall":
         return "near_fireball" if width >= NEAR else "far_fireball"
     return "monster" if name == "DoomImp" else ""
@@ -43,7 +43,7 @@ GAME = Game(
     title="Doom",
     called="ViZDoom's Take Cover",
     real="dreamgym.envs.take_cover:TakeCover",
-    rules=Survival(damage=21, faces=8),  # all of 3,000 hits: 21 times 1 to 8, each as likely
+    rules=Survival(damage=21, faces=8),  # 3,000 hits all took 21 times 1 to 8, equally often
     low=(-1.0,),
     high=(1.0,),
     moves={"left": (-1.0,), "stay": (0.0,), "right": (1.0,)},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dreamgym.games.rules import Rules
 FRAME = (64, 64, 3)
 """Height, width and channels of every frame that V sees: uint8 RGB (World Models, §A.1)."""
 Play = Callable[[], np.ndarray]
-"""Returns what to do next, (A,) in [-1, 1] as C does, without a look at the game."""
+"""Plays without seeing the game: each call returns the next action, (A,) in [-1, 1] as from C."""
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,27 @@ class Game:
     title: str
     """The word inside the environment ids, as in `Dream{title}-v0`."""
     called: str
-    """What people call the real game."""
+    """The real game's name in messages, such as `Gymnasium's CarRacing`."""
     real: str
     """Entry point of the pixel environment."""
     rules: Rules
     """What is known of rewards and ends, and need not be learned."""
     low: tuple[float, ...]
-    """Least values of the continuous action …"""
+    """The least value of each number of a continuous action."""
     high: tuple[float, ...]
-    """… and the greatest."""
+    """The greatest value of each number of a continuous action."""
     moves: dict[str, tuple[float, ...]]
     """The discrete actions in order, each as a continuous one."""
     explore: Callable[[np.random.Generator], Play]
-    """Begins a game's worth of the play by which first data are collected."""
+    """Takes a random generator and returns the player of one game, for the first recordings."""
     max_steps: int
     """Steps after which an episode is truncated."""
     deadband: float = 0.0
-    """A continuous action beyond ± this is the whole move, else none; 0: it counts as it is."""
+    """If above 0, a continuous action beyond ± this counts as ±1, and any other as 0. If 0, an
+    action counts as it is."""
     halved: tuple[int, ...] = ()
-    """Parts of the action for which C's [-1, 1] is moved to [0, 1]; the others are clipped."""
+    """Indices of the numbers of an action for which C's output in [-1, 1] is mapped linearly to
+    [0, 1]. The other numbers are clipped to `low` and `high`."""
     continuous: bool = False
     """Whether the Box form of the action space is the default."""
     threshold: float | None = None
@@ -63,21 +66,33 @@ class Game:
     hidden: int = 256
     """Cells of M (World Models, §A.2)."""
     bias: bool = True
-    """Whether C has one."""
+    """Whether C has a bias."""
     mean_length: int = 1000
-    """Frames that an exploring episode lasts, for the estimate of the disk alone."""
+    """Mean length in frames of a game played by `explore`, used only to estimate disk space."""
     test_games: int = 100
-    """Real games behind a reported score."""
+    """The number of real games for a reported score."""
     engines: tuple[tuple[str, str], ...] = ()
-    """The same game as others ship it, to compare its speed with: what it is called, and an id of
-    Gymnasium's, or the entry point of a function that returns a step of it, given a seed."""
+    """Other versions of the same game, to compare the speed with. Each is a name for the table, and
+    a Gymnasium id or an entry point `module:function`. The function takes a seed and returns a
+    function that plays one step."""
     objects: Callable[[str, float], str] | None = None
-    """Returns the kind of a visible object of a name and a width in frame pixels, empty if it does
-    not count; None: the game tells of none."""
+    """Takes the name of a visible object and its width in pixels of the frame. Returns the kind of
+    the object, or an empty string for an object that does not count. None if the game does not
+    report its objects."""
     recipe: tuple[Round, ...] = ()
     """The rounds by which its world is made."""
     learning: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Hyperparameters of the game's own, for each algorithm of `dreamgym.zoo`."""
+    """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
+
+    @cached_property
+    def box(self) -> tuple[np.ndarray, np.ndarray]:
+        """`low` and `high` as arrays (A,) float32."""
+        return np.array(self.low, np.float32), np.array(self.high, np.float32)
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The discrete actions in order, (M, A) float32."""
+        return np.array(list(self.moves.values()), np.float32)
 
     @property
     def pixel_id(self) -> str:

@@ -7,37 +7,38 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Round:
-    """One time around."""
+    """One round: play real games, train V and M on them, and evolve C in the dream."""
 
     episodes: int
-    """Real games, at random in the first round, then by the controller of the round before."""
+    """Real games to record: random play in the first round, then the last round's controller."""
     steps: int
-    """Frames after which such a game, and a dream of C's, is cut off; 0: none."""
+    """Frames after which these games and C's dreams are cut off; 0 for the game's own limit."""
     frames: int
-    """Frames that V is trained on, going on from the round before's V; 0 keeps that one."""
+    """Frames to train V on, starting from the last round's V; 0 to keep that V as it is."""
     updates: int
-    """Steps of M on the data of all rounds so far."""
+    """Optimiser steps to train M, on the recordings of all rounds so far."""
     generations: int
-    """Generations of C."""
+    """Generations of CMA-ES to evolve C."""
     anew: bool = False
-    """Whether M and C begin anew instead of going on; if V learns more, they do."""
+    """Whether M and C start from nothing, not from the last round. If V is trained, they always
+    do."""
     rollouts: int = 16
-    """Dreams a member."""
+    """Dreams for each member of a generation."""
     validate: int = 10
-    """Generations between validations."""
+    """Generations from one validation, in the real game, to the next."""
     games: int = 40
-    """Real games a validation."""
+    """Real games in each validation."""
     finalists: int = 0
-    """How many controllers play for the last choice."""
+    """How many of the best controllers play further real games for the final choice; 0 for none."""
     low: float = 1.0
     high: float = 1.2
-    """Ends of the temperature's range in which C learns."""
+    """The ends of the range of temperatures in which C learns."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.validate <= self.generations:
             raise ValueError(
-                f"validate is {self.validate}: give 1 to {self.generations}, the generations, for "
-                "a round is chosen by its validation"
+                f"validate is {self.validate}: give 1 to {self.generations}, the number of "
+                "generations, because the best round is chosen by validation"
             )
         if not 0 <= self.low <= self.high < float("inf"):
             raise ValueError(

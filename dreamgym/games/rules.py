@@ -1,13 +1,15 @@
-"""What M must foretell in a game, how that is read off a recorded episode, and what a dream makes
-of it.
+"""The rules of a game: which outcomes of an action M must predict, and what follows from them.
 
-What is known of a game is written here and not learned.
+The rules say how these outcomes are read from a recorded episode, and how a dream turns them into
+rewards and ends. What is known about a game is written here and not learned.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
@@ -16,34 +18,34 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEATHS = ("health", "head")
-"""How a dream of `Survival` ends, see there."""
+"""The two ways in which a dream of `Survival` may end, see `Survival.death`."""
 
 
 class Played(Protocol):
     """A recorded episode of T steps."""
 
     rewards: np.ndarray  # (T,) float32
-    budget: np.ndarray  # (T + 1,) float32, the game's first count before each action, and at last
+    budget: np.ndarray  # (T + 1,) float32, the game's count before each action and after the last
     terminated: np.ndarray  # (T,) bool
 
 
 class Rules(ABC):
     """The rules of a game, as its dreams follow them.
 
-    Dreams come in batches of N. A dream keeps C counts, such as its player's health, and M
-    foretells O outcomes of an action by their odds.
+    Dreams come in batches of N. A dream keeps C counts, such as its player's health. M predicts the
+    probabilities of O outcomes of an action, which the code calls odds.
     """
 
     heads: ClassVar[tuple[str, ...]]
     """Names of the O yes-or-no outcomes of an action."""
     counts: ClassVar[tuple[str, ...]]
-    """Names by which `info` shows the first of the C counts, in the dream and in the game."""
+    """The names in `info` of the first of the C counts, in the dream and in the real game."""
     harm: ClassVar[str] = ""
     """The outcome that a careful player avoids, if there is one."""
 
     @abstractmethod
     def outcomes(self, episode: Played) -> np.ndarray:
-        """Return what came of each action of an episode: (T, O) bool."""
+        """Return which outcomes followed each action of a recorded episode: (T, O) bool."""
 
     @abstractmethod
     def settle(
@@ -53,10 +55,18 @@ class Rules(ABC):
 
         Args:
             counts: (N, C), from before the step.
-            odds: (N, O) in (0, 1), M's for each outcome.
-            draws: (N, 2) ~ U(0, 1), to settle them by.
-            step: (N,) int64, steps taken before.
+            odds: (N, O) in (0, 1), the probabilities that M gives the outcomes.
+            draws: (N, 2) ~ U(0, 1), random numbers that decide which outcomes happen.
+            step: (N,) int64, the number of steps taken before.
         """
+
+    def compiled(self) -> Callable[..., None] | None:
+        """Return `settle` compiled for a CPU; None if the rules have no such form.
+
+        It takes counts, odds and draws as arrays, as in `settle`, and writes to three more: the
+        counts after the step (N, C), the rewards (N,) float32 and which dreams end (N,) bool.
+        """
+        return None
 
     def begin(self, budget: Tensor) -> Tensor:
         """Return the counts (N, C) of dreams whose first count begins with a budget (N,)."""
@@ -74,18 +84,22 @@ class Rules(ABC):
         return self
 
     def expected(self, odds: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what M expects each step to pay and the chance that it is the last, both (...).
+        """Return each step's expected reward, and the chance that an outcome of M's ends it there.
 
-        None where every step pays the same.
+        Both are (...). None for games in which every step pays the same.
 
         Args:
-            odds: (..., O).
-            budget: what the episode began with.
+            odds: (..., O), the probabilities that M gives the outcomes.
+            budget: the first count at the start of the episode.
         """
         return None
 
     def most(self, steps: int) -> float:
-        """Return the most that a real episode of so many steps pays; who dreams more is fooled."""
+        """Return an upper bound of a real episode's return. A dream that pays more fools C.
+
+        Args:
+            steps: the length of the episode.
+        """
         return float("inf")
 
 
@@ -94,12 +108,12 @@ class Survival(Rules):
     """Stay alive: every step pays 1, a hit takes health by known dice, and 0 ends the game."""
 
     damage: float
-    """What a hit takes is this times the roll of a die …"""
+    """A hit takes this much health times the roll of a die."""
     faces: int
-    """… with so many faces."""
+    """The number of faces of this die, which rolls 1 to `faces`."""
     death: str = "health"
-    """`"health"` adds up the hits that were drawn; `"head"` draws the end itself from M's odds for
-    it, as the paper does with a threshold."""
+    """How a dream ends. `"health"`: when the hits have taken all health. `"head"`: with the
+    probability of death that M predicts for the step (the paper compares it with a threshold)."""
     heads = ("hit", "death")
     counts = ("health",)
     harm = "hit"
@@ -117,6 +131,12 @@ class Survival(Rules):
         dead = health <= 0 if self.death == "health" else first < odds[:, 1]
         return health[:, None], health.new_ones(len(health)), dead
 
+    def compiled(self) -> Callable[..., None]:
+        from .settle import survival  # not above: to import dreamgym must not import numba
+
+        damage, faces = np.float32(self.damage), np.float32(self.faces)
+        return partial(survival, damage, faces, self.death == "health")
+
     def ending(self, death: str) -> Survival:
         super().ending(death)
         return replace(self, death=death)
@@ -124,21 +144,21 @@ class Survival(Rules):
 
 @dataclass(frozen=True)
 class Lap(Rules):
-    """Drive a lap: a frame costs, a new tile of the track pays, and the last one ends the game.
+    """Drive a lap: a frame costs, a new tile of the track pays, and the last tile ends the game.
 
     A dream counts the tiles that are left and, unseen by `info`, those of the whole track.
     """
 
     lap: float
-    """What all tiles pay together; tracks differ in their number."""
+    """The reward of all tiles together, whatever the number of tiles of a track."""
     cost: float
-    """What a frame costs."""
+    """The cost of a frame."""
     fall: float
-    """What leaving the field costs, which also ends the game."""
+    """The cost of leaving the field, which also ends the game."""
     pace: float
-    """Frames that the fastest car takes for a tile …"""
+    """Frames that the fastest car needs for a tile."""
     fewest: float
-    """… of which the shortest tracks have so many."""
+    """The number of tiles of the shortest tracks."""
     heads = ("tile", "tiles", "fall")  # is there a new tile, are there two, is it a fall
     counts = ("tiles_left",)
 
@@ -162,6 +182,11 @@ class Lap(Rules):
         reward = self.lap * tiles / whole - self.cost
         reward = reward.masked_fill(fallen, -self.fall)
         return torch.stack((left, whole), dim=1), reward, fallen | (left <= 0)
+
+    def compiled(self) -> Callable[..., None]:
+        from .settle import lap  # not above: to import dreamgym must not import numba
+
+        return partial(lap, np.float32(self.lap), np.float32(self.cost), np.float32(self.fall))
 
     def expected(self, odds: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
         tiles, fall = odds[..., :2].sum(-1), odds[..., 2]

@@ -1,7 +1,5 @@
 """The compiled step says what the plain one says, row by row and on any number of threads."""
 
-import multiprocessing
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,6 @@ import torch
 from dreamgym import noise
 from dreamgym.engines import kernels
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, sample
-from tests.conftest import tiny_world
 
 ROWS, K, Z, CELLS = 300, 5, 64, 96
 PRECISIONS = [torch.float32, torch.bfloat16]
@@ -60,91 +57,8 @@ def test_a_poisoned_row_stays_poisoned_and_alone():
     assert torch.equal(z[[0, 2, 3]], clean[[0, 2, 3]])
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_a_dream_is_the_same_on_any_number_of_threads(world, threads):
-    """And a thread's own number of threads is nobody else's."""
-    state, tau = world.start(torch.arange(ROWS)), torch.ones(ROWS, 1)
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        wanted, _, _ = world.step(state, torch.zeros(ROWS, 1), tau)
-        torch.set_num_threads(threads)
-        after, _, _ = world.step(state, torch.zeros(ROWS, 1), tau)
-        assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(after.z, wanted.z) and torch.equal(after.h, wanted.h)
-
-
-def test_an_error_in_a_thread_reaches_the_caller():
-    def broken(rows: slice) -> None:
-        if rows.start:
-            raise ArithmeticError("row 32 is broken")
-
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        with pytest.raises(ArithmeticError, match="row 32"):
-            kernels.shared(broken, 64)
-    finally:
-        torch.set_num_threads(before)
-
-
-def _dream(send, threads: int) -> None:
-    torch.set_num_threads(threads)
-    world = tiny_world()
-    state, _, _ = world.step(world.start(torch.arange(99)), torch.zeros(99, 1), torch.ones(99, 1))
-    send.send(state.z.sum().item())
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_dreams_after_its_parent_has():
-    """With a thread of its own: PyTorch's, after a fork, wait for ever."""
-    fork, before = multiprocessing.get_context("fork"), torch.get_num_threads()
-    receive, send = fork.Pipe(False)
-    try:
-        _dream(send, 2)
-        child = fork.Process(target=_dream, args=(send, 1))
-        child.start()
-        mine = receive.recv()
-        assert receive.poll(60), "the child hangs"
-        assert receive.recv() == mine
-        child.join(10)
-    finally:
-        torch.set_num_threads(before)
-    assert child.exitcode == 0
-
-
-@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
-def test_every_mode_of_autograd_may_dream(world, mode):
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        with mode():
-            state, action = world.start(torch.arange(99)), torch.zeros(99, 1)
-            action.requires_grad_(mode is torch.enable_grad)
-            after, _, _ = world.step(state, action, torch.ones(99, 1))
-            assert torch.isfinite(after.z).all()
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_the_exponential_is_close_and_stays_finite_beyond_its_ends():
     x = np.linspace(-90, 90, 3601, dtype=np.float32)
     wanted = np.exp(np.clip(x.astype(np.float64), -87, 88))
     found = np.array([kernels.exp(each) for each in x])
     np.testing.assert_allclose(found, wanted, rtol=3e-7)
-
-
-def test_a_thread_of_a_pool_is_alone_and_counts_small_numbers(monkeypatch):
-    monkeypatch.setattr(kernels, "_pools", {})
-    small = torch.tensor(1e-310, dtype=torch.float64)
-    assert torch.set_flush_denormal(True)
-    try:
-        pool = kernels._pool(2)
-        kept = [pool.submit(lambda: (small * 1).item()) for _ in range(2)]
-        assert [each.result() for each in kept] == [1e-310, 1e-310]
-        assert pool.submit(torch.get_num_threads).result() == 1
-        assert (small * 1).item() == 0  # as the caller has set it
-    finally:
-        torch.set_flush_denormal(False)

@@ -264,7 +264,7 @@ def test_the_last_seed_of_training_is_one(
 
 @pytest.mark.parametrize("policy", ["random", "explore"])
 def test_who_looks_at_nothing_looks_through_no_world(policy: str) -> None:
-    with pytest.raises(ValueError, match=f"world is doom: {policy} looks through none"):
+    with pytest.raises(ValueError, match=f"world is doom: {policy} play uses no world"):
         Args("doom", 1, policy=policy, world="doom")
 
 

@@ -69,7 +69,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     games = [read_json(out / f"round-{n}/controller/controller.json") for n in (0, 1)]
     validated = sum(evolve.spent(out / f"round-{n}" / "controller") for n in (0, 1))
     assert total == 110 + validated + sum(facts["final_frames"] for facts in games)
-    with pytest.raises(ValueError, match="was another round: choose another --out"):
+    with pytest.raises(ValueError, match="holds a round of other arguments or data: choose"):
         go(first, replace(second, low=0.5))
 
 

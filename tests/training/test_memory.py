@@ -347,3 +347,14 @@ def test_a_loss_that_is_no_number_stops_before_it_reaches_the_weights(tmp_path: 
     broken.mean[:] = float("nan")
     with pytest.raises(FloatingPointError, match="M's loss is nan at step 0"):
         train(broken, tmp_path, small())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("steps", 0, 1), ("batch", 0, 1), ("length", 0, 1), ("held_out", 1, 2)],
+)
+def test_an_argument_that_leaves_nothing_to_learn_is_named(
+    name: str, value: int, least: int
+) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}: give {least} or more"):
+        memory.Args(**{name: value})  # type: ignore[arg-type]

@@ -184,7 +184,7 @@ def test_a_truncated_shard_is_made_again_and_named_where_it_is_read(
 def test_v_is_of_the_data_that_it_was_trained_on(tmp_path: Path) -> None:
     one, two = data_set(tmp_path / "1", [40] * 3), data_set(tmp_path / "2", [40] * 3, seed=1)
     before = vision.train([one], tmp_path / "v", SMALL, progress=False)
-    with pytest.raises(ValueError, match="begun otherwise: the content of its data was"):
+    with pytest.raises(ValueError, match="begun with other inputs: the content of its data"):
         vision.train([two], tmp_path / "v", SMALL, progress=False)
     moved = shutil.copytree(one, tmp_path / "moved")
     after = vision.train([moved], tmp_path / "v", SMALL, progress=False)
@@ -513,6 +513,8 @@ def test_a_demonstration_leaves_strangers_folders_alone(tmp_path: Path) -> None:
     kept = [tmp_path / "run" / "thesis.txt", tmp_path / f"film.iso{TEMPORARY}"]
     for path in kept:
         path.touch()
-    with pytest.raises(ValueError, match="run is of no demonstration: choose another --out"):
+    with pytest.raises(
+        ValueError, match="run was not made by a demonstration: choose another --out"
+    ):
         demo("doom", tmp_path, 1, 2, InProcess())
     assert all(path.exists() for path in kept)

@@ -145,7 +145,7 @@ def test_two_folders_make_one_data_set(data, tmp_path):
     first = int(alone.lengths.sum())
     assert torch.allclose(both.mean[:first], alone.mean, atol=1e-2)
     memory.train(alone, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
-    with pytest.raises(ValueError, match="begun otherwise: the content of its latents was"):
+    with pytest.raises(ValueError, match="begun with other inputs: the content of its latents"):
         memory.train(both, tmp_path / "m", small(1), MemoryConfig(hidden=16), progress=False)
 
 

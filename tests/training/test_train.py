@@ -208,18 +208,18 @@ def test_bad_words_are_named(words, message, tmp_path, capsys, monkeypatch):
 
 def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, unreal):
     path = learn(args(car_folder), tmp_path)
-    with pytest.raises(ValueError, match=r"acts by Box.*Take Cover does not know"):
+    with pytest.raises(ValueError, match=r"acts by Box.*Take Cover does not have"):
         load_agent(path, load_world(folder))
     with pytest.raises(ValueError, match=r"sees \(22,\), this world shows 64 \(z\), 576"):
         load_agent(path, load_world("doom"))
     with pytest.raises(CheckpointError, match="does not exist"):
         load_agent(tmp_path / "none.zip", load_world(folder))
     (tmp_path / "policy.json").unlink()
-    with pytest.raises(CheckpointError, match="tells which algorithm"):
+    with pytest.raises(CheckpointError, match="names the algorithm"):
         load_agent(path, load_world(folder))
     (tmp_path / "policy.json").write_text('{"algo": "ppo"}')
     path.write_bytes(b"no zip")
-    with pytest.raises(CheckpointError, match="no saved PPO"):
+    with pytest.raises(CheckpointError, match="not a saved PPO"):
         load_agent(path, load_world(folder))
 
 
@@ -271,7 +271,7 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
 def test_an_agent_under_another_name_is_named(folder, tmp_path, unreal):
     path = learn(args(folder), tmp_path)
     (tmp_path / "policy.json").write_text('{"algo": "dqn"}')
-    with pytest.raises(CheckpointError, match=r"no saved DQN, which policy.json says it is"):
+    with pytest.raises(CheckpointError, match=r"not a saved DQN, but policy.json says it is"):
         load_agent(path, load_world(folder))
 
 

@@ -136,3 +136,17 @@ def test_a_stopped_run_takes_the_steps_that_are_left(
         assert torch.equal(one, other)
     train(data, tmp_path / "parts")  # all done
     assert len(calls) == 6
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"batch": 0}, "batch is 0: give 1 or more"),
+        ({"frames": 3, "batch": 4}, "frames is 3: give 4"),
+    ],
+)
+def test_an_argument_that_leaves_nothing_to_learn_is_named(
+    wrong: dict[str, int], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        vision.Args(**wrong)  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""What was played: episodes on the disk, and the same in V's words."""
+"""What was played: episodes of frames on the disk, and the same episodes as V's latents."""

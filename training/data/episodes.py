@@ -1,4 +1,7 @@
-"""Episodes on the disk: one uncompressed `.npz` each, so that frames can be mapped, not read."""
+"""Episodes on the disk: one uncompressed `.npz` each.
+
+Uncompressed frames can be mapped into memory, so that only those that are used are read.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,17 @@ from dreamgym.files import replacing
 
 MANIFEST = "manifest.json"
 DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error)
-"""What reading half an `.npz` may raise."""
+"""Exceptions that reading a damaged `.npz` may raise."""
 
 
 @dataclass
 class Episode:
-    """One real game of T steps; row t holds what the player saw, did, and got for it."""
+    """One real game of T steps; row t holds a frame, the action taken there, and its outcome."""
 
     frames: np.ndarray  # (T, 64, 64, 3) uint8, the frame before action t
     actions: np.ndarray  # (T,) or (T, A) float32, as M takes them
     rewards: np.ndarray  # (T,) float32, outcome of action t
-    budget: np.ndarray  # (T + 1,) float32, health or tiles left before action t; then after the end
+    budget: np.ndarray  # (T + 1,) float32, health or tiles left: before action t; last, at the end
     terminated: np.ndarray  # (T,) bool, outcome of action t
     truncated: np.ndarray  # (T,) bool, outcome of action t
 
@@ -40,7 +43,7 @@ class Episode:
 
     @classmethod
     def load(cls, path: Path) -> Episode:
-        """Read an episode; its frames stay on the disk until they are touched.
+        """Read an episode; its frames are mapped, and read from the disk when they are used.
 
         Raises:
             ValueError: if the file is damaged; the message names it.
@@ -55,7 +58,7 @@ class Episode:
         return episode
 
     def _check(self) -> None:
-        """Refuse arrays of another type or length, or numbers that are none."""
+        """Refuse arrays of a wrong type or shape, and NaN and infinity."""
         steps = len(self.frames)
         usual = {"frames": ("u1", (steps, *games.FRAME)), "rewards": ("f4", (steps,)),
                  "budget": ("f4", (steps + 1,)), "terminated": ("b1", (steps,)),
@@ -72,7 +75,7 @@ class Episode:
 
 
 def read_ahead(paths: Sequence[Path]) -> Iterator[Episode]:
-    """Yield episodes with their frames in memory; the next one is read meanwhile."""
+    """Yield episodes with their frames in memory, and read the next one in the background."""
 
     def read(path: Path) -> Episode:
         episode = Episode.load(path)
@@ -94,7 +97,7 @@ def mapped(path: Path, name: str) -> np.memmap:
 
 
 def located(path: Path, name: str) -> tuple[int, tuple[int, ...], np.dtype]:
-    """Return where in an uncompressed `.npz` an array's bytes begin, its shape and its dtype."""
+    """Return the offset of an array's bytes in an uncompressed `.npz`, its shape and its dtype."""
     with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
         np.lib.format.read_magic(member)  # 1.0, as `Episode.save` writes it
         shape, _, dtype = np.lib.format.read_array_header_1_0(member)
@@ -107,19 +110,19 @@ def located(path: Path, name: str) -> tuple[int, tuple[int, ...], np.dtype]:
 
 
 class Frames:
-    """Frames of all episodes in random order, through a window that slides over the data set.
+    """Random batches of frames, drawn from a window that slides over the episodes.
 
-    A disk reads whole episodes faster than a frame here and a frame there (15 MB/s against 1.2
-    with one reader beside V's training). So episodes pass, in an order drawn anew each time
-    around, through a window in memory, and a batch is drawn from the window. Each frame is drawn
-    once a pass on average, and a batch is a function of its number alone.
+    A disk reads whole episodes faster than single frames (15 MB/s against 1.2 MB/s with one reader
+    during V's training). So whole episodes pass through a window in memory, and each batch is drawn
+    from the window. The order of the episodes is a new permutation in each pass over the data set.
+    On average each frame is drawn once a pass. A batch depends only on its number (and the seed).
     """
 
     def __init__(self, paths: list[Path], batch: int, seed: int, window: int = 256):
         self.paths, self.batch, self.seed = paths, batch, seed
         self.window = min(window, len(paths))
         self.lengths = [frames_of(path) for path in paths]
-        self.loaded: dict[int, np.ndarray] = {}  # place in the endless order → frames
+        self.loaded: dict[int, np.ndarray] = {}  # place in the endless order of episodes → frames
 
     def read(self, number: int) -> np.ndarray:
         """Return batch `number`: (B, 64, 64, 3) uint8."""
@@ -170,10 +173,10 @@ def number_of(path: Path) -> int:
 
 
 def episode_paths(*folders: str | Path) -> list[Path]:
-    """Return the episodes of data folders, one folder after the other, each in order of play.
+    """Return the episode files of data folders: folder by folder, sorted by number.
 
     Raises:
-        ValueError: if a folder has none; the message names it.
+        ValueError: if a folder has no episodes; the message names it.
     """
     paths = []
     for folder in folders:
@@ -184,12 +187,12 @@ def episode_paths(*folders: str | Path) -> list[Path]:
 
 
 def game_of(folder: str | Path) -> str:
-    """Return the name of the game that a data folder's episodes are of.
+    """Return the name of the game that the episodes of a data folder were played in.
 
     Raises:
-        ValueError: if it has no episodes, is unfinished, or is not as `collect` left it.
+        ValueError: if the folder has no episodes, is unfinished, or is not as `collect` left it.
     """
-    from .. import runs  # it brings torch, which the command's help can do without
+    from .. import runs  # imports torch, which would slow down `--help`
 
     there = len(episode_paths(folder))
     record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")
@@ -198,20 +201,20 @@ def game_of(folder: str | Path) -> str:
         raise ValueError(f"{Path(folder) / MANIFEST} is damaged (its task is {game!r})")
     if not isinstance(lengths, list) or len(lengths) != there:
         raise ValueError(
-            f"{folder} holds {there} episodes, its {MANIFEST} tells of other ones: call "
+            f"{folder} holds {there} episodes, its {MANIFEST} lists other ones: call "
             f"`dreamgym collect {game}` again, with the arguments that it names"
         )
     return str(game)
 
 
 def dataset(folders: Sequence[str | Path], task: str = "") -> list[Path]:
-    """Return the episodes of data folders that are whole and all of one game; see `game_of`.
+    """Return the episode files of data folders, after checking the folders with `game_of`.
 
     Args:
-        task: the game that they must be of; any if empty.
+        task: the game that all folders must be of; empty: that of the first folder.
 
     Raises:
-        ValueError: if a folder is of another game.
+        ValueError: if a folder is of another game, or `game_of` refuses it.
     """
     for folder in folders:
         game = game_of(folder)
@@ -221,12 +224,12 @@ def dataset(folders: Sequence[str | Path], task: str = "") -> list[Path]:
 
 
 def content(paths: Sequence[Path]) -> str:
-    """Return a short hash of the content of episodes, in their order; see `fingerprint`."""
+    """Return a short hash of the content of episodes and of their order; see `fingerprint`."""
     return hashlib.sha256("".join(map(fingerprint, paths)).encode()).hexdigest()[:16]
 
 
 def fingerprint(path: Path) -> str:
-    """Return a short hash of an episode's content: of the checksums that its archive keeps.
+    """Return a short hash of an episode's content, made from the checksums in its zip archive.
 
     Raises:
         ValueError: if the file is damaged; the message names it.

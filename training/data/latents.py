@@ -1,4 +1,4 @@
-"""Between stages 2 and 3: every frame as V sees it, so that pixels are read once."""
+"""Latents: each frame is encoded by V once, before M is trained on the results."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ from .episodes import DAMAGED, Episode, dataset, read_ahead
 from .episodes import fingerprint as episode_fingerprint
 
 SHARD = 200
-"""Episodes a file: what a killed process has to encode again."""
+"""Episodes in one file (a shard); a killed process loses at most one shard of work."""
 FORMAT = 3
-"""Version of a shard's columns; older ones are made again."""
+"""Version of a shard's columns; shards of an older version are encoded again."""
 BATCH = 256
-"""Frames V takes at once."""
+"""Frames that V encodes at once."""
 
 
 @dataclass
 class Latents:
-    """A data set of E episodes and F frames in V's words, episodes one after the other."""
+    """A data set of E episodes and F frames as latents; the episodes lie one after the other."""
 
     mean: Tensor  # (F, Z) float16
     logvar: Tensor  # (F, Z) float16
-    action: Tensor  # (F, A) float32, taken at the frame
-    outcomes: Tensor  # (F, O) bool, what came of it: see `Rules.outcomes`
-    reward: Tensor  # (F,) float32, what it paid
-    lengths: Tensor  # (E,) int64
+    action: Tensor  # (F, A) float32, the action taken at the frame
+    outcomes: Tensor  # (F, O) bool, outcomes of the action: see `Rules.outcomes`
+    reward: Tensor  # (F,) float32, reward of the action
+    lengths: Tensor  # (E,) int64, frames of each episode
     whole: Tensor  # (E,) float32, the budget at the start
-    source: Tensor  # (E,) int64, which of the data folders an episode is from
-    vision: str  # fingerprint of the V that made them
+    source: Tensor  # (E,) int64, index of the data folder of each episode
+    vision: str  # fingerprint of the V that encoded the frames
     task: str = ""  # the game
     content: str = ""  # fingerprint of V and of the episodes
 
     @property
     def starts(self) -> Tensor:
-        """The numbers (E,) of the first frames."""
+        """Index (E,) of each episode's first frame."""
         return torch.cumsum(self.lengths, 0) - self.lengths
 
 
@@ -58,13 +58,15 @@ def encode(
     vision: VAE,
     progress: bool = True,
 ) -> Latents:
-    """Encode every episode in the folders `data` into shards in `out`, skipping those there.
+    """Encode all episodes in the folders `data` into shards in `out`, and return the latents.
+
+    Shards that are there already and hold the same episodes, encoded by the same V, are kept.
 
     Raises:
         ValueError: if the data are unfinished or of another game.
     """
     out, mark, folders = Path(out), fingerprint(vision), [Path(folder) for folder in data]
-    paths = [dataset([folder], game.name) for folder in folders]  # a shard is of one folder
+    paths = [dataset([folder], game.name) for folder in folders]  # no shard mixes two folders
     shards = [part[i : i + SHARD] for part in paths for i in range(0, len(part), SHARD)]
     vision = vision.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     files = [out / f"latents-{number:04d}.npz" for number in range(len(shards))]
@@ -74,7 +76,7 @@ def encode(
     ]
     known = sorted(out.glob("latents-*.npz"))
     if known == files and all(map(_holds, files, whats)):
-        return load(out)  # nothing to write, in a folder that is perhaps another user's
+        return load(out)  # the folder may not be writable, and need not be
     with held(out):
         bar = tqdm(shards, "encode", unit=" shards", disable=not progress)
         for path, shard, what in zip(files, bar, whats, strict=True):
@@ -86,16 +88,16 @@ def encode(
             with replacing(path) as file:
                 np.savez(file, allow_pickle=False, what=what, source=source, **columns)
         for path in sorted(out.glob("latents-*.npz"))[len(shards) :]:
-            path.unlink()  # of a larger data set
+            path.unlink()  # left by a larger data set
         return load(out)
 
 
 def _holds(path: Path, what: np.ndarray) -> bool:
-    """Tell whether a shard is there, whole, and holds these episodes as this V sees them."""
+    """Return whether a shard exists, is readable, and has the given V, game and episodes."""
     try:
         with open(path, "rb") as file, np.load(file) as arrays:
             return "what" in arrays.files and np.array_equal(arrays["what"], what)
-    except DAMAGED:  # or missing: it is made again
+    except DAMAGED:  # or missing: it is encoded again
         return False
 
 
@@ -111,7 +113,7 @@ def load(folder: str | Path) -> Latents:
     """Read all shards of a folder.
 
     Raises:
-        ValueError: if there are none, one is damaged, or they are of several Vs or games.
+        ValueError: if there are no shards, one is damaged, or they differ in their V or game.
     """
     paths = sorted(Path(folder).glob("latents-*.npz"))
     if not paths:
@@ -119,7 +121,9 @@ def load(folder: str | Path) -> Latents:
     shards = [_shard(path) for path in paths]
     whats = [shard.pop("what").tolist() for shard in shards]
     if len({(mark, game) for mark, game, *_ in whats}) != 1:
-        raise ValueError(f"the latents in {folder} are of several Vs: delete latents-*.npz there")
+        raise ValueError(
+            f"the latents in {folder} are of several Vs or games: delete latents-*.npz"
+        )
     (mark, game, *_), content = whats[0], hashlib.sha256(repr(whats).encode()).hexdigest()[:16]
     columns = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
     tensors = {key: torch.from_numpy(column) for key, column in columns.items()}
@@ -148,7 +152,7 @@ def _shard(path: Path) -> dict[str, np.ndarray]:
 
 
 def _fits(shard: dict[str, np.ndarray]) -> bool:
-    """Tell whether a shard's columns are of one length, and of the types that `_encoded` writes."""
+    """Return whether a shard's columns have matching lengths, and the types `_encoded` writes."""
     kinds = {"mean": "f2", "logvar": "f2", "action": "f4", "outcomes": "b1", "reward": "f4",
              "lengths": "i8", "whole": "f4", "source": "i8"}  # fmt: skip
     if any(shard[name].dtype != np.dtype(kind) for name, kind in kinds.items()):

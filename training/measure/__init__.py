@@ -1,1 +1,1 @@
-"""What came of it: scores, examinations of V and M, speeds, films and tables."""
+"""Measuring: scores, examinations of V and M, speeds, films, and tables of results."""

@@ -1,4 +1,4 @@
-"""Steps per second, dream and reality, ours and stock, in one run on the same cores."""
+"""The command `bench`: speeds of dreams, real games and training, in one run on one machine."""
 
 from __future__ import annotations
 
@@ -17,53 +17,68 @@ import gymnasium as gym
 import numpy as np
 import torch
 import torch.nn.functional as F
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder, write_json
-from dreamgym.engines import kernels
 from dreamgym.engines.linear import Linear, supports_bfloat16
+from dreamgym.engines.threads import shared
 from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
-from dreamgym.sb3 import VecLatentObservation
-from dreamgym.world import State, World
+from dreamgym.sb3 import DreamVecEnv, VecLatentObservation
+from dreamgym.world import SHARE, State, World
 
 from .. import evolve, train
 from ..flags import Name, game_for
 from ..play.executors import Local
 from ..play.policies import Controlled, controller_config
-from .report import speed
+from . import yardstick
+from .report import HEAD, speed
 from .results import origin
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
-"""What a row says of how a world steps."""
+"""What a row's label says of the world's `form`."""
 SECONDS = 3.0
-"""How long each row is measured."""
+"""Seconds for which each row is measured."""
 TURNS = 3
-"""Parts in which it is, in turn with what it is compared with: others use the machine too."""
+"""Number of parts of each measurement.
+
+The parts alternate with those of the row that it is compared with, because other programs may slow
+the machine for a while.
+"""
 SIZES = (1, 16, 64, 256, 1024, 4096)
+"""Numbers of dreams in a batch."""
 TRAINING = (16, 64)
-"""Episodes and steps of M's batch, smaller than in training so that a step is soon over."""
+"""Episodes and steps in M's batch; fewer episodes than in training, so that a step is short."""
 
 
 def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> dict[str, Any]:
-    """Measure the real game, the dream, and whatever learns, row by row.
+    """Measure the speeds of the real game, the dream and the learners, and return them as rows.
 
-    What this machine cannot do is named in `left_out`, with the reason. A row has `what`, `rate` a
-    second, perhaps its `ratio` to the row that `against` names, for dreams `share`, of the rate at
-    which this machine does M's matrix products alone in its fastest way, and for a learner
-    `waiting`, the share of its time that the environments take. The games play before everything
-    else and after it; their rates are the means.
+    `rows` is a list of dicts. Each has `what`, its label, and `rate`, a number per second. Some
+    have these, too:
+
+    * `ratio`: the rate divided by the rate of the row that it is compared with.
+    * `share`, of dreams: the rate divided by the rate of M's matrix products alone, in the fastest
+      way known on this machine.
+    * `added`, of dreams and environments: microseconds a step beside the matrix products, or beside
+      the dream's step.
+    * `jax`, of environments: the rate divided by that of a plain step of M in JAX.
+    * `waiting`, of learners: the share of the time in which they wait for their environments.
+
+    `left_out` names what this machine cannot do, with the reason. The real games are measured
+    before everything else and again after it; their rates are the means of both.
 
     Args:
-        device: where it dreams; the games, and what learns, stay on the CPU.
+        device: where the dreams run; real games and learners stay on the CPU.
     """
     folder = world_folder(world)
-    shared_world(str(folder), device)  # names the devices that there are
+    shared_world(str(folder), device)  # refuses an unknown device
     model, cores = load_world(folder), torch.get_num_threads()
     game = model.game
     rows: list[dict[str, Any]] = []
@@ -84,8 +99,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         how = [precision, *there, *WORDS[form]]
         for size in sizes if form == "auto" or device != "cpu" else (most,):
             *bounds, rate = rates(size, *products(dreaming, size), dream(dreaming, size))
-            share = rate / max(bounds)
-            add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=share)
+            bound = max(bounds)
+            added = 1e6 * size * (1 / rate - 1 / bound)
+            add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=rate / bound, added=added)
         if form != "torch":
             driven = rate_of(dream(dreaming, most, driven=True), most)
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
@@ -99,6 +115,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
         what = f"{game.dream_id}, one dream alone, one thread, {precision}; × one game alone"
         with one_thread():
             add(what, rate_of(play(env)), alone)
+    _environments(model, str(folder), sizes, real, add)
+    if not yardstick.installed():
+        left_out["JAX"] = "it is not installed"
     for precision in able:
         dreams("auto", precision)
     dreams("torch", fastest)
@@ -124,8 +143,34 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     return {**origin(), "rows": rows, "left_out": left_out}
 
 
+def _environments(
+    model: World, folder: str, sizes: tuple[int, ...], real: str, add: Callable[..., None]
+) -> None:
+    """Add the rows of the environments: what they add to a dream's step, and how many times JAX's
+    rate they have."""
+    name = model.game.dream_id
+    for size in sizes:
+        works = {"gym.make_vec": play_batch(gym.make_vec(name, size, world=folder)),
+                 "DreamVecEnv": play_batch(DreamVecEnv(name, size, world=folder))}  # fmt: skip
+        if size == 1:
+            works = {"gym.make": play(gym.make(name, world=folder))} | works
+        jax = [yardstick.step(model.memory.config, size)] if yardstick.installed() else []
+        dreamt, *came = rates(size, dream(model, size), *works.values(), *jax)
+        beside = came.pop() if jax else None
+        for what, rate in zip(works, came, strict=True):
+            facts = {"added": 1e6 * size * (1 / rate - 1 / dreamt)}
+            if beside:
+                facts["jax"] = rate / beside
+            add(f"{name} × {size:,}, {what}, float32", rate, real, **facts)
+        if beside:
+            add(f"M's step × {size:,} in JAX, float32", beside, real)
+
+
 def _learning(model: World, add: Callable[..., None]) -> None:
-    """Add the rows of V, against PyTorch's own layers in float32, and of M, against float32."""
+    """Add the rows of V and M.
+
+    V is compared with PyTorch's own layers in float32, and M in bfloat16 with M in float32.
+    """
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
     config, m = model.vision.config, model.memory.config
     half, named = (torch.bfloat16, "bfloat16") if supports_bfloat16("cpu") else (None, "float32")
@@ -145,7 +190,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
 
 
 def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> None:
-    """Add the rows of CMA-ES and of Stable-Baselines3's PPO, in the dream and in the real game."""
+    """Add the rows of CMA-ES in the dream, and of PPO in the dream and in the real game's twin."""
     steps, generations = 100, 3
     args = evolve.Args(str(folder), generations, steps=steps, validate=0)
     with TemporaryDirectory() as out:
@@ -173,7 +218,7 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
 
 
 def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> list[float]:
-    """Return how many of `size` a second each work does, the median of its turns."""
+    """Return the rate of each work: calls per second times `size`, the median of `TURNS` turns."""
     for work in works * 2:  # to warm up
         work()
     turns = [[_turn(work, (seconds or SECONDS) / TURNS) for work in works] for _ in range(TURNS)]
@@ -181,12 +226,12 @@ def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> li
 
 
 def rate_of(work: Callable[[], object], size: float = 1, seconds: float = 0.0) -> float:
-    """Return how many of `size` a second some work does."""
+    """Return the rate of one work: calls per second times `size`."""
     return rates(size, work, seconds=seconds)[0]
 
 
 def _turn(work: Callable[[], object], seconds: float) -> float:
-    """Return how often a second some work is done."""
+    """Return how many times a second a work is done, measured for so many seconds."""
     _wait()
     done, began = 0, time.perf_counter()
     while not done or time.perf_counter() - began < seconds:
@@ -197,14 +242,14 @@ def _turn(work: Callable[[], object], seconds: float) -> float:
 
 
 def _wait() -> None:
-    """Let every GPU finish what it was asked for."""
+    """Wait until each GPU has finished its work."""
     for index in range(torch.cuda.device_count()):
         torch.cuda.synchronize(index)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread, as a game does."""
+    """Let torch use one thread inside this context, as a game does."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -214,13 +259,15 @@ def one_thread() -> Iterator[None]:
 
 
 def products(world: World, size: int) -> Iterator[Callable[[], object]]:
-    """Yield M's two matrix products of a step of so many dreams, and nothing else, in every way
-    that this machine knows; which is the fastest depends on the size and on the processor.
+    """Yield each way to compute M's two matrix products, and nothing else, for `size` dreams.
 
-    Either each product is shared out between the threads, or the rows are, as in a dream. On a CPU
-    the weights are packed or as they are.
+    Which way is the fastest depends on the size and on the processor. Either each product is
+    divided between the threads, or the rows (dreams) are, as in a step of a dream. On a CPU each
+    of these is done with packed weights and with plain ones.
     """
     m = world.memory
+    if world.engine:
+        yield world.engine.products(size)
     for packed in (True, False) if world.device.type == "cpu" else (False,):
         gates = Linear(torch.cat((m.weight_ih, m.weight_hh), dim=1), m.bias, packed)
         head = Linear(m.head.weight, m.head.bias, packed)
@@ -235,11 +282,11 @@ def products(world: World, size: int) -> Iterator[Callable[[], object]]:
             head(h[rows])
 
         yield partial(multiply, slice(size))
-        yield partial(kernels.shared, multiply, size)
+        yield partial(shared, multiply, size, SHARE, torch_inside=True)
 
 
 def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
-    """Return a step of one environment, begun anew whenever it is over."""
+    """Return a function that steps one environment, and resets it when its episode is over."""
     env.reset(seed=0)
     env.action_space.seed(0)
     action = env.action_space.sample()
@@ -252,10 +299,25 @@ def play(env: gym.Env[Any, Any]) -> Callable[[], object]:
     return step
 
 
+def play_batch(envs: Any) -> Callable[[], object]:
+    """Return a step of a batch of environments that begin anew by themselves."""
+    envs.reset()
+    space = envs.action_space
+    actions = space.sample() if isinstance(envs, VectorEnv) else np.stack(
+        [space.sample() for _ in range(envs.num_envs)]
+    )  # fmt: skip
+    return lambda: envs.step(actions)
+
+
 def dream(
     world: World, size: int, driven: bool = False, decoded: bool = False
 ) -> Callable[[], object]:
-    """Return a step of so many dreams, none of which ends."""
+    """Return a function that steps `size` dreams; none of them is removed when it ends.
+
+    Args:
+        driven: each dream is played by a controller of its own; otherwise the actions are zero.
+        decoded: V decodes each step's latents to frames.
+    """
     state, device = world.start(torch.arange(size)), world.device
     config = controller_config(world)
     weights = 0.01 * torch.randn(size, config.parameters, device=device)
@@ -267,7 +329,7 @@ def dream(
 
     def step() -> None:
         seen = world.observe(now[0], config.observation) if driven else still
-        now[0], _, _ = world.step(now[0], player.act(seen) if driven else still, temperature)
+        now[0], _, _ = world.advance(now[0], player.act(seen) if driven else still, temperature)
         if decoded:
             world.decode(now[0].z)
 
@@ -275,12 +337,12 @@ def dream(
 
 
 def fast(v: VAE) -> VAE:
-    """V as `training.vision` trains it."""
+    """Return V in the memory format in which `training.vision` trains it."""
     return v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return a training step of V."""
+    """Return a function that does one training step of V."""
     adam = torch.optim.Adam(v.parameters(), fused=mixed is not None)
 
     def step() -> None:
@@ -294,7 +356,7 @@ def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Calla
 
 
 def see(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return V's encoding of some frames."""
+    """Return a function that encodes the frames by V."""
 
     @torch.no_grad()
     def step() -> None:
@@ -305,7 +367,7 @@ def see(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Calla
 
 
 def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object]:
-    """Return a training step of M, as `training.memory` takes it."""
+    """Return a function that does one training step of M, on random latents."""
     adam = torch.optim.Adam(m.parameters(), fused=True)
     z = torch.randn(TRAINING[0], TRAINING[1] + 1, m.config.z_size)
     actions = torch.zeros(*TRAINING, m.config.action_size)
@@ -324,7 +386,7 @@ def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object
 
 
 def workers_of(name: str, processes: int) -> VecEnv:
-    """Return real games in processes of their own, as users of Stable-Baselines3 make them."""
+    """Return real games, each in its own process, made as users of Stable-Baselines3 do."""
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import SubprocVecEnv
 
@@ -352,7 +414,7 @@ class _Timed(VecEnvWrapper):
 
 
 class StockVAE(VAE):
-    """V with PyTorch's own transposed convolutions, to be compared with."""
+    """V with PyTorch's own transposed convolutions, for comparison."""
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
         x = self.decoder[0](self.dense(z)[:, :, None, None])
@@ -362,18 +424,20 @@ class StockVAE(VAE):
 
 
 def real_rate(name: str, world: str, processes: int) -> float:
-    """Return the steps a second of real games under random play, frames included, all together.
+    """Return the steps per second of real games under random play, summed over the processes.
+
+    The time to render the frames is included.
 
     Args:
-        name: an id, or an entry point; see `Game.engines`.
-        world: what a twin sees through; empty for other games.
+        name: an id of Gymnasium's, or an entry point; see `Game.engines`.
+        world: the world of a twin; empty for other environments.
     """
     jobs = [(name, world, seed) for seed in range(processes)]
     return float(sum(rate for _, rate in Local(processes).map(_game_rate, jobs)))
 
 
 def _game_rate(job: tuple[str, str, int]) -> float:
-    """Return the steps a second of one real game under random play, frames included."""
+    """Return the steps per second of one real game under random play."""
     name, world, seed = job
     step = _engine(name, seed) if ":" in name else _random(name, world, seed)
     steps, began = 0, time.perf_counter()
@@ -384,14 +448,14 @@ def _game_rate(job: tuple[str, str, int]) -> float:
 
 
 def _engine(name: str, seed: int) -> Callable[[], object]:
-    """Return a step of an engine that is named by an entry point."""
+    """Return a function that steps an engine, which is given by an entry point."""
     module, _, function = name.partition(":")
     step: Callable[[], object] = getattr(import_module(module), function)(seed)
     return step
 
 
 def _random(name: str, world: str, seed: int) -> Callable[[], object]:
-    """Return a random step of an environment, begun anew whenever it is over."""
+    """Return a function that takes a random step, and resets the game when it is over."""
     form: dict[str, Any] = {"world": world} if world else {}
     env: Any = gym.make(name, continuous=False, disable_env_checker=True, **form).unwrapped
     rng = np.random.default_rng(seed)
@@ -406,18 +470,19 @@ def _random(name: str, world: str, seed: int) -> Callable[[], object]:
 
 
 def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None = None) -> None:
-    """Measure steps per second, dream and reality in one run.
+    """Measure the speed of dreams, of the real game and of training, in one run.
 
     Args:
-        task: The game; the world's if empty.
-        world: A shipped name or a folder; the game's own if empty.
-        device: Where it dreams, such as cpu or cuda.
-        out: JSON file for the table.
+        task: The game; if left out, that of the world, or else doom.
+        world: A folder, or the name of a shipped world; if left out, the game's shipped world.
+        device: Where the dreams run, such as cpu or cuda.
+        out: JSON file for the table; if left out, none is written.
     """
     task = game_for(task, world)
     if out:
         check_writable(out)
     table = bench(world or task, device=device)
+    print(f"| {' | '.join(HEAD)} |")
     for row in table["rows"]:
         print(speed(row))
     for what, why in table["left_out"].items():

@@ -1,8 +1,9 @@
-"""The command `examine`: whether a world is right for the right reasons, before C learns in it.
+"""The command `examine`: test V and M against real games, before C learns in their world.
 
-V: are the small things there that decide over life and death? M: are hits and deaths foreseen on
-episodes that it has not seen, are its probabilities honest, does a free dream last as long as the
-real game, and does it pay there to dodge?
+Of V it asks: do reconstructions show the small objects that decide a game, such as fireballs? Of M,
+on episodes that it was not trained on: does it foresee outcomes such as hits and deaths, and are
+its probabilities calibrated? Of whole dreams: does random play get the same returns in the dream as
+in the real game, and does dodging pay there?
 """
 
 from __future__ import annotations
@@ -36,30 +37,31 @@ from ..vision import load_vision
 from .statistics import auc, kolmogorov
 
 EPISODES = 100
-"""Held-out episodes on which M is examined."""
+"""Largest number of held-out episodes on which M is examined."""
 SPANS = (1, 10, 100, 1000)
-"""Steps over which predicted and real returns are compared."""
+"""Numbers of steps over which predicted and real sums of rewards are compared."""
 SPACING = 50
-"""Steps between the moments from which they are."""
+"""Steps from one moment at which such a comparison starts to the next."""
 HORIZONS = (1, 10, 50)
-"""Steps ahead at which a hit is foretold."""
+"""Numbers of steps within which an outcome, such as a hit, is forecast."""
 DREAMS = 8
-"""Dreams that are averaged for a forecast."""
+"""Dreams whose predictions are averaged for one forecast."""
 EVERY = 10
-"""Steps between the moments from which M foretells."""
+"""Steps from one moment at which a forecast starts to the next."""
 CONTRAST = 0.5
-"""A reconstruction shows an object if it keeps this share of its contrast to the scene around."""
+"""A reconstruction shows an object if it keeps more than this share of the object's contrast."""
 
 
 def vision(
     v: VAE, game: Game, picture: Path, episodes: int = 20, seed: int = VALIDATION
 ) -> dict[str, float]:
-    """Return V's error and, in Doom, how many of the visible monsters and fireballs it rebuilds.
+    """Return V's squared error and, if the game marks its objects, which share of them V rebuilds.
 
-    `picture` becomes a grid of real frames, each above its reconstruction.
+    The frames are every tenth of some episodes of the game's own random play. A grid of frames,
+    each above its reconstruction, is written to the file `picture`.
 
-    An object counts as rebuilt if, along the real picture's contrast between the object's box and
-    the ring around it, the reconstruction keeps half.
+    In Doom the objects are monsters and fireballs. `recall_KIND` is the share of them that
+    `contrast` finds in the reconstructions, out of `seen_KIND` that are visible in the frames.
     """
     small = {"labels": True} if game.objects else {}
     env = gym.make(game.pixel_id, continuous=True, disable_env_checker=True, **small)
@@ -96,7 +98,10 @@ def vision(
 
 
 def grid(real: np.ndarray, rebuilt: np.ndarray, path: Path, columns: int = 8) -> None:
-    """Draw 2 · `columns` frames (N, 64, 64, 3) evenly from N, each above its reconstruction."""
+    """Draw a sheet of 2 · `columns` of the frames (N, 64, 64, 3), each above its reconstruction.
+
+    The frames are chosen at even distances.
+    """
     chosen = np.linspace(0, len(real) - 1, 2 * columns).astype(int)
     rows = []
     for half in chosen.reshape(2, columns):
@@ -110,7 +115,12 @@ def grid(real: np.ndarray, rebuilt: np.ndarray, path: Path, columns: int = 8) ->
 def contrast(
     truth: np.ndarray, guess: np.ndarray, x: float, y: float, width: float, height: float
 ) -> bool | None:
-    """Return whether `guess` shows what is in a box of `truth`; None if it is too faint."""
+    """Return whether the reconstruction `guess` shows the object in a box of the frame `truth`.
+
+    The contrast of a picture is its mean colour in the box minus that in a ring of 2 pixels around
+    it. The object is shown if the contrast of `guess`, projected onto that of `truth`, is more than
+    the share `CONTRAST` of it. None: `truth` itself has too little contrast, or no box or ring.
+    """
     size = truth.shape[0]
     left, top = max(0, int(x)), max(0, int(y))
     right, bottom = min(size, int(np.ceil(x + width))), min(size, int(np.ceil(y + height)))
@@ -135,7 +145,11 @@ def contrast(
 
 @torch.no_grad()
 def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) -> dict[str, Any]:
-    """Return held-out likelihood, and how well outcomes are foretold and their odds kept."""
+    """Return M's log likelihood of the episodes, and how good its forecasts of outcomes are.
+
+    For each outcome these are the calibration of its probability in the next step, and the AUC of
+    forecasts within each of `HORIZONS`.
+    """
     names = world.memory.config.heads
     scores: dict[tuple[str, int], list[np.ndarray]] = {(n, k): [] for n in names for k in HORIZONS}
     labels: dict[tuple[str, int], list[np.ndarray]] = {key: [] for key in scores}
@@ -174,7 +188,7 @@ def memory(world: World, latents: Latents, episodes: np.ndarray, seed: int = 0) 
 
 
 def _watched(world: World, z: Tensor, action: Tensor) -> tuple[Prediction, Tensor, Tensor]:
-    """Return what M predicts at each of T steps, and its h and c (T, H) from before the step."""
+    """Run M over T real steps; return its predictions, and h and c (T, H) before each step."""
     h = c = torch.zeros(1, world.memory.config.hidden)
     hidden, cells, said = [], [], []
     for t in range(len(z)):
@@ -195,10 +209,10 @@ def _forecast(
     salt: int,
     steps: int = max(HORIZONS),
 ) -> np.ndarray:
-    """Return the chances (moments, DREAMS, steps, O) of the next steps' outcomes.
+    """Return the probabilities (moments, DREAMS, steps, O) of the outcomes of the next steps.
 
-    From each moment on M dreams, under the actions that were really taken; beyond the episode's
-    end the chances are zero.
+    From each moment on M dreams by itself, with the actions of the real episode. Beyond the end of
+    the episode the probabilities are zero.
     """
     last = len(action) - 1
     at = torch.from_numpy(moments).repeat_interleave(DREAMS)
@@ -217,7 +231,12 @@ def _forecast(
 
 
 def _calibration(odds: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
-    """Return how honest probabilities are: predicted and real rates, AUC, precision and recall."""
+    """Return how well probabilities agree with what happened.
+
+    Args:
+        odds: (N,) predicted probabilities of an outcome.
+        happened: (N,) bool, whether it happened.
+    """
     edges = np.array([0, 1e-3, 1e-2, 0.03, 0.1, 0.3, 0.6, 1.0 + 1e-9])
     bins = np.digitize(odds, edges) - 1
     table = [
@@ -249,10 +268,10 @@ def _mean(values: np.ndarray) -> float | None:
 
 @torch.no_grad()
 def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, Any]:
-    """Compare what M expects a game to pay with what it paid, the real actions replayed.
+    """Compare the sum of rewards that M predicts, under the real actions, with the real one.
 
-    For each horizon, from moments all over the episodes: the correlation of the predicted with the
-    real sum of rewards, and both means.
+    For each number of steps in `SPANS`, over moments from all episodes: the correlation of both
+    sums, and their means.
     """
     said: dict[int, list[float]] = {k: [] for k in SPANS}
     paid: dict[int, list[float]] = {k: [] for k in SPANS}
@@ -271,7 +290,7 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         said_of_steps = world.rules.expected(chance, float(latents.whole[episode]))
         assert said_of_steps is not None
         pay, end = said_of_steps  # (moments, DREAMS, steps) each
-        alive = np.ones_like(end)  # the chance that no end came before
+        alive = np.ones_like(end)  # the probability that the game has not ended before
         alive[..., 1:] = np.cumprod(1 - end, axis=2)[..., :-1]
         expected = (pay * alive).mean(1)  # (moments, steps)
         for k in SPANS:
@@ -292,7 +311,7 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
 
 
 def _correlation(a: list[float], b: list[float]) -> float | None:
-    """Return Pearson's, which two constants have not."""
+    """Return Pearson's correlation, or None if one of the samples is constant."""
     return float(np.corrcoef(a, b)[0, 1]) if np.std(a) * np.std(b) > 1e-9 else None
 
 
@@ -300,13 +319,15 @@ def _correlation(a: list[float], b: list[float]) -> float | None:
 def plays(
     world: World, latents: Latents, many: int = 512, seed: int = VALIDATION
 ) -> dict[str, Any]:
-    """Compare what exploring play gets in free dreams at τ = 1 and in reality.
+    """Compare the returns of the game's own random play in dreams at τ = 1 and in the real game.
 
-    Where the rules know of a harm, also whether a player that takes the action of the smallest
-    predicted harm outlives one that does nothing.
+    If the game's rules name a harm, such as a hit, two more players play in dreams: `Still`, and
+    `Careful`, which dodges by M's predictions. Dodging should have the higher mean return.
 
     Args:
-        many: dreams.
+        latents: their first data folder holds the real games of random play.
+        many: number of dreams.
+        seed: of the first dream.
     """
     explored = latents.source == 0
     ends = torch.cumsum(latents.reward.double(), 0)[torch.cumsum(latents.lengths, 0) - 1]
@@ -314,7 +335,7 @@ def plays(
     limit, seeds = int(latents.lengths[explored].max()), torch.arange(seed, seed + many)
 
     def dreamt(policy: Policy) -> np.ndarray:
-        """Return what a policy gets, no longer than the games, which may be cut off."""
+        """Return a policy's returns in dreams cut off at the length of the longest real game."""
         return dreams.play(world, policy, seeds, 1.0, 1.0, limit)[0].numpy()
 
     paid = dreamt(Exploring(world.game))
@@ -333,7 +354,7 @@ def plays(
 
 
 class Still:
-    """Does nothing."""
+    """Does nothing: all actions are zero."""
 
     observation = ""
 
@@ -351,7 +372,7 @@ class Still:
 
 
 class Careful(Still):
-    """Makes the move with the smallest predicted chance of a harm."""
+    """Makes the move for which M predicts the smallest probability of harm in the next step."""
 
     observation = "zhc"
 
@@ -372,15 +393,16 @@ class Careful(Still):
 
 
 def examine(task: str, folder: str | Path, latents: str | Path | None = None) -> dict[str, Any]:
-    """Examine the world of a run on its held-out episodes and write `examination.json` there.
+    """Examine the world of a run, and write `examination.json` into the run's folder.
 
-    The first data folder is random play; M's foresight on the others is told apart.
+    M is examined on held-out episodes. The first data folder is taken to be random play; the
+    results on all other folders are reported apart, under names that end in `_on_policy`.
 
     Args:
-        latents: where they are, if not in `folder`.
+        latents: run folder of V and the latents; None: they are in `folder`.
 
     Raises:
-        ValueError: if the world, the latents and their V are not of one game and one V.
+        ValueError: if the world or the latents are of another game or made with another V.
     """
     folder, sight = Path(folder), latents or folder
     world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight, task)
@@ -389,8 +411,8 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
             raise ValueError(f"the {name} of {folder} are of {game}, not of {task}")
     if fingerprint(v) != seen.vision or fingerprint(v.half().float()) != fingerprint(world.vision):
         raise ValueError(
-            f"the world of {folder} sees by another V than that of {sight}, or than the latents "
-            "there: call `dreamgym memory` again"
+            f"the world of {folder}, the V in {sight} and the latents there do not match: "
+            "call `dreamgym memory` again"
         )
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
@@ -408,12 +430,12 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
 
 
 def main(task: Name = "", out: str = "", vision: str = "") -> None:
-    """Tell whether a world is right for the right reasons.
+    """Examine V and M of a run against real games, and write examination.json.
 
     Args:
-        task: The game.
-        out: Folder of the run; runs/GAME if empty.
-        vision: Run folder of V and its latents; the same if empty.
+        task: The game; if left out, doom.
+        out: Folder of the run; if left out, runs/GAME.
+        vision: Run folder of V and its latents; if left out, the folder of the run.
     """
     task = game_for(task)
     print(json.dumps(examine(task, out or f"{RUNS}/{task}", vision or None), indent=1))

@@ -1,4 +1,4 @@
-"""The command `film`: a dream beside the real game, as an animation."""
+"""The command `film`: an animation of a dream beside the real game."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..play.policies import Policy
 from ..splits import DEMO, SEEDS
 
 ZOOM = 3
-"""Screen pixels a frame pixel."""
+"""Magnification: screen pixels for each pixel of a frame, per axis."""
 GAP = 2
-"""Frame pixels between the pictures."""
+"""Width of the gap between the two pictures, in pixels of a frame."""
 
 
 def film(
@@ -32,11 +32,12 @@ def film(
     seed: int = DEMO,
     skip: int = 4,
 ) -> Path:
-    """Write a GIF: left what a controller dreams, right the same controller in the real game.
+    """Write a GIF of one policy: on the left it plays in the dream, on the right the real game.
 
     Args:
-        steps: longest film in game tics.
-        skip: game tics a picture.
+        steps: longest film, in steps of the game.
+        seed: of the dream and of the real game.
+        skip: steps from one picture to the next.
 
     Raises:
         ValueError: if the policy does not fit the world, or `out` cannot be written.
@@ -70,7 +71,7 @@ def film(
 
 
 def _played(env: gym.Env, policy: Policy, steps: int, seed: int) -> list[np.ndarray]:
-    """Return the pictures of one episode."""
+    """Play one episode and return its pictures."""
     policy.begin(torch.tensor([seed]))
     observation, _ = env.reset(seed=seed)
     frames = [env.render()]
@@ -94,11 +95,11 @@ def main(
     """Write an animation of the dream beside the real game.
 
     Args:
-        task: The game; the world's if empty.
-        world: A shipped name or a folder; the game's own if empty.
-        policy: The file of a policy, or shipped.
-        out: The animation, a GIF.
-        seed: Of the dream and of the game.
+        task: The game; if left out, that of the world, or else doom.
+        world: A folder, or the name of a shipped world; if left out, the game's shipped world.
+        policy: `shipped`, or the file of a policy.
+        out: GIF file for the animation.
+        seed: Seed of the dream and of the real game.
     """
     task = game_for(task, world)
     world = world or task

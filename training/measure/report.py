@@ -1,11 +1,11 @@
-"""The tables of README and of `docs/`, rendered from the files in `training/results/`.
+"""The command `report`: render the tables of README and `docs/` from `training/results/`.
 
-A page says where a table stands by two comments, between which it is written:
+A page marks the place of a table by two comments. The table is written between them:
 
     <!-- scores of doom: written by `dreamgym report` -->
     <!-- end -->
 
-`results/tables.json` says which rows a game has and what they are called.
+`results/tables.json` lists the rows of each game's tables and their labels.
 """
 
 from __future__ import annotations
@@ -21,12 +21,26 @@ from dreamgym.files import replacing
 RESULTS = Path(__file__).parents[1] / "results"
 BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
 BLOCK = re.compile(rf"(<!-- (\w+)(?: of (\w+))?: {re.escape(BEGIN)}\n)(.*?)({END})", re.S)
-"""A table with the comments around it: its kind, and its game if it is of one."""
+"""Matches a table and its two comments; the groups give its kind and its game, if it has one."""
+HEAD = [
+    "what",
+    "per second",
+    "× its reference",
+    "share of the bound",
+    "added µs",
+    "× JAX",
+    "waiting",
+]
+"""The columns of a benchmark."""
 Facts = dict[str, Any]
 
 
 def summary(games: list[Facts], results: Path) -> list[str]:
-    """Return four rows, a column for each game: random play, our C, our best agent, theirs."""
+    """Return a table with a column for each game.
+
+    Its rows are random play, our controller, our best agent of Stable-Baselines3, and the paper's
+    controller.
+    """
     best = [max(_agents(game, results), key=lambda agent: agent["mean"]) for game in games]
     return _table(
         ["playing the real game", *(f"{game['title']}: {game['unit']}" for game in games)],
@@ -35,13 +49,14 @@ def summary(games: list[Facts], results: Path) -> list[str]:
             ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
-            ["the paper's controller, as printed there", *(game["paper"] for game in games)],
+            ["the controller of World Models (2018), as published",
+             *(game["paper"] for game in games)],
         ],
     )  # fmt: skip
 
 
 def scores(game: Facts, results: Path) -> list[str]:
-    """Return a row for each controller that was scored, then those that others have printed."""
+    """Return a row for each controller that was scored, then the scores that others published."""
     rows = [
         [row["label"], *_measured(row["file"], results)]
         for row in game["rows"]
@@ -96,31 +111,34 @@ def benchmark(game: Facts, results: Path) -> list[str]:
     lines = []
     for name in game["benches"]:
         table = read_json(results / f"{name}.json")
-        head = _table(["what", "a second", "× its reference", "of the bound", "waiting"], [])
+        head = _table(HEAD, [])
         lines += [f"{table['hardware']} (commit {table['commit']}):", ""]
         lines += [*head, *(speed(row) for row in table["rows"]), ""]
     return lines[:-1]
 
 
 def speed(row: Facts) -> str:
-    """Return one line of a benchmark."""
-    ratio = row.get("ratio")
-    shares = (f"{row[key]:.0%}" if key in row else "" for key in ("share", "waiting"))
-    return _line([row["what"], _rate(row["rate"]), "" if ratio is None else _times(ratio), *shares])
+    """Return one line of a benchmark; see `HEAD`."""
+    cells = [
+        f"{row[key]:{form}}" if key in row else ""
+        for key, form in (("share", ".0%"), ("added", ",.0f"), ("jax", ".1f"), ("waiting", ".0%"))
+    ]
+    ratio = _times(row["ratio"]) if "ratio" in row else ""
+    return _line([row["what"], _rate(row["rate"]), ratio, *cells])
 
 
 OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}
 OF_ONE: dict[str, Callable[[Facts, Path], list[str]]] = {
     "scores": scores, "agents": agents, "benchmark": benchmark,
 }  # fmt: skip
-"""What a page may ask for: of all games together, and of one game."""
+"""Tables that a page may ask for: `OF_ALL` for all games together, `OF_ONE` for one game."""
 
 
 def rendered(page: str, results: Path = RESULTS) -> str:
     """Return a page with its tables brought up to date.
 
     Raises:
-        ValueError: if it has none, or asks for one that is not known.
+        ValueError: if the page has no table, or asks for an unknown one.
     """
     if not page.count(BEGIN) == page.count(END) == len(BLOCK.findall(page)) > 0:
         raise ValueError(
@@ -145,7 +163,7 @@ def rendered(page: str, results: Path = RESULTS) -> str:
 
 
 def report(readme: str | Path = "README.md", results: Path = RESULTS) -> None:
-    """Bring a README, and the pages in `docs/` beside it that hold tables, up to date."""
+    """Update the tables of a README, and of the pages with tables in `docs/` beside it."""
     readme = Path(readme)
     pages = {readme: readme.read_text("utf-8")}
     for path in sorted((readme.parent / "docs").glob("*.md")):
@@ -166,7 +184,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _agents(game: Facts, results: Path) -> list[Facts]:
-    """Return the agents of a game that were scored, each with its score in the real game."""
+    """Return the agents of a game that were scored, each merged with its score in the real game."""
     files = ((agent, results / f"{agent['file']}.json") for agent in game["agents"])
     return [agent | _read(path) for agent, path in files if path.exists()]
 
@@ -176,7 +194,7 @@ def _scores(games: list[Facts], which: str, results: Path) -> list[str]:
 
 
 def _measured(name: str, results: Path) -> list[str]:
-    """Return four cells: the score in the dream if there is one, the real one, its interval, n."""
+    """Return four cells: score in the dream (or empty), real score, its interval, games played."""
     score, dreamt = _read(results / f"{name}.json"), results / f"{name}-dream.json"
     low, high = score["ci95"]
     return [
@@ -212,9 +230,9 @@ def _times(ratio: float) -> str:
 
 
 def main(readme: str = "README.md") -> None:
-    """Bring the tables of README and of docs/ up to date with training/results.
+    """Update the tables of README and docs/ from the files in training/results.
 
     Args:
-        readme: The README; docs/ lies beside it.
+        readme: The README; the folder docs/ is expected beside it.
     """
     report(readme)

@@ -1,4 +1,4 @@
-"""Scores as files, with everything that is needed to repeat them."""
+"""Scores as JSON, with everything that is needed to repeat them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ def result(
     """Return a score with everything that is needed to repeat it.
 
     Args:
-        frames: real ones behind the policy.
+        task, env, policy, temperature, seed: what was played, as `evaluate.Args` has it; `env` is
+            the id of the environment.
+        episodes: `{seed, return, length}` of each.
+        frames: real frames that were used to make the world and the policy.
         fingerprints: of the world and of the policy.
-        made: what made it, as `origin` said before the games began.
+        made: what `origin` returned before the games began.
     """
     returns = np.array([episode["return"] for episode in episodes])
     low, high = confidence(returns)
@@ -58,7 +61,7 @@ def result(
 
 
 def origin() -> dict[str, Any]:
-    """Return what made a result: the command, the code and the machine."""
+    """Return what a result was made with: the command, the code's versions and the machine."""
     names = ("dreamgym", "gymnasium", "vizdoom", "torch", "numpy", "numba", "stable-baselines3")
     return {
         "command": command(),
@@ -75,17 +78,18 @@ def widest() -> str:
 
 
 def command() -> str:
-    """Return the words by which this process was started; `dreamgym …` if it is the command."""
+    """Return the command line of this process: `dreamgym …` or `python …`."""
     program, *words = sys.argv or [""]
     ours = Path(program).name == "dreamgym" or Path(program).match("dreamgym/__main__.py")
     return shlex.join(["dreamgym", *words] if ours else ["python", program, *words])
 
 
 def commit() -> str:
-    """Return the commit of dreamgym that runs, with `+` if files differ from it; empty if unknown.
+    """Return the commit of the running dreamgym, with `+` if files differ from it.
 
-    An installed package lies in a folder that another project's repository may hold: only a clone
-    that tracks this very file is asked, or else what pip wrote down of the one it came from.
+    git is asked only if it tracks this very file, because an installed package may lie inside
+    another project's repository. Otherwise the commit is the one that pip recorded when it
+    installed from a repository. If there is none, the result is empty.
     """
     here = Path(__file__).resolve()
     clean = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}

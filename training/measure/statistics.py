@@ -1,4 +1,4 @@
-"""What numbers say: intervals, ranks and distances of samples, by scipy."""
+"""Statistics of samples, by scipy: confidence intervals, AUC, Kolmogorov-Smirnov distance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RESAMPLES = 10_000
 
 
 def confidence(returns: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval (percentiles) of a mean of returns (N,)."""
+    """Return the 95 % bootstrap (percentile) confidence interval of the mean of returns (N,)."""
     if len(returns) < 2 or np.ptp(returns) == 0:
         return float(returns.mean()), float(returns.mean())
     found = stats.bootstrap(
@@ -21,7 +21,9 @@ def confidence(returns: np.ndarray) -> tuple[float, float]:
 
 
 def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
-    """Return the probability that a positive outranks a negative (Mann, Whitney), if both exist.
+    """Return the area under the ROC curve, or None if one of the classes is empty.
+
+    It is the probability that a positive has a higher score than a negative (Mann and Whitney).
 
     Args:
         scores: (N,).
@@ -35,5 +37,5 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def kolmogorov(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest distance of two samples' distribution functions (Kolmogorov, Smirnov)."""
+    """Return the largest distance between two samples' empirical distribution functions."""
     return float(stats.ks_2samp(a, b, method="asymp").statistic)

@@ -1,1 +1,1 @@
-"""Who plays, and where: policies, dreams, real games, and the processes in which they run."""
+"""Playing: policies, the dreams and real games they play in, and the worker processes."""

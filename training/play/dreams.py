@@ -1,4 +1,4 @@
-"""Policies play in dreams, as many at once as there are seeds."""
+"""Let a policy play a batch of dreams, one for each seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dreamgym.world import World
 from .policies import Policy
 
 PAUSE = 50
-"""Steps that a GPU dreams between looks at who is over; those that are dream on unheard."""
+"""Steps on a GPU between two checks for dreams that have ended.
+
+Until the next check an ended dream is still computed, but its rewards no longer count.
+"""
 
 
 def play(
@@ -24,14 +27,16 @@ def play(
     progress: bool = False,
     pause: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    """Return what each dream paid and how long it was, (N,); those that are over cost nothing.
+    """Play one dream for each seed, and return their returns (N,) and lengths (N,).
+
+    Dreams that have ended are removed from the batch, and then cost no time.
 
     Args:
         seeds: (N,) int64.
         low, high: ends of the temperature's range.
-        limit: steps after which dreams are cut off; 0: the game's own.
-        pause: steps between looks at who is over, for which a GPU must be waited for; 0: a CPU's 1,
-            a GPU's 50. What comes out does not depend on it.
+        limit: steps after which dreams are cut off; 0: only the game's own limit applies.
+        pause: steps between two checks for ended dreams; a check has to wait for a GPU. 0: 1 on a
+            CPU, `PAUSE` elsewhere. The result does not depend on it.
     """
     seeds = seeds.to(world.device)
     returns, lengths = torch.zeros_like(seeds, dtype=torch.float32), torch.zeros_like(seeds)
@@ -43,7 +48,7 @@ def play(
     most = min(limit or world.game.max_steps, world.game.max_steps)
     for step in tqdm(range(most), "dream", unit=" steps", disable=not progress):
         seen = world.observe(state, policy.observation) if policy.observation else state.z
-        state, reward, dead = world.step(state, policy.act(seen), temperature)
+        state, reward, dead = world.advance(state, policy.act(seen), temperature)
         returns[rows] += reward * alive
         lengths[rows] += alive
         alive &= ~dead

@@ -1,4 +1,4 @@
-"""Where jobs run: in worker processes, which may die or hang without harm, or in this process."""
+"""Where jobs run: in this process, or in worker processes that may die or hang without harm."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 TIMEOUT = 300.0
-"""Seconds for one job, if its caller names no others."""
+"""Default time limit for one job, in seconds."""
 START_TIMEOUT = 120.0
-"""Seconds that a new process may take longer over its first answer, imports included."""
+"""Extra seconds for the first job of a new process, which has to import everything."""
 GRACE = 5.0
 """Seconds that a process gets to close its games before it is killed."""
 MOST = 64
-"""Processes a core; more would only take memory."""
+"""Largest number of processes for each core; more would only take memory."""
 TRIES = 3
-"""How often a job is given out before it counts as impossible."""
+"""How often a job may fail before it is given up."""
 THREADS = "OMP_NUM_THREADS"
-SPAWN = get_context("spawn")  # forked engines and thread pools share what they must not
+SPAWN = get_context("spawn")  # a fork would share the parent's engines and thread pools
 
 CERTAIN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
            TypeError, ValueError)  # fmt: skip
-"""Errors that a job would meet again; others, such as a game engine's end, it may not."""
+"""Errors that would occur again on another try. Others, such as a game engine's crash, may not."""
 
 
 class WorkerError(RuntimeError):
-    """A job failed, for certain or in every worker that tried it."""
+    """A job failed, either by an error that would occur again or on every try."""
 
 
 class Executor(Protocol):
     """Runs a function on many jobs.
 
-    The function is importable by name and a function of its job alone, for it may run in another
-    process, and again if that one dies. So a job names a world and a policy by their fingerprints:
-    others may have taken their place before it runs.
+    The function may run in another process, and run again if that process dies. So it must be
+    importable by name, and its answer must depend only on the job. Files may be replaced before a
+    job runs, so a job names a world and a policy by their fingerprints too.
     """
 
     def map(
@@ -55,31 +55,33 @@ class Executor(Protocol):
 
         Args:
             jobs: picklable, as the answers are.
-            timeout: seconds for one job, where it can be stopped.
+            timeout: seconds for one job, if the executor can stop jobs.
         """
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """This process, one job after the other: for tests and debuggers."""
+    """Runs jobs in this process, one after the other: for tests and debuggers."""
 
     def map(
         self, function: Callable[[Job], Answer], jobs: Sequence[Job], timeout: float = TIMEOUT
     ) -> Iterator[tuple[int, Answer]]:
-        """Yield `(number, function(job))` for every job; errors come as they are."""
+        """Yield `(number, function(job))` for every job; errors are raised unchanged."""
         yield from ((number, function(job)) for number, job in enumerate(jobs))
 
 
 @dataclass(frozen=True)
 class Local:
-    """Worker processes of this machine, each with one thread, which live as long as one `map`.
+    """Runs jobs in worker processes on this machine, each with one thread.
+
+    The processes live as long as one call of `map`.
 
     Raises:
-        ValueError: if `processes` is no whole number, 0 or more.
+        ValueError: if `processes` is not a whole number from 0 to `MOST` for each core.
     """
 
     processes: int = 0
-    """0: one for each core."""
+    """Number of worker processes; 0: one for each core."""
 
     def __post_init__(self) -> None:
         asked, most = self.processes, MOST * (os.cpu_count() or 1)
@@ -94,12 +96,12 @@ class Local:
     ) -> Iterator[tuple[int, Answer]]:
         """Yield `(number, function(job))` for every job, in the order in which they finish.
 
-        A worker that dies, or that holds a job longer than `timeout` seconds, is replaced and its
-        job given out again.
+        A worker that dies, or that works on a job longer than `timeout` seconds, is replaced, and
+        the job is tried again.
 
         Raises:
-            WorkerError: if a job failed for certain, or three times; the message holds the last
-                failure, and a note its traceback.
+            WorkerError: if a job failed with an error of `CERTAIN`, or `TRIES` times. The message
+                holds the last failure; its traceback is in a note.
         """
         count = self.processes or os.cpu_count() or 1
         waiting, tries = deque(range(len(jobs))), [0] * len(jobs)
@@ -136,7 +138,7 @@ class Local:
 
 @dataclass
 class _Failure:
-    """How a job ended without an answer."""
+    """Why a job gave no answer."""
 
     words: str
     certain: bool = False
@@ -144,7 +146,7 @@ class _Failure:
 
 
 class _Worker:
-    """One process and the job it holds."""
+    """One worker process and its current job."""
 
     def __init__(self, function: Callable[[Any], Any]):
         self.pipe, theirs = SPAWN.Pipe()
@@ -155,7 +157,7 @@ class _Worker:
         self.allowance = START_TIMEOUT
 
     def give(self, number: int, job: Any, timeout: float) -> None:
-        """Send a job; if the process is dead, that shows when its answer is awaited."""
+        """Send a job; that the process is dead is noticed only by `answer`."""
         self.number, self.timeout = number, timeout
         self.deadline = time.monotonic() + self.allowance + timeout
         self.allowance = 0.0
@@ -163,7 +165,7 @@ class _Worker:
             self.pipe.send(job)
 
     def answer(self) -> Any:
-        """Return what the job came to, an answer or a failure; stop a process that is of no use."""
+        """Return the job's answer or failure; stop the process if it died or ran out of time."""
         try:
             if self.pipe.poll():
                 return self.pipe.recv()
@@ -176,7 +178,7 @@ class _Worker:
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
-    """End processes, by themselves if they can, and whatever game engines they have started."""
+    """End workers and the game engines they have started: first by SIGTERM, then by SIGKILL."""
     for worker in workers:
         worker.process.terminate()
     for worker in workers:
@@ -184,15 +186,15 @@ def _stop(workers: Sequence[_Worker]) -> None:
         assert worker.process.pid is not None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(worker.process.pid, signal.SIGKILL)
-        worker.process.kill()  # in case it had no group of its own yet
+        worker.process.kill()  # in case it had not made its process group yet
         worker.process.join()
         worker.pipe.close()
 
 
 def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
-    """Answer jobs until the parent says stop or goes away."""
-    os.setpgid(0, 0)  # Ctrl-C is the parent's to handle; engines die with this group
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # engines leave nothing behind
+    """Answer jobs until the parent stops this process or is gone."""
+    os.setpgid(0, 0)  # the parent handles Ctrl-C; engines are killed with the group
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # an orderly exit: engines clean up
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             job = pipe.recv()
@@ -208,7 +210,7 @@ _starting = threading.Lock()
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let a process that is started meanwhile have one thread."""
+    """Give processes that are started inside this context one thread each."""
     with _starting:
         before = os.environ.get(THREADS)
         os.environ[THREADS] = "1"  # oversubscribed, torch is 5 to 20 times slower

@@ -1,4 +1,4 @@
-"""Policies play real games, many side by side, their frames through V and M as one batch."""
+"""Let a policy play real games side by side; V and M see their frames as one batch."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from .executors import Executor
 from .policies import BLIND, Policy, Reference, refer
 
 SIDE_BY_SIDE = 10
-"""Real games that share one batch of V and M; part of what a score is a function of."""
+"""Real games that share one batch of V and M. A score depends on it: it can change rounding."""
 TIMEOUT = 900.0
-"""Seconds that so many games may take."""
+"""Time limit for a job of this many games, in seconds."""
 
 
 @dataclass
 class Turn:
-    """One step of the G games that are still going."""
+    """One step of the G games that are not over yet."""
 
-    games: np.ndarray  # (G,) which ones, numbered as the seeds
+    games: np.ndarray  # (G,) their indices in the list of seeds
     frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
-    budget: np.ndarray  # (G,) the rules' first count, before the action
+    budget: np.ndarray  # (G,) the first count of the rules, before the action
     actions: np.ndarray  # (G, A) as M takes them
     rewards: np.ndarray  # (G,)
     terminated: np.ndarray  # (G,) bool
     truncated: np.ndarray  # (G,) bool
-    budget_after: np.ndarray  # (G,)
+    budget_after: np.ndarray  # (G,) the same count, after the action
 
 
 def turns(
@@ -50,8 +50,8 @@ def turns(
 
     Args:
         task: the game's name.
-        world: what the policy sees through, if it sees anything.
-        steps: cut the games off after so many, if that is before the game's own limit; 0: not.
+        world: its V and M make the policy's observations; None if the policy needs none.
+        steps: cut games off after so many steps; 0: only the game's own limit applies.
     """
     game, many = games.get(task), torch.tensor(seeds)
     limit = min(steps or game.max_steps, game.max_steps)
@@ -83,32 +83,32 @@ def turns(
 
 
 def _budget(task: str, came: Any) -> np.ndarray:
-    """Return the first of the rules' counts (G,) that games tell of beside their frames."""
+    """Return the first count of the rules (G,), read from the games' infos."""
     name = games.get(task).rules.counts[0]
     return np.array([info[name] for _, info in came], np.float32)
 
 
 @cache
 def _game(task: str, _: int) -> gym.Env[Any, Any]:
-    """The games of a process, kept from job to job."""
+    """Return a game of this process; the same one is used for later jobs."""
     name = games.get(task).pixel_id
     return gym.make(name, continuous=True, disable_env_checker=True).unwrapped
 
 
 @dataclass(frozen=True)
 class Job:
-    """Real games for one process."""
+    """Real games that one worker process plays."""
 
     task: str
     world: str
     world_fingerprint: str
-    """Another world may take its place before it is loaded."""
+    """Needed because the folder may hold another world when the job runs."""
     policy: Reference
     seeds: tuple[int, ...]
 
 
 def play(job: Job) -> list[dict[str, Any]]:
-    """Play real games side by side and return `{seed, return, length}` of each."""
+    """Play a job's real games side by side, and return `{seed, return, length}` of each."""
     world = None if job.policy.name in BLIND else loaded(job.world, job.world_fingerprint)
     policy, seeds = job.policy.load(world, games.get(job.task)), job.seeds
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
@@ -155,7 +155,7 @@ def tournament(
     seeds: Sequence[int],
     executor: Executor,
 ) -> tuple[np.ndarray, int]:
-    """Return what each real game (R) pays each controller (M), (M, R), and all games' frames."""
+    """Let M controllers play the same R real games; return their returns (M, R) and all frames."""
     mark = world_fingerprint(world)
     jobs = [Job(task, str(world), mark, refer(each), tuple(seeds)) for each in controllers]
     played = dict(executor.map(play, jobs, TIMEOUT))
@@ -165,10 +165,10 @@ def tournament(
 
 
 def loaded(name: str | Path, mark: str) -> World:
-    """Load a world once a process, which must be the one of a fingerprint.
+    """Load a world, once for each process, and check that it has the fingerprint `mark`.
 
     Raises:
-        ValueError: if another has taken its place.
+        ValueError: if the folder holds another world by now.
     """
     if world_fingerprint(name) != mark:
         raise ValueError(f"{name} was changed while it was in use: begin anew")

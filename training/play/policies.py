@@ -1,4 +1,4 @@
-"""Policies: whoever plays N games at once, in dreams or in the real game."""
+"""Policies: they play N games at once, in dreams or in the real game."""
 
 from __future__ import annotations
 
@@ -32,32 +32,35 @@ ALGORITHMS = {
     "qrdqn": "sb3_contrib:QRDQN",
     "tqc": "sb3_contrib:TQC",
 }
-"""Names, rl-zoo3's, and where the classes are."""
+"""Algorithms by their names in rl-zoo3, and the module and class of each."""
 BLIND = ("random", "explore")
-"""Policies that look at nothing: each action as likely in every step; the game's own play by which
-first data are collected, see `games.Game.explore`."""
+"""Policies that need no observation.
+
+`random` draws a uniform action in every step. `explore` is the game's own random play, by which the
+first data are collected, see `games.Game.explore`.
+"""
 HOLD = 10
-"""Longest hold of a distracted action, in frames."""
+"""Largest number of steps for which `Distracted` holds a random action."""
 
 
 class Policy(Protocol):
-    """Who plays N games at once."""
+    """Plays N games at once."""
 
     observation: str
-    """What it sees, see `World.observe`; nothing if empty."""
+    """Kind of observation that it needs, see `World.observe`; empty: none."""
 
     def begin(self, seeds: Tensor) -> None:
-        """Begin N games, each with a seed (N,) int64 for what it draws."""
+        """Begin N games; the seeds (N,) int64 are for the policy's own random draws."""
 
     def act(self, observation: Tensor) -> Tensor:
-        """Return what to do, (N, A) as M takes it, for observations (N, I)."""
+        """Return actions (N, A), as M takes them, for observations (N, I)."""
 
     def keep(self, rows: Tensor) -> None:
-        """Keep the games of a mask (N,) and forget those that are over."""
+        """Keep the games where the mask `rows` (N,) is true, and drop the others."""
 
 
 class Random:
-    """A new action every step, each as likely."""
+    """Draws a uniform action in every step."""
 
     observation = ""
 
@@ -77,7 +80,7 @@ class Random:
 
 
 class Exploring:
-    """The game's own play at random, by which first data are collected."""
+    """The game's own random play, by which the first data are collected."""
 
     observation = ""
 
@@ -98,7 +101,7 @@ class Exploring:
 
 
 class Controlled:
-    """C plays: a controller, with weights for all games or each game's own."""
+    """A controller C plays: with the same weights in all games, or with other weights in each."""
 
     def __init__(self, controller: Controller, game: Game):
         self.controller, self.game = controller, game
@@ -120,14 +123,14 @@ class Agent:
     Args:
         model: the algorithm.
         game: the game it plays.
-        observation: what it sees.
+        observation: kind of observation that it needs.
     """
 
     def __init__(self, model: Any, game: Game, observation: str):
         self.model, self.game, self.observation = model, game, observation
 
     def begin(self, seeds: Tensor) -> None:
-        self.state: Any = None  # of a recurrent policy: arrays (layers, N, cells)
+        self.state: Any = None  # of a recurrent policy: a tuple of arrays (layers, N, cells)
         self.first = np.ones(len(seeds), bool)
 
     def act(self, observation: Tensor) -> Tensor:
@@ -147,12 +150,12 @@ class Agent:
 
 
 class Distracted:
-    """Another policy plays, and now and then a random action takes hold of a game.
+    """Another policy plays, and now and then it is interrupted by a random action.
 
     Args:
-        policy: who plays.
+        policy: the policy that plays.
         game: the game.
-        chance: that a random action begins, a step; it is held for 1 to `HOLD` steps.
+        chance: of a random action to begin in a step; it is held for 1 to `HOLD` steps.
     """
 
     def __init__(self, policy: Policy, game: Game, chance: float):
@@ -185,12 +188,12 @@ class Distracted:
 
 @dataclass(frozen=True)
 class Reference:
-    """A policy by its name and its content, so that another process may load the very same."""
+    """Names a policy and its content, so that another process loads exactly the same policy."""
 
     name: str
-    """`random`, `explore`, a file, or empty if the weights are here."""
+    """`random`, `explore` or a file; empty if `weights` holds the policy itself."""
     fingerprint: str = ""
-    """Of the file: another may take its place before it is loaded."""
+    """Fingerprint of the file, needed because the file may be replaced before it is loaded."""
     weights: bytes = b""
     config: ControllerConfig | None = None
 
@@ -198,7 +201,7 @@ class Reference:
         """Return the policy.
 
         Raises:
-            ValueError: if its file was changed, or does not fit the world.
+            ValueError: if its file was changed, or the policy does not fit the world.
         """
         if self.config:
             weights = torch.frombuffer(bytearray(self.weights), dtype=torch.float32)
@@ -209,20 +212,21 @@ class Reference:
 
 
 def refer(policy: str | Path | Controller) -> Reference:
-    """Return what another process needs of a policy."""
+    """Return a reference by which another process can load a policy."""
     if isinstance(policy, Controller):
         return Reference("", "", policy.weights.float().numpy().tobytes(), policy.config)
     if str(policy) in BLIND:
         return Reference(str(policy))
     if Path(policy).suffix != ".zip":
-        return refer(load_controller(policy))  # small enough to be sent
+        return refer(load_controller(policy))  # a controller is small: send its weights
     return Reference(str(policy), policy_fingerprint(policy))
 
 
 def find(policy: str, folder: Path) -> str:
-    """Return a policy's file: a world's own if it is `shipped`, a folder's if it is a folder.
+    """Return the path of a policy's file.
 
-    Those of `BLIND` have none and are returned as they are.
+    `shipped` is the controller of the world in `folder`, and a folder stands for the controller in
+    it. The policies of `BLIND` have no file: their names are returned.
     """
     if policy in BLIND:
         return policy
@@ -231,15 +235,15 @@ def find(policy: str, folder: Path) -> str:
 
 
 def load(policy: str | Path, world: World | None, game: Game) -> Policy:
-    """Return a policy by its name or its file.
+    """Load a policy by its name or from its file.
 
     Args:
         policy: `random`, `explore`, or the file of a controller or of an agent.
-        world: what it is to act in; one of `BLIND` needs none.
-        game: the world's.
+        world: the world in which it is to act; None is enough for the policies of `BLIND`.
+        game: the world's game.
 
     Raises:
-        ValueError: if its shape is not the world's; the message names both.
+        ValueError: if the policy's inputs and outputs do not fit the world; the message names both.
     """
     if str(policy) in BLIND:
         return Random(game) if str(policy) == "random" else Exploring(game)
@@ -250,7 +254,7 @@ def load(policy: str | Path, world: World | None, game: Game) -> Policy:
 
 
 def controller_config(world: World, observation: str = "", hidden: int = 0) -> ControllerConfig:
-    """Return the shape of C for a world, the paper's unless told otherwise."""
+    """Return the config of C for a world: by default the paper's observation and a linear C."""
     game, seen = world.game, observation or world.game.observation
     return ControllerConfig(world.size(seen), len(game.low), game.bias, seen, hidden)
 
@@ -259,7 +263,7 @@ def load_fitting(path: str | Path, world: World) -> Controller:
     """Read a controller that is to act in a world.
 
     Raises:
-        ValueError: if its shape is not the world's; the message names both.
+        ValueError: if its inputs and outputs do not fit the world; the message names both.
     """
     controller = load_controller(path)
     shape = controller.config
@@ -277,7 +281,7 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     """Return the class of an algorithm.
 
     Raises:
-        ValueError: if there is none of that name, or its package is not installed.
+        ValueError: if there is no such algorithm, or its package is not installed.
     """
     if name not in ALGORITHMS:
         raise ValueError(f"algo is {name!r}: choose one of {', '.join(ALGORITHMS)}")
@@ -292,11 +296,13 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
 def load_agent(path: str | Path, world: World) -> Agent:
     """Read an agent: a `.zip` that Stable-Baselines3 saved, and JSON beside it with its `algo`.
 
-    Such a file holds pickled code: load only those that you trust. An agent of rl-zoo3 sees by
-    statistics that lie elsewhere (`vecnormalize.pkl`): score it with rl-zoo3.
+    Such a file holds pickled code: load only files that you trust. An agent that rl-zoo3 trained
+    needs the statistics of its observations, which rl-zoo3 keeps in another file
+    (`vecnormalize.pkl`): score it with rl-zoo3.
 
     Raises:
-        ValueError: if it does not fit the world.
+        CheckpointError: if a file is missing, or the agent cannot be loaded.
+        ValueError: if the agent does not fit the world.
     """
     path = Path(path)
     facts = path.with_suffix(".json")
@@ -304,14 +310,14 @@ def load_agent(path: str | Path, world: World) -> Agent:
         raise CheckpointError(f"{path} does not exist: train it with `dreamgym train`")
     if not facts.is_file():
         raise CheckpointError(
-            f'{facts} is missing: it tells which algorithm {path.name} is of, as {{"algo": "ppo"}}'
+            f'{facts} is missing: it names the algorithm of {path.name}, such as {{"algo": "ppo"}}'
         )
     kind = algorithm(str(read_json(facts).get("algo")))
     try:
         model = kind.load(path, device="cpu")
     except Exception as error:  # it unpickles, so a wrong file may raise anything
         raise CheckpointError(
-            f"{path} is no saved {kind.__name__}, which {facts.name} says it is ({error})"
+            f"{path} is not a saved {kind.__name__}, but {facts.name} says it is ({error})"
         ) from error
     kinds = {world.size(each): each for each in OBSERVATIONS}
     seen = model.observation_space.shape or (0,)
@@ -325,5 +331,5 @@ def load_agent(path: str | Path, world: World) -> Agent:
     sizes = {gym.spaces.Discrete: len(game.moves), gym.spaces.Box: len(game.low)}
     size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
     if sizes.get(type(action)) != size:
-        raise ValueError(f"{path} acts by {action}, which {game.called} does not know")
+        raise ValueError(f"{path} acts by {action}, which {game.called} does not have")
     return Agent(model, game, kinds[seen[0]])

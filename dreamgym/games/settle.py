@@ -1,0 +1,41 @@
+"""What comes of a step, compiled by numba: `Rules.settle` for dreams on a CPU.
+
+The arrays are those of `Rules.settle`; `after` (N, C), `reward` and `dead` (N,) are written. The
+arithmetic is the same, operation by operation in float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+f32 = np.float32
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def survival(  # type: ignore[no-untyped-def]
+    damage, faces, by_health, counts, odds, draws, after, reward, dead
+):
+    """See `rules.Survival`."""
+    for row in range(len(counts)):
+        hit = draws[row, 0] < odds[row, 0]
+        roll = f32(1) + np.floor(draws[row, 1] * faces)
+        health = counts[row, 0] - (damage * roll if hit else f32(0))
+        after[row, 0] = health if health > f32(0) else f32(0)
+        reward[row] = f32(1)
+        dead[row] = after[row, 0] <= f32(0) if by_health else draws[row, 0] < odds[row, 1]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def lap(lap, cost, fall, counts, odds, draws, after, reward, dead):  # type: ignore[no-untyped-def]
+    """See `rules.Lap`."""
+    for row in range(len(counts)):
+        left, whole = counts[row, 0], counts[row, 1]
+        tiles = f32(0)
+        for head in range(2):
+            tiles += f32(1) if draws[row, 0] < odds[row, head] else f32(0)
+        tiles = min(tiles, left)
+        fallen = draws[row, 1] < odds[row, 2]
+        after[row, 0], after[row, 1] = left - tiles, whole
+        reward[row] = -fall if fallen else lap * tiles / whole - cost
+        dead[row] = fallen or after[row, 0] <= f32(0)

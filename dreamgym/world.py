@@ -10,6 +10,7 @@ import copy
 import operator
 import os
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from dreamgym import noise
 from dreamgym.engines import kernels, tiles
+from dreamgym.engines.convolutions import Convolutions
 from dreamgym.engines.linear import Linear
 from dreamgym.engines.step import Moment, Step
 from dreamgym.engines.threads import shared
@@ -248,6 +250,9 @@ class World:
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
+        if self._convolutions:
+            mean, logvar = self._convolutions.encode(frames.numpy())
+            return torch.from_numpy(mean), torch.from_numpy(logvar)
         return self.vision.encode(frames)
 
     @plainly
@@ -358,9 +363,17 @@ class World:
     def decode(self, z: Tensor) -> Tensor:
         """Return V's pictures (N, 64, 64, 3) uint8 of latents z (N, Z)."""
         half = self.memory.bias.dtype is torch.bfloat16
+        if self._convolutions and not half:
+            pixels = torch.sigmoid(torch.from_numpy(self._convolutions.decode(z.detach().numpy())))
+            return pixels.mul_(255).round_().to(torch.uint8)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
+
+    @cached_property
+    def _convolutions(self) -> Convolutions | None:
+        """V as compiled code, made when it is first needed; None where PyTorch computes."""
+        return Convolutions(self.vision) if self.fused and tiles.supported() else None
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""

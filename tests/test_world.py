@@ -265,7 +265,7 @@ def test_a_world_has_v_and_m_of_its_own() -> None:
 
 
 def test_a_picture_s_numbers_are_255_times_what_v_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = tiny_world()
+    world = tiny_world().to("cpu", form="torch")
     drawn = torch.tensor([0.0, 0.4, 0.5019, 0.9961, 1.0])
     monkeypatch.setattr(
         world.vision, "decode", lambda z: drawn[:, None, None, None].expand(5, 3, 64, 64)

@@ -2,7 +2,8 @@
 
 Every number of a product is one sum, taken in order by fused multiply-adds, and the bias is added
 last. So a row has the same bits alone as in a batch of any size, however the tiles fall. oneDNN's
-packed products add in the same order.
+packed products add in the same order. A sum may also go on from where an earlier product left it:
+that is how a convolution adds up the rows of its kernel.
 
 A product of few rows is bound by reading the weights. Weights that 16 bits hold exactly, such as
 those of the shipped worlds, are kept in 16 bits and widened in registers. That changes no bit.
@@ -50,11 +51,44 @@ def pack(weight: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
         order = np.full(-(-len(weight) // WIDTH) * WIDTH, -1)
         order[: len(weight)] = np.arange(len(weight))
     rows = np.where(order[:, None] < 0, np.float32(0), weight[order])  # (16 P, I)
-    panels = np.ascontiguousarray(rows.reshape(-1, WIDTH, weight.shape[1]).transpose(0, 2, 1))
+    return shorten(
+        np.ascontiguousarray(rows.reshape(-1, WIDTH, weight.shape[1]).transpose(0, 2, 1))
+    )
+
+
+def shorten(weight: np.ndarray) -> np.ndarray:
+    """Return a weight float32 as the bits of float16, if these hold all of its numbers exactly."""
     with np.errstate(over="ignore"):
-        short = panels.astype(np.float16)
-    exact = np.array_equal(short, panels)
-    return short.view(np.uint16) if exact and (ARM or _has("f16c")) else panels
+        short = weight.astype(np.float16)
+    exact = np.array_equal(short, weight)
+    return short.view(np.uint16) if exact and (ARM or _has("f16c")) else weight
+
+
+def _outlined(_: Any) -> Any:
+    """Keep the function that calls this apart from its callers, which else compile it again."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+outlined: Any = intrinsic(_outlined)
+
+
+def _widen(_: Any, number: Any) -> Any:
+    """Return a number of a weight, float32 or the bits of float16, as float32."""
+
+    def generate(_: Any, builder: Any, signature: Any, values: Any) -> Any:
+        if signature.args[0] != types.uint16:
+            return values[0]
+        return builder.fpext(builder.bitcast(values[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(number), generate
+
+
+widen: Any = intrinsic(_widen)
 
 
 def _has(feature: str) -> bool:
@@ -71,20 +105,30 @@ def _tile(rows: int, panels: int) -> Any:
     def multiply(
         _: Any, x: Any, first: Any, w: Any, panel: Any, bias: Any, out: Any, row: Any, at: Any
     ) -> Any:
-        """Write rows of x Wᵀ + b, the first of x being `first`, to `out` from (row, at) on."""
+        """Write rows of x Wᵀ + b, the first of x being `first`, to `out` from (row, at) on.
+
+        If b is None, x Wᵀ is added to what `out` holds.
+        """
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             given = [
-                context.make_array(kind)(context, builder, value) if kind in arrays else value
+                _given(context, builder, kind, value)
                 for kind, value in zip(signature.args, values, strict=True)
             ]
             _sums(builder, rows, panels, w.dtype == types.uint16, *given)
             return context.get_dummy_value()
 
-        arrays = (x, w, bias, out)
         return types.void(x, first, w, panel, bias, out, row, at), generate
 
     return multiply
+
+
+def _given(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Return an argument as the code of a tile takes it: None, a number or an array's parts."""
+    if kind == types.none:
+        return None
+    is_array = isinstance(kind, types.Array)
+    return context.make_array(kind)(context, builder, value) if is_array else value
 
 
 def _sums(
@@ -96,6 +140,7 @@ def _sums(
     wide = ir.VectorType(single, WIDTH)
     weights = ir.VectorType(ir.HalfType(), WIDTH) if half else wide
     size, inputs = (2 if half else 4), b.extract_value(x.shape, 1)
+    x_row, out_row = b.extract_value(x.strides, 0), b.extract_value(out.strides, 0)
     fma = cgutils.get_or_insert_function(
         b.module, ir.FunctionType(wide, [wide] * 3), f"llvm.fma.v{WIDTH}f32"
     )
@@ -119,9 +164,19 @@ def _sums(
             first, none, ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), None)
         )
 
-    row_bytes = b.mul(inputs, number(4))
+    def place(r: int, p: int) -> Any:
+        column = b.mul(b.add(at, number(p * WIDTH)), number(4))
+        return pointer(out, b.add(b.mul(b.add(row, number(r)), out_row), column), wide)
+
+    def held(r: int, p: int) -> Any:
+        value = b.load(place(r, p))
+        value.align = 4
+        return value
+
     panel_bytes = b.mul(inputs, number(WIDTH * size))
-    first_x, first_w = b.mul(first, row_bytes), b.mul(panel, panel_bytes)
+    first_x, first_w = b.mul(first, x_row), b.mul(panel, panel_bytes)
+    zero = ir.Constant(wide, [0.0] * WIDTH)
+    begun = [[held(r, p) if bias is None else zero for p in range(panels)] for r in range(rows)]
     before, loop, done = b.block, b.append_basic_block("inputs"), b.append_basic_block("done")
     b.branch(loop)
     b.position_at_end(loop)
@@ -135,26 +190,23 @@ def _sums(
         columns.append(b.fpext(column, wide) if half else column)
     grown = []
     for r in range(rows):
-        offset = b.add(b.mul(number(r), row_bytes), b.mul(k, number(4)))
+        offset = b.add(b.mul(number(r), x_row), b.mul(k, number(4)))
         value = spread(load(x, b.add(first_x, offset), single))
         grown.append([b.call(fma, [value, columns[p], sums[r][p]]) for p in range(panels)])
     further = b.add(k, number(1))
     k.add_incoming(further, loop)
     for r in range(rows):
         for p in range(panels):
-            sums[r][p].add_incoming(ir.Constant(wide, [0.0] * WIDTH), before)
+            sums[r][p].add_incoming(begun[r][p], before)
             sums[r][p].add_incoming(grown[r][p], loop)
     b.cbranch(b.icmp_signed("<", further, inputs), loop, done)
     b.position_at_end(done)
-    long = b.extract_value(out.shape, 1)
     for p in range(panels):
-        column = b.mul(b.add(panel, number(p)), number(WIDTH * 4))
-        added = load(bias, column, wide)
+        if bias is not None:
+            added = load(bias, b.mul(b.add(panel, number(p)), number(WIDTH * 4)), wide)
         for r in range(rows):
-            place = b.add(b.mul(b.add(row, number(r)), long), b.add(at, number(p * WIDTH)))
-            b.store(
-                b.fadd(grown[r][p], added), pointer(out, b.mul(place, number(4)), wide)
-            ).align = 4
+            whole = grown[r][p] if bias is None else b.fadd(grown[r][p], added)
+            b.store(whole, place(r, p)).align = 4
 
 
 _1x4, _1x1, _2x2, _2x1, _3x1, _4x1, _5x1, _6x1 = (
@@ -167,12 +219,13 @@ def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def
     """Write columns of x Wᵀ + b to `out` from column `at` on.
 
     Args:
-        x: (N, I) float32.
+        x: (N, I) float32, whose rows may lie anywhere, and even overlap.
         w: (P, I, 16) panels, see `pack`.
         panel, panels: the first panel, and how many.
-        bias: (16 P,) float32.
-        out: (N, M) float32, with M ≥ at + 16 · panels.
+        bias: (16 P,) float32; None to go on with the sums that `out` holds.
+        out: (N, M) float32, with M ≥ at + 16 · panels. Its rows may lie anywhere.
     """
+    outlined()
     multiply_rows(x, 0, len(x), w, panel, panels, bias, out, at)
 
 

@@ -88,3 +88,15 @@ def test_what_is_not_finite_stays_so_and_in_its_row():
     assert not np.isfinite(found[[2, 5], :OUTPUTS]).any()
     kept = [0, 1, 3, 4, 6, 7]
     assert np.array_equal(found[kept], clean[kept])
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_a_sum_goes_on_from_where_another_product_left_it(rows):
+    weight, _ = made(short=True)
+    x = np.random.default_rng(1).normal(size=(rows, INPUTS)).astype(np.float32)
+    whole = product(x, weight, np.zeros(OUTPUTS, np.float32))
+    parts = np.zeros((rows, 2, whole.shape[1]), np.float32)
+    for some in (slice(0, 20), slice(20, INPUTS)):
+        panels = tiles.pack(weight[:, some])
+        tiles.multiply(x[:, some], panels, 0, len(panels), None, parts[:, 1], 0)  # rows lie apart
+    assert np.array_equal(parts[:, 1], whole) and not parts[:, 0].any()

@@ -1,0 +1,460 @@
+"""Polygons as pygame draws them and scales them down, to the bit, but without the large picture.
+
+A game draws 1,000 × 800 pixels to show 96 × 96. Most of them lie in places of a single color, whose
+mean is known without drawing them. So a picture is made here in bands, one for each row of the small
+picture, and a band in cells, one for each of its pixels. A cell keeps one color for as long as it
+can, and pixels of its own only once an edge crosses it.
+
+The rules are those of SDL_gfx and pygame, down to their roundings: lines are cut off at the border
+before they are drawn, polygons are filled between crossings that are rounded row by row, and the
+means are taken in fixed point, first along rows and then along columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+CORNERS = 8
+"""Corners of a polygon at most."""
+LANES = 12
+"""Rows of a band at most, and a multiple of what a processor adds at once."""
+REACH = 2
+"""Pixels around the picture in which polygons are drawn too: smooth edges are 1 pixel wider."""
+
+f32, i32, i64, u64 = np.float32, np.int32, np.int64, np.uint64
+CHANNELS = u64(0x00FF00FF00FF)
+"""A color is one integer of 64 bits, red, green and blue at bits 0, 16 and 32."""
+OPEN = u64(2**64 - 1)
+"""Instead of a cell's color: its pixels have colors of their own."""
+NONE, STRAIGHT, STEEP, FLAT = range(4)
+"""Kinds of lines."""
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function at its first call, and keep the result where a folder can be written."""
+    flags = {"nogil": True, "error_model": "numpy"}
+    try:
+        return njit(cache=True, **flags)(function)
+    except RuntimeError:
+        return njit(**flags)(function)
+
+
+class Axis(NamedTuple):
+    """How `large` pixels in a row make `small` ones, each the mean of its share, in fixed point."""
+
+    ends: np.ndarray  # (S,) the last pixel of each share; the next share takes the rest of it
+    weights: np.ndarray  # (S,) how much of its last pixel belongs to a share, of 2 ** bits
+    owner: np.ndarray  # (L,) the share that each pixel begins in
+    inverse: int  # 2 ** 16 over the length of a share
+    bits: int
+
+
+def axis(large: int, small: int, bits: int) -> Axis:
+    """Lay out an axis with weights of `bits` bits, in which every rounding goes down."""
+    whole = 1 << bits
+    share = left = whole * large // small
+    ends, weights, owner = [], [], []
+    for pixel in range(large):
+        owner.append(len(ends))
+        left -= whole
+        if left <= 0:
+            ends.append(pixel)
+            weights.append(left + whole)
+            left += share
+    return Axis(np.array(ends), np.array(weights), np.array(owner), (whole << 16) // share, bits)
+
+
+class View(NamedTuple):
+    """Where points on the ground are seen: turned, then enlarged, then shifted."""
+
+    cos: float
+    sin: float
+    zoom: float
+    x: float
+    y: float
+
+
+class Canvas:
+    """Draws a picture of which only `rows` rows at the top are wanted, in small.
+
+    Args:
+        size: width and height of the picture as it is drawn, upside down.
+        small: width and height of the whole small picture.
+        rows: rows of the small picture that are wanted.
+        bits: the precision of the means: 14 by pygame's SSE2 and NEON, 16 by its plain C.
+    """
+
+    def __init__(self, size: tuple[int, int], small: tuple[int, int], rows: int, bits: int):
+        self.size, self.rows = size, rows
+        self.across, self.down = (axis(*pair, bits) for pair in zip(size, small, strict=True))
+        assert np.diff(self.down.ends, prepend=-1).max() <= LANES
+
+    def draw(
+        self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int, view: View
+    ) -> np.ndarray:
+        """Return the small picture, (rows, width, 3) uint8, of P polygons, the last one on top.
+
+        Args:
+            corners: (P, CORNERS, 2) float64, on the ground.
+            sizes: (P,) int64, the number of corners that count.
+            colors: (P, 3) float64, of which the whole part is taken.
+            smooth: the number of polygons, the first ones, that are quadrilaterals drawn as by
+                gfxdraw's `aapolygon` and `filled_polygon`; the rest are drawn as by `draw.polygon`.
+        """
+        picture = np.empty((self.rows, len(self.across.ends), 3), np.uint8)
+        _draw(corners, sizes, colors, smooth, view, self.size, self.across, self.down, picture)
+        return picture
+
+
+class Cells(NamedTuple):
+    """A band while it is drawn."""
+
+    flat: np.ndarray  # (S,) the color of each cell, or OPEN
+    pixels: np.ndarray  # (L, LANES) the colors in open cells
+    ends: np.ndarray  # see Axis
+    owner: np.ndarray
+
+
+@compiled
+def _draw(corners, sizes, colors, smooth, view, size, across, down, picture):  # type: ignore[no-untyped-def]
+    rows, count, _ = picture.shape
+    width, height = size
+    points = np.empty((len(corners), CORNERS, 2), i64)
+    lines = np.empty((len(corners), 4, 8), i64)
+    tops, bottoms = np.empty(len(corners), i64), np.empty(len(corners), i64)
+    seen, found = np.empty(len(corners), i64), 0
+    for p in range(len(corners)):
+        n = sizes[p]
+        tops[found], bottoms[found] = _look(corners[p], n, view, points[found])
+        if not _touches(points[found], n, tops[found], bottoms[found], size, down.ends[rows - 1]):
+            continue
+        seen[found] = p
+        if p < smooth:
+            for i in range(4):
+                _line(points[found, i], points[found, (i + 1) % 4], size, lines[found, i])
+        found += 1
+
+    cells = Cells(np.empty(count, u64), np.empty((width, LANES), u64), across.ends, across.owner)
+    cuts, many = np.empty((LANES, 4 * CORNERS), i64), np.empty(LANES, i64)
+    known, means = np.full(count, OPEN), np.empty(count, u64)
+    sums, last = np.zeros(count, u64), np.empty(count, u64)
+    parts = np.empty((4, LANES), u64)
+    first = height - 1
+    for band in range(rows):
+        end = height - 1 - down.ends[band]
+        cells.flat[:] = 0
+        for k in range(found):
+            if tops[k] > first or bottoms[k] < end:
+                continue
+            p = seen[k]
+            color = u64(colors[p, 0]) | u64(colors[p, 1]) << u64(16) | u64(colors[p, 2]) << u64(32)
+            _cut(points[k], sizes[p], p < smooth, tops[k], bottoms[k], first, end, cuts, many)
+            _clip(cuts, many, first - end + 1, width)
+            if p < smooth:
+                for i in range(4):
+                    _trace(lines[k, i], color, first, end, cuts, cells)
+            _fill(cuts, many, first - end + 1, color, cells)
+        _mean(first - end + 1, across, cells, known, means, parts, sums, last)
+        _finish(sums, last, down.weights[band], down, picture[band])
+        first = end - 1
+
+
+@compiled
+def _look(corners, n, view, points):  # type: ignore[no-untyped-def]
+    """Write where the corners are seen, in whole pixels; return the first and the last row."""
+    top, bottom = i64(2**62), i64(-(2**62))
+    for i in range(n):
+        x, y = corners[i, 0], corners[i, 1]
+        points[i, 0] = i64((view.cos * x - view.sin * y) * view.zoom + view.x)
+        points[i, 1] = i64((view.sin * x + view.cos * y) * view.zoom + view.y)
+        top, bottom = min(top, points[i, 1]), max(bottom, points[i, 1])
+    return top, bottom
+
+
+@compiled
+def _touches(points, n, top, bottom, size, last):  # type: ignore[no-untyped-def]
+    """Tell whether a polygon may be seen above row `last` of the picture, which is upside down."""
+    width, height = size
+    if bottom < height - 1 - last - REACH or top > height + REACH:
+        return False
+    left, right = points[0, 0], points[0, 0]
+    for i in range(1, n):
+        left, right = min(left, points[i, 0]), max(right, points[i, 0])
+    return left <= width + REACH and right >= -REACH
+
+
+@compiled
+def _cut(points, n, smooth, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
+    """Write where a polygon's sides cross each row of a band: inside is between two crossings."""
+    many[:] = 0
+    for i in range(n):
+        x1, y1, x2, y2 = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
+        if i == 0:
+            x1, y1 = points[n - 1, 0], points[n - 1, 1]
+        if y1 > y2:
+            x1, y1, x2, y2 = x2, y2, x1, y1
+        if y1 == y2:
+            continue
+        for y in range(max(y1, end), min(y2 if y2 == bottom else y2 - 1, first) + 1):
+            lane = first - y
+            if smooth:
+                cut = (65536 * (y - y1)) // (y2 - y1) * (x2 - x1) + 65536 * x1
+            else:
+                away = f32((y - y1) * (x2 - x1)) / f32(y2 - y1)
+                cut = x1 + i64(np.ceil(away) if many[lane] & 1 else np.floor(away))
+            cuts[lane, many[lane]] = cut
+            many[lane] += 1
+    for lane in range(first - end + 1):
+        _sort(cuts[lane], many[lane])
+        if smooth:
+            for i in range(many[lane]):
+                cuts[lane, i] = (cuts[lane, i] + (1 - 2 * (i & 1)) + 32768) >> 16
+    if not smooth:
+        _level(points, n, top, bottom, first, end, cuts, many)
+
+
+@compiled
+def _sort(values, n):  # type: ignore[no-untyped-def]
+    for i in range(1, n):
+        value, j = values[i], i
+        while j > 0 and values[j - 1] > value:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = value
+
+
+@compiled
+def _level(points, n, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
+    """Add the level sides, which `draw.polygon` draws on their own."""
+    for i in range(n):
+        x1, y1, x2, y2 = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
+        if i == 0:
+            x1, y1 = points[n - 1, 0], points[n - 1, 1]
+        if y1 == y2 and end <= y1 <= first and (top < y1 < bottom or top == bottom):
+            lane = first - y1
+            cuts[lane, many[lane]], cuts[lane, many[lane] + 1] = x1, x2
+            many[lane] += 2
+
+
+@compiled
+def _clip(cuts, many, lanes, width):  # type: ignore[no-untyped-def]
+    """Bring each span in order and into the picture; the first span is empty if there is none."""
+    for lane in range(lanes):
+        if many[lane] == 0:
+            cuts[lane, 0], cuts[lane, 1] = width, -1
+        for j in range(0, many[lane], 2):
+            one, other = cuts[lane, j], cuts[lane, j + 1]
+            cuts[lane, j] = max(min(one, other), 0)
+            cuts[lane, j + 1] = min(max(one, other), width - 1)
+
+
+@compiled
+def _line(start, stop, size, line):  # type: ignore[no-untyped-def]
+    """Prepare a smooth line: kind, first pixel (x, y), then by kind.
+
+    STRAIGHT: x and y from, x and y to. STEEP, FLAT: x and y of the upper end, direction of x, and
+    how far the line moves sideways in a step, of 2 ** 32. After k steps it has moved k times as
+    far, so that a line can be continued at any row.
+    """
+    width, height = size
+    shown, x1, y1, x2, y2 = _shorten(start[0], start[1], stop[0], stop[1], width, height)
+    line[0] = NONE
+    if not shown:
+        return
+    line[1], line[2] = x1, y1
+    if y1 > y2:
+        x1, y1, x2, y2 = x2, y2, x1, y1
+    across, down = abs(x2 - x1), y2 - y1
+    line[3], line[4], line[5] = x1, y1, 1 if x2 > x1 else -1
+    if across == 0 or down == 0:
+        line[0] = STRAIGHT
+        line[3], line[4], line[5], line[6] = min(x1, x2), y1, max(x1, x2), y2
+    elif down > across:
+        line[0], line[6], line[7] = STEEP, down, ((across << 16) // down) << 16
+    else:
+        line[0], line[6], line[7] = FLAT, across, ((down << 16) // across) << 16
+
+
+@compiled
+def _shorten(x1, y1, x2, y2, width, height):  # type: ignore[no-untyped-def]
+    """Cut a line off at the border: whether anything is left, and the ends, perhaps exchanged."""
+    while True:
+        one, other = _beyond(x1, y1, width, height), _beyond(x2, y2, width, height)
+        if one & other:
+            return False, x1, y1, x2, y2
+        if one | other == 0:
+            return True, x1, y1, x2, y2
+        if one == 0:
+            x1, y1, x2, y2, one = x2, y2, x1, y1, other
+        slope = f32(y2 - y1) / f32(x2 - x1) if x1 != x2 else f32(1)
+        if one & 3:
+            side = 0 if one & 1 else width - 1
+            y1 += i64(f32(side - x1) * slope)
+            x1 = side
+        else:
+            side = 0 if one & 4 else height - 1
+            if x1 != x2:
+                x1 += i64(f32(side - y1) / slope)
+            y1 = side
+
+
+@compiled
+def _beyond(x, y, width, height):  # type: ignore[no-untyped-def]
+    """Return the sides beyond which a point lies: 1 left, 2 right, 4 top, 8 bottom."""
+    return (x < 0) * 1 | (x >= width) * 2 | (y < 0) * 4 | (y >= height) * 8
+
+
+@compiled
+def _trace(line, color, first, end, cuts, cells):  # type: ignore[no-untyped-def]
+    """Draw what a band sees of a line."""
+    kind, x, y, way, steps, slope = line[0], line[3], line[4], line[5], line[6], line[7]
+    if kind == NONE:
+        return
+    if kind == STRAIGHT:
+        for row in range(max(y, end), min(line[6], first) + 1):
+            for column in range(x, line[5] + 1):
+                _dot(column, first - row, color, 256, cuts, cells)
+        return
+    if end <= line[2] <= first:
+        _dot(line[1], first - line[2], color, 256, cuts, cells)
+    if kind == STEEP:
+        for k in range(max(1, end - y), min(steps - 1, first - y) + 1):
+            moved = k * slope
+            part = (moved >> 24) & 255
+            column, lane = x + way * (moved >> 32), first - y - k
+            _dot(column, lane, color, (255 * (255 - part)) >> 8, cuts, cells)
+            _dot(column + way, lane, color, (255 * part) >> 8, cuts, cells)
+    elif first >= y:
+        start = max(1, -((-(end - y - 1) << 32) // slope))
+        for k in range(start, min(steps, -((-(first - y + 1) << 32) // slope))):
+            moved = k * slope
+            part = (moved >> 24) & 255
+            row = y + (moved >> 32)
+            if end <= row <= first:
+                _dot(x + way * k, first - row, color, (255 * (255 - part)) >> 8, cuts, cells)
+            if end <= row + 1 <= first:
+                _dot(x + way * k, first - row - 1, color, (255 * part) >> 8, cuts, cells)
+
+
+@compiled
+def _dot(x, lane, color, share, cuts, cells):  # type: ignore[no-untyped-def]
+    """Mix a color into a pixel, `share` of 256, unless the polygon itself will cover it."""
+    if cuts[lane, 0] <= x <= cuts[lane, 1]:
+        return
+    cell = cells.owner[x]
+    if cells.flat[cell] == color:
+        return
+    _open(cell, cells)
+    below = cells.pixels[x, lane] * u64(256 - share)
+    cells.pixels[x, lane] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
+
+
+@compiled
+def _open(cell, cells):  # type: ignore[no-untyped-def]
+    """Give a cell pixels of its own, if it has none yet."""
+    color = cells.flat[cell]
+    if color != OPEN:
+        for x in range(cells.ends[cell - 1] + 1 if cell else 0, cells.ends[cell] + 1):
+            for lane in range(LANES):
+                cells.pixels[x, lane] = color
+        cells.flat[cell] = OPEN
+
+
+@compiled
+def _fill(cuts, many, lanes, color, cells):  # type: ignore[no-untyped-def]
+    """Fill the spans of a band: whole cells at once where all rows cover them."""
+    left, right = i64(0), i64(len(cells.owner) - 1)
+    for lane in range(lanes):
+        left, right = max(left, cuts[lane, 0]), min(right, cuts[lane, 1])
+    start, stop = i64(0), i64(-1)
+    if left <= right:
+        start, stop = cells.owner[left], cells.owner[right]
+        if left > 0 and cells.owner[left - 1] == start:
+            start += 1
+        if cells.ends[stop] > right:
+            stop -= 1
+        for cell in range(start, stop + 1):
+            cells.flat[cell] = color
+    for lane in range(lanes):
+        for j in range(0, many[lane], 2):
+            x = cuts[lane, j]
+            while x <= cuts[lane, j + 1]:
+                cell = cells.owner[x]
+                if start <= cell <= stop:
+                    x = cells.ends[stop] + 1
+                    continue
+                after = min(cuts[lane, j + 1], cells.ends[cell]) + 1
+                if cells.flat[cell] != color:
+                    _open(cell, cells)
+                    for pixel in range(x, after):
+                        cells.pixels[pixel, lane] = color
+                x = after
+
+
+@compiled
+def _mean(lanes, across, cells, known, means, parts, sums, last):  # type: ignore[no-untyped-def]
+    """Add each cell's means of the rows to `sums`, but that of the last row, which goes to `last`.
+
+    Args:
+        known, means: what the mean of a flat cell was, and of which color.
+    """
+    whole, before, left = u64(1 << across.bits), u64(0), i64(-1)
+    for cell in range(len(sums)):
+        color, right = cells.flat[cell], across.ends[cell]
+        if color != OPEN and (before == color or cell == 0):
+            if known[cell] != color:
+                rest = whole - u64(across.weights[cell - 1]) if cell else u64(0)
+                known[cell] = color
+                means[cell] = _level_mean(color, color, color * u64(right - left - 1), rest, u64(across.weights[cell]), across)
+            sums[cell] += means[cell] * u64(lanes - 1)
+            last[cell] = means[cell]
+        else:
+            rest = whole - u64(across.weights[cell - 1]) if cell else u64(0)
+            inside = parts[0]
+            if color == OPEN:
+                inside[:] = 0
+                for x in range(left + 1, right):
+                    for lane in range(LANES):
+                        inside[lane] += cells.pixels[x, lane]
+            else:
+                inside[:] = color * u64(right - left - 1)
+            for lane in range(LANES):
+                parts[1, lane] = before if before != OPEN else cells.pixels[left, lane]
+                parts[2, lane] = color if color != OPEN else cells.pixels[right, lane]
+            for lane in range(LANES):
+                parts[3, lane] = _level_mean(parts[1, lane], parts[2, lane], inside[lane], rest, u64(across.weights[cell]), across)
+            for lane in range(lanes - 1):
+                sums[cell] += parts[3, lane]
+            last[cell] = parts[3, lanes - 1]
+        before, left = color, right
+
+
+@njit(inline="always")
+def _level_mean(left, right, inside, rest, weight, across):  # type: ignore[no-untyped-def]
+    """Return the mean of a share."""
+    mean = u64(0)
+    for channel in range(3):
+        shift = u64(16 * channel)
+        one, other, sum_ = (left >> shift) & u64(0xFFFF), (right >> shift) & u64(0xFFFF), (inside >> shift) & u64(0xFFFF)
+        total = ((one * rest) >> u64(across.bits)) + sum_ + ((other * weight) >> u64(across.bits))
+        mean |= ((total * u64(across.inverse)) >> u64(16)) << shift
+    return mean
+
+
+@compiled
+def _finish(sums, last, weight, down, picture):  # type: ignore[no-untyped-def]
+    """Write a row of the small picture, and keep what the next one gets of the last row."""
+    whole = 1 << down.bits
+    for cell in range(len(sums)):
+        kept = u64(0)
+        for channel in range(3):
+            shift = u64(16 * channel)
+            total = i64((sums[cell] >> shift) & u64(0xFFFF))
+            value = i64((last[cell] >> shift) & u64(0xFFFF))
+            picture[cell, channel] = ((total + ((value * weight) >> down.bits)) * down.inverse) >> 16
+            kept |= u64((value * (whole - weight)) >> down.bits) << shift
+        sums[cell] = kept

@@ -28,6 +28,7 @@ REACH = 2
 f32, i32, i64, u64 = np.float32, np.int32, np.int64, np.uint64
 CHANNELS = u64(0x00FF00FF00FF)
 """A color is one integer of 64 bits, red, green and blue at bits 0, 16 and 32."""
+FIELD, MASK, EVEN = u64(16), u64(0xFFFF), u64(0x0000FFFF0000FFFF)
 OPEN = u64(2**64 - 1)
 """Instead of a cell's color: its pixels have colors of their own."""
 NONE, STRAIGHT, STEEP, FLAT = range(4)
@@ -36,7 +37,7 @@ NONE, STRAIGHT, STEEP, FLAT = range(4)
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile a function at its first call, and keep the result where a folder can be written."""
-    flags = {"nogil": True, "error_model": "numpy"}
+    flags = {"nogil": True, "error_model": "numpy", "_nrt": False}
     try:
         return njit(cache=True, **flags)(function)
     except RuntimeError:
@@ -92,6 +93,13 @@ class Canvas:
         self.size, self.rows = size, rows
         self.across, self.down = (axis(*pair, bits) for pair in zip(size, small, strict=True))
         assert np.diff(self.down.ends, prepend=-1).max() <= LANES
+        count, width = small[0], size[0]
+        self.seen = np.empty(0, i64)
+        self.cells = np.empty(count, u64), np.empty((LANES, width), u64)
+        self.axes = tuple(self.across), tuple(self.down)
+        self.cuts, self.many = np.empty((LANES, 4 * CORNERS), i64), np.empty(LANES, i64)
+        self.known, self.means = np.full(count, OPEN), np.empty(count, u64)
+        self.sums, self.last = np.zeros(count, u64), np.empty(count, u64)
 
     def draw(
         self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int, view: View
@@ -106,7 +114,15 @@ class Canvas:
                 gfxdraw's `aapolygon` and `filled_polygon`; the rest are drawn as by `draw.polygon`.
         """
         picture = np.empty((self.rows, len(self.across.ends), 3), np.uint8)
-        _draw(corners, sizes, colors, smooth, view, self.size, self.across, self.down, picture)
+        n = len(corners)
+        if len(self.seen) < n:
+            self.seen, self.tops, self.bottoms = np.empty((3, n), i64)
+            self.points = np.empty((n, CORNERS, 2), i64)
+            self.lines = np.empty((n, 4, 8), i64)
+        found = _prepare(corners, sizes, smooth, tuple(view), self.size, self.down.ends[self.rows - 1], self.seen, self.points, self.tops, self.bottoms, self.lines)
+        self.known.fill(OPEN)
+        self.sums.fill(0)
+        _paint(self.seen[:found], sizes, colors, smooth, *self.size, self.points, self.tops, self.bottoms, self.lines, self.axes, self.cells, self.cuts, self.many, self.known, self.means, self.sums, self.last, picture)
         return picture
 
 
@@ -114,87 +130,84 @@ class Cells(NamedTuple):
     """A band while it is drawn."""
 
     flat: np.ndarray  # (S,) the color of each cell, or OPEN
-    pixels: np.ndarray  # (L, LANES) the colors in open cells
+    pixels: np.ndarray  # (LANES, L) the colors in open cells
     ends: np.ndarray  # see Axis
     owner: np.ndarray
 
 
 @compiled
-def _draw(corners, sizes, colors, smooth, view, size, across, down, picture):  # type: ignore[no-untyped-def]
-    rows, count, _ = picture.shape
-    width, height = size
-    points = np.empty((len(corners), CORNERS, 2), i64)
-    lines = np.empty((len(corners), 4, 8), i64)
-    tops, bottoms = np.empty(len(corners), i64), np.empty(len(corners), i64)
-    seen, found = np.empty(len(corners), i64), 0
+def _prepare(corners, sizes, smooth, view, size, last, seen, points, tops, bottoms, lines):  # type: ignore[no-untyped-def]
+    """Write where polygons are seen and return the number of those that touch the rows shown."""
+    view = View(*view)
+    found = 0
     for p in range(len(corners)):
         n = sizes[p]
-        tops[found], bottoms[found] = _look(corners[p], n, view, points[found])
-        if not _touches(points[found], n, tops[found], bottoms[found], size, down.ends[rows - 1]):
+        top, bottom = _look(corners, p, n, view, points, found)
+        if not _touches(points, found, n, top, bottom, size, last):
             continue
-        seen[found] = p
+        seen[found], tops[found], bottoms[found] = p, top, bottom
         if p < smooth:
             for i in range(4):
-                _line(points[found, i], points[found, (i + 1) % 4], size, lines[found, i])
+                _line(points, found, i, size, lines)
         found += 1
+    return found
 
-    cells = Cells(np.empty(count, u64), np.empty((width, LANES), u64), across.ends, across.owner)
-    cuts, many = np.empty((LANES, 4 * CORNERS), i64), np.empty(LANES, i64)
-    known, means = np.full(count, OPEN), np.empty(count, u64)
-    sums, last = np.zeros(count, u64), np.empty(count, u64)
-    parts = np.empty((4, LANES), u64)
+
+@compiled
+def _paint(seen, sizes, colors, smooth, width, height, points, tops, bottoms, lines, axes, cells, cuts, many, known, means, sums, last, picture):  # type: ignore[no-untyped-def]
+    across, down = Axis(*axes[0]), Axis(*axes[1])
+    cells = Cells(cells[0], cells[1], across.ends, across.owner)
     first = height - 1
-    for band in range(rows):
+    for band in range(len(picture)):
         end = height - 1 - down.ends[band]
         cells.flat[:] = 0
-        for k in range(found):
+        for k in range(len(seen)):
             if tops[k] > first or bottoms[k] < end:
                 continue
             p = seen[k]
             color = u64(colors[p, 0]) | u64(colors[p, 1]) << u64(16) | u64(colors[p, 2]) << u64(32)
-            _cut(points[k], sizes[p], p < smooth, tops[k], bottoms[k], first, end, cuts, many)
+            _cut(points, k, sizes[p], p < smooth, tops[k], bottoms[k], first, end, cuts, many)
             _clip(cuts, many, first - end + 1, width)
             if p < smooth:
                 for i in range(4):
-                    _trace(lines[k, i], color, first, end, cuts, cells)
+                    _trace(lines, k, i, color, first, end, cuts, cells)
             _fill(cuts, many, first - end + 1, color, cells)
-        _mean(first - end + 1, across, cells, known, means, parts, sums, last)
-        _finish(sums, last, down.weights[band], down, picture[band])
+        _mean(first - end + 1, across, cells, known, means, sums, last)
+        _finish(sums, last, down.weights[band], down, picture, band)
         first = end - 1
 
 
 @compiled
-def _look(corners, n, view, points):  # type: ignore[no-untyped-def]
+def _look(corners, p, n, view, points, k):  # type: ignore[no-untyped-def]
     """Write where the corners are seen, in whole pixels; return the first and the last row."""
     top, bottom = i64(2**62), i64(-(2**62))
     for i in range(n):
-        x, y = corners[i, 0], corners[i, 1]
-        points[i, 0] = i64((view.cos * x - view.sin * y) * view.zoom + view.x)
-        points[i, 1] = i64((view.sin * x + view.cos * y) * view.zoom + view.y)
-        top, bottom = min(top, points[i, 1]), max(bottom, points[i, 1])
+        x, y = corners[p, i, 0], corners[p, i, 1]
+        points[k, i, 0] = i64((view.cos * x - view.sin * y) * view.zoom + view.x)
+        points[k, i, 1] = i64((view.sin * x + view.cos * y) * view.zoom + view.y)
+        top, bottom = min(top, points[k, i, 1]), max(bottom, points[k, i, 1])
     return top, bottom
 
 
 @compiled
-def _touches(points, n, top, bottom, size, last):  # type: ignore[no-untyped-def]
+def _touches(points, k, n, top, bottom, size, last):  # type: ignore[no-untyped-def]
     """Tell whether a polygon may be seen above row `last` of the picture, which is upside down."""
     width, height = size
     if bottom < height - 1 - last - REACH or top > height + REACH:
         return False
-    left, right = points[0, 0], points[0, 0]
+    left, right = points[k, 0, 0], points[k, 0, 0]
     for i in range(1, n):
-        left, right = min(left, points[i, 0]), max(right, points[i, 0])
+        left, right = min(left, points[k, i, 0]), max(right, points[k, i, 0])
     return left <= width + REACH and right >= -REACH
 
 
 @compiled
-def _cut(points, n, smooth, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
+def _cut(points, k, n, smooth, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
     """Write where a polygon's sides cross each row of a band: inside is between two crossings."""
     many[:] = 0
     for i in range(n):
-        x1, y1, x2, y2 = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
-        if i == 0:
-            x1, y1 = points[n - 1, 0], points[n - 1, 1]
+        j = (i or n) - 1
+        x1, y1, x2, y2 = points[k, j, 0], points[k, j, 1], points[k, i, 0], points[k, i, 1]
         if y1 > y2:
             x1, y1, x2, y2 = x2, y2, x1, y1
         if y1 == y2:
@@ -202,38 +215,38 @@ def _cut(points, n, smooth, top, bottom, first, end, cuts, many):  # type: ignor
         for y in range(max(y1, end), min(y2 if y2 == bottom else y2 - 1, first) + 1):
             lane = first - y
             if smooth:
-                cut = (65536 * (y - y1)) // (y2 - y1) * (x2 - x1) + 65536 * x1
+                cut = i64(65536 * (y - y1) / (y2 - y1)) * (x2 - x1) + 65536 * x1
             else:
                 away = f32((y - y1) * (x2 - x1)) / f32(y2 - y1)
                 cut = x1 + i64(np.ceil(away) if many[lane] & 1 else np.floor(away))
             cuts[lane, many[lane]] = cut
             many[lane] += 1
     for lane in range(first - end + 1):
-        _sort(cuts[lane], many[lane])
+        if many[lane] > 1:
+            _sort(cuts, lane, many[lane])
         if smooth:
             for i in range(many[lane]):
                 cuts[lane, i] = (cuts[lane, i] + (1 - 2 * (i & 1)) + 32768) >> 16
     if not smooth:
-        _level(points, n, top, bottom, first, end, cuts, many)
+        _level(points, k, n, top, bottom, first, end, cuts, many)
 
 
-@compiled
-def _sort(values, n):  # type: ignore[no-untyped-def]
+@njit(inline='always')
+def _sort(values, row, n):  # type: ignore[no-untyped-def]
     for i in range(1, n):
-        value, j = values[i], i
-        while j > 0 and values[j - 1] > value:
-            values[j] = values[j - 1]
+        value, j = values[row, i], i
+        while j > 0 and values[row, j - 1] > value:
+            values[row, j] = values[row, j - 1]
             j -= 1
-        values[j] = value
+        values[row, j] = value
 
 
 @compiled
-def _level(points, n, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
+def _level(points, k, n, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
     """Add the level sides, which `draw.polygon` draws on their own."""
     for i in range(n):
-        x1, y1, x2, y2 = points[i - 1, 0], points[i - 1, 1], points[i, 0], points[i, 1]
-        if i == 0:
-            x1, y1 = points[n - 1, 0], points[n - 1, 1]
+        j = (i or n) - 1
+        x1, y1, x2, y2 = points[k, j, 0], points[k, j, 1], points[k, i, 0], points[k, i, 1]
         if y1 == y2 and end <= y1 <= first and (top < y1 < bottom or top == bottom):
             lane = first - y1
             cuts[lane, many[lane]], cuts[lane, many[lane] + 1] = x1, x2
@@ -253,7 +266,7 @@ def _clip(cuts, many, lanes, width):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _line(start, stop, size, line):  # type: ignore[no-untyped-def]
+def _line(points, k, i, size, lines):  # type: ignore[no-untyped-def]
     """Prepare a smooth line: kind, first pixel (x, y), then by kind.
 
     STRAIGHT: x and y from, x and y to. STEEP, FLAT: x and y of the upper end, direction of x, and
@@ -261,7 +274,8 @@ def _line(start, stop, size, line):  # type: ignore[no-untyped-def]
     far, so that a line can be continued at any row.
     """
     width, height = size
-    shown, x1, y1, x2, y2 = _shorten(start[0], start[1], stop[0], stop[1], width, height)
+    shown, x1, y1, x2, y2 = _shorten(points[k, i, 0], points[k, i, 1], points[k, (i + 1) % 4, 0], points[k, (i + 1) % 4, 1], width, height)
+    line = lines[k, i]
     line[0] = NONE
     if not shown:
         return
@@ -309,25 +323,30 @@ def _beyond(x, y, width, height):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _trace(line, color, first, end, cuts, cells):  # type: ignore[no-untyped-def]
+def _trace(lines, k, i, color, first, end, cuts, cells):  # type: ignore[no-untyped-def]
     """Draw what a band sees of a line."""
+    line = lines[k, i]
     kind, x, y, way, steps, slope = line[0], line[3], line[4], line[5], line[6], line[7]
     if kind == NONE:
         return
     if kind == STRAIGHT:
         for row in range(max(y, end), min(line[6], first) + 1):
             for column in range(x, line[5] + 1):
-                _dot(column, first - row, color, 256, cuts, cells)
+                if not _covers(cuts, first - row, column):
+                    _dot(column, first - row, color, 256, cells)
         return
     if end <= line[2] <= first:
-        _dot(line[1], first - line[2], color, 256, cuts, cells)
+        if not _covers(cuts, first - line[2], line[1]):
+            _dot(line[1], first - line[2], color, 256, cells)
     if kind == STEEP:
         for k in range(max(1, end - y), min(steps - 1, first - y) + 1):
             moved = k * slope
             part = (moved >> 24) & 255
             column, lane = x + way * (moved >> 32), first - y - k
-            _dot(column, lane, color, (255 * (255 - part)) >> 8, cuts, cells)
-            _dot(column + way, lane, color, (255 * part) >> 8, cuts, cells)
+            if not _covers(cuts, lane, column):
+                _dot(column, lane, color, (255 * (255 - part)) >> 8, cells)
+            if not _covers(cuts, lane, column + way):
+                _dot(column + way, lane, color, (255 * part) >> 8, cells)
     elif first >= y:
         start = max(1, -((-(end - y - 1) << 32) // slope))
         for k in range(start, min(steps, -((-(first - y + 1) << 32) // slope))):
@@ -335,33 +354,38 @@ def _trace(line, color, first, end, cuts, cells):  # type: ignore[no-untyped-def
             part = (moved >> 24) & 255
             row = y + (moved >> 32)
             if end <= row <= first:
-                _dot(x + way * k, first - row, color, (255 * (255 - part)) >> 8, cuts, cells)
+                if not _covers(cuts, first - row, x + way * k):
+                    _dot(x + way * k, first - row, color, (255 * (255 - part)) >> 8, cells)
             if end <= row + 1 <= first:
-                _dot(x + way * k, first - row - 1, color, (255 * part) >> 8, cuts, cells)
+                if not _covers(cuts, first - row - 1, x + way * k):
+                    _dot(x + way * k, first - row - 1, color, (255 * part) >> 8, cells)
 
 
-@compiled
-def _dot(x, lane, color, share, cuts, cells):  # type: ignore[no-untyped-def]
+@njit(inline="always")
+def _covers(cuts, lane, x):  # type: ignore[no-untyped-def]
+    return cuts[lane, 0] <= x <= cuts[lane, 1]
+
+
+@njit(inline="always")
+def _dot(x, lane, color, share, cells):  # type: ignore[no-untyped-def]
     """Mix a color into a pixel, `share` of 256, unless the polygon itself will cover it."""
-    if cuts[lane, 0] <= x <= cuts[lane, 1]:
-        return
     cell = cells.owner[x]
-    if cells.flat[cell] == color:
-        return
-    _open(cell, cells)
-    below = cells.pixels[x, lane] * u64(256 - share)
-    cells.pixels[x, lane] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
+    if cells.flat[cell] != color:
+        if cells.flat[cell] != OPEN:
+            _open(cell, cells)
+        below = cells.pixels[lane, x] * u64(256 - share)
+        cells.pixels[lane, x] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
 
 
 @compiled
 def _open(cell, cells):  # type: ignore[no-untyped-def]
     """Give a cell pixels of its own, if it has none yet."""
     color = cells.flat[cell]
-    if color != OPEN:
-        for x in range(cells.ends[cell - 1] + 1 if cell else 0, cells.ends[cell] + 1):
-            for lane in range(LANES):
-                cells.pixels[x, lane] = color
-        cells.flat[cell] = OPEN
+    start = cells.ends[cell - 1] + 1 if cell else 0
+    for lane in range(LANES):
+        for x in range(start, cells.ends[cell] + 1):
+            cells.pixels[lane, x] = color
+    cells.flat[cell] = OPEN
 
 
 @compiled
@@ -389,72 +413,67 @@ def _fill(cuts, many, lanes, color, cells):  # type: ignore[no-untyped-def]
                     continue
                 after = min(cuts[lane, j + 1], cells.ends[cell]) + 1
                 if cells.flat[cell] != color:
-                    _open(cell, cells)
+                    if cells.flat[cell] != OPEN:
+                        _open(cell, cells)
                     for pixel in range(x, after):
-                        cells.pixels[pixel, lane] = color
+                        cells.pixels[lane, pixel] = color
                 x = after
 
 
 @compiled
-def _mean(lanes, across, cells, known, means, parts, sums, last):  # type: ignore[no-untyped-def]
+def _mean(lanes, across, cells, known, means, sums, last):  # type: ignore[no-untyped-def]
     """Add each cell's means of the rows to `sums`, but that of the last row, which goes to `last`.
 
     Args:
         known, means: what the mean of a flat cell was, and of which color.
     """
-    whole, before, left = u64(1 << across.bits), u64(0), i64(-1)
+    whole, before, left, rest = 1 << across.bits, cells.flat[0], i64(-1), i64(0)
     for cell in range(len(sums)):
-        color, right = cells.flat[cell], across.ends[cell]
-        if color != OPEN and (before == color or cell == 0):
+        color, right, weight = cells.flat[cell], across.ends[cell], across.weights[cell]
+        if color != OPEN and before == color:
             if known[cell] != color:
-                rest = whole - u64(across.weights[cell - 1]) if cell else u64(0)
                 known[cell] = color
-                means[cell] = _level_mean(color, color, color * u64(right - left - 1), rest, u64(across.weights[cell]), across)
+                means[cell] = _share(color, rest, color * u64(right - left - 1), color, weight, across)
             sums[cell] += means[cell] * u64(lanes - 1)
             last[cell] = means[cell]
         else:
-            rest = whole - u64(across.weights[cell - 1]) if cell else u64(0)
-            inside = parts[0]
-            if color == OPEN:
-                inside[:] = 0
-                for x in range(left + 1, right):
-                    for lane in range(LANES):
-                        inside[lane] += cells.pixels[x, lane]
-            else:
-                inside[:] = color * u64(right - left - 1)
-            for lane in range(LANES):
-                parts[1, lane] = before if before != OPEN else cells.pixels[left, lane]
-                parts[2, lane] = color if color != OPEN else cells.pixels[right, lane]
-            for lane in range(LANES):
-                parts[3, lane] = _level_mean(parts[1, lane], parts[2, lane], inside[lane], rest, u64(across.weights[cell]), across)
-            for lane in range(lanes - 1):
-                sums[cell] += parts[3, lane]
-            last[cell] = parts[3, lanes - 1]
-        before, left = color, right
+            total, mean = u64(0), u64(0)
+            for lane in range(lanes):
+                total += mean
+                one = cells.pixels[lane, left] if before == OPEN else before
+                other, inside = color, color * u64(right - left - 1)
+                if color == OPEN:
+                    other, inside = cells.pixels[lane, right], u64(0)
+                    for x in range(left + 1, right):
+                        inside += cells.pixels[lane, x]
+                mean = _share(one, rest, inside, other, weight, across)
+            sums[cell] += total
+            last[cell] = mean
+        before, left, rest = color, right, whole - weight
 
 
 @njit(inline="always")
-def _level_mean(left, right, inside, rest, weight, across):  # type: ignore[no-untyped-def]
-    """Return the mean of a share."""
-    mean = u64(0)
-    for channel in range(3):
-        shift = u64(16 * channel)
-        one, other, sum_ = (left >> shift) & u64(0xFFFF), (right >> shift) & u64(0xFFFF), (inside >> shift) & u64(0xFFFF)
-        total = ((one * rest) >> u64(across.bits)) + sum_ + ((other * weight) >> u64(across.bits))
-        mean |= ((total * u64(across.inverse)) >> u64(16)) << shift
-    return mean
+def _share(before, rest, inside, last, weight, axis):  # type: ignore[no-untyped-def]
+    """Return the mean of a share: part of one pixel, whole pixels, part of another.
+
+    Red and blue are computed at once, green apart, to have 32 bits for each.
+    """
+    bits, rest, weight, inverse = u64(axis.bits), u64(rest), u64(weight), u64(axis.inverse)
+    red_blue = ((before & EVEN) * rest >> bits & EVEN) + (inside & EVEN)
+    red_blue += (last & EVEN) * weight >> bits & EVEN
+    green = ((before >> FIELD & MASK) * rest >> bits) + (inside >> FIELD & MASK)
+    green += (last >> FIELD & MASK) * weight >> bits
+    return (red_blue * inverse >> FIELD & EVEN) | (green * inverse >> FIELD) << FIELD
 
 
 @compiled
-def _finish(sums, last, weight, down, picture):  # type: ignore[no-untyped-def]
+def _finish(sums, last, weight, down, picture, band):  # type: ignore[no-untyped-def]
     """Write a row of the small picture, and keep what the next one gets of the last row."""
-    whole = 1 << down.bits
+    rest = (1 << down.bits) - weight
     for cell in range(len(sums)):
-        kept = u64(0)
+        color = _share(u64(0), 0, sums[cell], last[cell], weight, down)
         for channel in range(3):
-            shift = u64(16 * channel)
-            total = i64((sums[cell] >> shift) & u64(0xFFFF))
-            value = i64((last[cell] >> shift) & u64(0xFFFF))
-            picture[cell, channel] = ((total + ((value * weight) >> down.bits)) * down.inverse) >> 16
-            kept |= u64((value * (whole - weight)) >> down.bits) << shift
-        sums[cell] = kept
+            picture[band, cell, channel] = color >> u64(16 * channel) & MASK
+        red_blue = (last[cell] & EVEN) * u64(rest) >> u64(down.bits) & EVEN
+        green = (last[cell] >> FIELD & MASK) * u64(rest) >> u64(down.bits)
+        sums[cell] = red_blue | green << FIELD

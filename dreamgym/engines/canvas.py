@@ -102,7 +102,7 @@ class Canvas:
         self.sums, self.last = np.zeros(count, u64), np.empty(count, u64)
 
     def draw(
-        self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int, view: View
+        self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int, view: tuple[float, ...]
     ) -> np.ndarray:
         """Return the small picture, (rows, width, 3) uint8, of P polygons, the last one on top.
 
@@ -119,7 +119,7 @@ class Canvas:
             self.seen, self.tops, self.bottoms = np.empty((3, n), i64)
             self.points = np.empty((n, CORNERS, 2), i64)
             self.lines = np.empty((n, 4, 8), i64)
-        found = _prepare(corners, sizes, smooth, tuple(view), self.size, self.down.ends[self.rows - 1], self.seen, self.points, self.tops, self.bottoms, self.lines)
+        found = _prepare(corners, sizes, smooth, view, self.size, self.down.ends[self.rows - 1], self.seen, self.points, self.tops, self.bottoms, self.lines)
         self.known.fill(OPEN)
         self.sums.fill(0)
         _paint(self.seen[:found], sizes, colors, smooth, *self.size, self.points, self.tops, self.bottoms, self.lines, self.axes, self.cells, self.cuts, self.many, self.known, self.means, self.sums, self.last, picture)

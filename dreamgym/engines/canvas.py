@@ -1,9 +1,9 @@
 """Polygons as pygame draws them and scales them down, to the bit, but without the large picture.
 
-A game draws 1,000 × 800 pixels to show 96 × 96. Most of them lie in places of a single color, whose
-mean is known without drawing them. So a picture is made here in bands, one for each row of the small
-picture, and a band in cells, one for each of its pixels. A cell keeps one color for as long as it
-can, and pixels of its own only once an edge crosses it.
+A game may draw 1,000 × 800 pixels to show 96 × 96. Most of them lie in places of a single color,
+whose mean is known without drawing them. So a picture is made here in bands, one for each row of
+the small picture, and a band in cells, one for each pixel of that row. A cell has a single color
+until an edge crosses it, and only then pixels of its own.
 
 The rules are those of SDL_gfx and pygame, down to their roundings: lines are cut off at the border
 before they are drawn, polygons are filled between crossings that are rounded row by row, and the
@@ -25,31 +25,38 @@ LANES = 12
 REACH = 2
 """Pixels around the picture in which polygons are drawn too: smooth edges are 1 pixel wider."""
 
-f32, i32, i64, u64 = np.float32, np.int32, np.int64, np.uint64
-CHANNELS = u64(0x00FF00FF00FF)
-"""A color is one integer of 64 bits, red, green and blue at bits 0, 16 and 32."""
-FIELD, MASK, EVEN = u64(16), u64(0xFFFF), u64(0x0000FFFF0000FFFF)
+NONE, STRAIGHT, STEEP, SHALLOW = range(4)
+"""Kinds of lines."""
+
+f32, i64, u64 = np.float32, np.int64, np.uint64
 OPEN = u64(2**64 - 1)
 """Instead of a cell's color: its pixels have colors of their own."""
-NONE, STRAIGHT, STEEP, FLAT = range(4)
-"""Kinds of lines."""
+FIELD, MASK = u64(16), u64(0xFFFF)
+"""A color is one integer of 64 bits: red, green and blue in fields of 16 bits, red lowest."""
+EVEN = MASK | MASK << u64(32)
+CHANNELS = u64(0xFF) | u64(0xFF) << u64(16) | u64(0xFF) << u64(32)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call, and keep the result where a folder can be written."""
-    flags = {"nogil": True, "error_model": "numpy", "_nrt": False}
+    """Compile a function at its first call, and keep the result where a folder can be written.
+
+    No function here makes an array, so none has to count references to arrays. Counting them took
+    half of the time, because a pixel is drawn by a call of its own.
+    """
+    flags: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    more: dict[str, Any] = {"cache": True, "_nrt": False}
     try:
-        return njit(cache=True, **flags)(function)
-    except RuntimeError:
+        return njit(**flags, **more)(function)
+    except (KeyError, RuntimeError):  # no such folder, or another version of numba
         return njit(**flags)(function)
 
 
 class Axis(NamedTuple):
     """How `large` pixels in a row make `small` ones, each the mean of its share, in fixed point."""
 
-    ends: np.ndarray  # (S,) the last pixel of each share; the next share takes the rest of it
-    weights: np.ndarray  # (S,) how much of its last pixel belongs to a share, of 2 ** bits
-    owner: np.ndarray  # (L,) the share that each pixel begins in
+    ends: np.ndarray  # (small,) the last pixel of each share; the next share takes the rest of it
+    weights: np.ndarray  # (small,) how much of its last pixel belongs to a share, of 2 ** bits
+    owner: np.ndarray  # (large,) the share that each pixel begins in
     inverse: int  # 2 ** 16 over the length of a share
     bits: int
 
@@ -58,7 +65,8 @@ def axis(large: int, small: int, bits: int) -> Axis:
     """Lay out an axis with weights of `bits` bits, in which every rounding goes down."""
     whole = 1 << bits
     share = left = whole * large // small
-    ends, weights, owner = [], [], []
+    ends: list[int] = []
+    weights, owner = [], []
     for pixel in range(large):
         owner.append(len(ends))
         left -= whole
@@ -69,18 +77,17 @@ def axis(large: int, small: int, bits: int) -> Axis:
     return Axis(np.array(ends), np.array(weights), np.array(owner), (whole << 16) // share, bits)
 
 
-class View(NamedTuple):
-    """Where points on the ground are seen: turned, then enlarged, then shifted."""
+class Cells(NamedTuple):
+    """A band while it is drawn."""
 
-    cos: float
-    sin: float
-    zoom: float
-    x: float
-    y: float
+    flat: np.ndarray  # (S,) the color of each cell, or OPEN
+    pixels: np.ndarray  # (LANES, L) the colors in open cells
+    ends: np.ndarray  # (S,) and
+    owner: np.ndarray  # (L,), see Axis
 
 
 class Canvas:
-    """Draws a picture of which only `rows` rows at the top are wanted, in small.
+    """Draws the upper rows of a picture, in small.
 
     Args:
         size: width and height of the picture as it is drawn, upside down.
@@ -90,20 +97,21 @@ class Canvas:
     """
 
     def __init__(self, size: tuple[int, int], small: tuple[int, int], rows: int, bits: int):
-        self.size, self.rows = size, rows
-        self.across, self.down = (axis(*pair, bits) for pair in zip(size, small, strict=True))
-        assert np.diff(self.down.ends, prepend=-1).max() <= LANES
-        count, width = small[0], size[0]
-        self.seen = np.empty(0, i64)
-        self.cells = np.empty(count, u64), np.empty((LANES, width), u64)
-        self.axes = tuple(self.across), tuple(self.down)
-        self.cuts, self.many = np.empty((LANES, 4 * CORNERS), i64), np.empty(LANES, i64)
-        self.known, self.means = np.full(count, OPEN), np.empty(count, u64)
-        self.sums, self.last = np.zeros(count, u64), np.empty(count, u64)
+        self.size = size
+        # Plain tuples, because numba takes 0.1 ms to find out the types of named ones.
+        across, down = (axis(*pair, bits) for pair in zip(size, small, strict=True))
+        assert np.diff(down.ends, prepend=-1).max() <= LANES
+        self.across, self.down = tuple(across), tuple(down)
+        self.picture = np.empty((rows, small[0], 3), np.uint8)
+        self.shapes = _shapes(0)
+        self.band = np.empty(small[0], u64), np.empty((LANES, size[0]), u64)
+        self.cuts = np.empty((LANES, 4 * CORNERS), i64), np.empty(LANES, i64)
+        self.means = tuple(np.empty(small[0], u64) for _ in range(4))
 
     def draw(
-        self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int, view: tuple[float, ...]
-    ) -> np.ndarray:
+        self, corners: np.ndarray, sizes: np.ndarray, colors: np.ndarray, smooth: int,
+        view: tuple[float, float, float, float, float],
+    ) -> np.ndarray:  # fmt: skip
         """Return the small picture, (rows, width, 3) uint8, of P polygons, the last one on top.
 
         Args:
@@ -112,40 +120,55 @@ class Canvas:
             colors: (P, 3) float64, of which the whole part is taken.
             smooth: the number of polygons, the first ones, that are quadrilaterals drawn as by
                 gfxdraw's `aapolygon` and `filled_polygon`; the rest are drawn as by `draw.polygon`.
+            view: cos, sin, zoom, x, y. A point is turned, then enlarged, then shifted.
         """
-        picture = np.empty((self.rows, len(self.across.ends), 3), np.uint8)
-        n = len(corners)
-        if len(self.seen) < n:
-            self.seen, self.tops, self.bottoms = np.empty((3, n), i64)
-            self.points = np.empty((n, CORNERS, 2), i64)
-            self.lines = np.empty((n, 4, 8), i64)
-        found = _prepare(corners, sizes, smooth, view, self.size, self.down.ends[self.rows - 1], self.seen, self.points, self.tops, self.bottoms, self.lines)
-        self.known.fill(OPEN)
-        self.sums.fill(0)
-        _paint(self.seen[:found], sizes, colors, smooth, *self.size, self.points, self.tops, self.bottoms, self.lines, self.axes, self.cells, self.cuts, self.many, self.known, self.means, self.sums, self.last, picture)
-        return picture
+        if len(self.shapes[0]) < len(corners):
+            self.shapes = _shapes(len(corners))
+        _draw(corners, sizes, colors, smooth, view, self.size, self.across, self.down,
+              self.shapes, self.band, self.cuts, self.means, self.picture)  # fmt: skip
+        return self.picture.copy()
 
 
-class Cells(NamedTuple):
-    """A band while it is drawn."""
-
-    flat: np.ndarray  # (S,) the color of each cell, or OPEN
-    pixels: np.ndarray  # (LANES, L) the colors in open cells
-    ends: np.ndarray  # see Axis
-    owner: np.ndarray
+def _shapes(n: int) -> tuple[np.ndarray, ...]:
+    """Return room for what `_prepare` finds out of n polygons."""
+    which, tops, bottoms = np.empty((3, n), i64)
+    return which, tops, bottoms, np.empty((n, CORNERS, 2), i64), np.empty((n, 4, 8), i64)
 
 
 @compiled
-def _prepare(corners, sizes, smooth, view, size, last, seen, points, tops, bottoms, lines):  # type: ignore[no-untyped-def]
-    """Write where polygons are seen and return the number of those that touch the rows shown."""
-    view = View(*view)
+def _draw(  # type: ignore[no-untyped-def]
+    corners, sizes, colors, smooth, view, size, across, down, shapes, band, cuts, means, picture
+):
+    across, down = Axis(*across), Axis(*down)
+    cells = Cells(band[0], band[1], across.ends, across.owner)
+    means[0][:] = OPEN
+    means[2][:] = 0
+    lowest = size[1] - 1 - down.ends[len(picture) - 1]
+    found = _prepare(corners, sizes, smooth, view, size, lowest, shapes)
+    first = size[1] - 1
+    for row in range(len(picture)):
+        end = size[1] - 1 - down.ends[row]
+        _paint(sizes, colors, smooth, found, shapes, first, end, cuts, cells)
+        _mean(first - end + 1, across, cells, means)
+        _finish(means, down, row, picture)
+        first = end - 1
+
+
+@compiled
+def _prepare(corners, sizes, smooth, view, size, lowest, shapes):  # type: ignore[no-untyped-def]
+    """Write where polygons are seen and return the number of those that may be seen.
+
+    Args:
+        lowest: the last row that is shown, in the picture as it is drawn.
+        shapes: for each polygon found, its number, first and last row, corners (4, 2) and lines.
+    """
+    which, tops, bottoms, points, lines = shapes
     found = 0
     for p in range(len(corners)):
-        n = sizes[p]
-        top, bottom = _look(corners, p, n, view, points, found)
-        if not _touches(points, found, n, top, bottom, size, last):
+        top, bottom = _look(corners, p, sizes[p], view, points, found)
+        if not _touches(points, found, sizes[p], top, bottom, size, lowest):
             continue
-        seen[found], tops[found], bottoms[found] = p, top, bottom
+        which[found], tops[found], bottoms[found] = p, top, bottom
         if p < smooth:
             for i in range(4):
                 _line(points, found, i, size, lines)
@@ -154,51 +177,47 @@ def _prepare(corners, sizes, smooth, view, size, last, seen, points, tops, botto
 
 
 @compiled
-def _paint(seen, sizes, colors, smooth, width, height, points, tops, bottoms, lines, axes, cells, cuts, many, known, means, sums, last, picture):  # type: ignore[no-untyped-def]
-    across, down = Axis(*axes[0]), Axis(*axes[1])
-    cells = Cells(cells[0], cells[1], across.ends, across.owner)
-    first = height - 1
-    for band in range(len(picture)):
-        end = height - 1 - down.ends[band]
-        cells.flat[:] = 0
-        for k in range(len(seen)):
-            if tops[k] > first or bottoms[k] < end:
-                continue
-            p = seen[k]
-            color = u64(colors[p, 0]) | u64(colors[p, 1]) << u64(16) | u64(colors[p, 2]) << u64(32)
-            _cut(points, k, sizes[p], p < smooth, tops[k], bottoms[k], first, end, cuts, many)
-            _clip(cuts, many, first - end + 1, width)
-            if p < smooth:
-                for i in range(4):
-                    _trace(lines, k, i, color, first, end, cuts, cells)
-            _fill(cuts, many, first - end + 1, color, cells)
-        _mean(first - end + 1, across, cells, known, means, sums, last)
-        _finish(sums, last, down.weights[band], down, picture, band)
-        first = end - 1
+def _paint(sizes, colors, smooth, found, shapes, first, end, cuts, cells):  # type: ignore[no-untyped-def]
+    """Paint a band, from row `first` back to row `end` of the picture as it is drawn."""
+    which, tops, bottoms, points, lines = shapes
+    crossings, many = cuts
+    lanes = first - end + 1
+    cells.flat[:] = 0
+    for k in range(found):
+        if tops[k] > first or bottoms[k] < end:
+            continue
+        p = which[k]
+        red, green, blue = u64(colors[p, 0]), u64(colors[p, 1]), u64(colors[p, 2])
+        color = red | green << FIELD | blue << (FIELD + FIELD)
+        _cut(points, k, sizes[p], p < smooth, tops[k], bottoms[k], first, end, crossings, many)
+        _clip(crossings, many, lanes, len(cells.owner))
+        if p < smooth:
+            for i in range(4):
+                _trace(lines, k, i, color, first, end, crossings, cells)
+        _fill(crossings, many, lanes, color, cells)
 
 
 @compiled
 def _look(corners, p, n, view, points, k):  # type: ignore[no-untyped-def]
     """Write where the corners are seen, in whole pixels; return the first and the last row."""
+    cos, sin, zoom, right, up = view
     top, bottom = i64(2**62), i64(-(2**62))
     for i in range(n):
         x, y = corners[p, i, 0], corners[p, i, 1]
-        points[k, i, 0] = i64((view.cos * x - view.sin * y) * view.zoom + view.x)
-        points[k, i, 1] = i64((view.sin * x + view.cos * y) * view.zoom + view.y)
+        points[k, i, 0] = i64((cos * x - sin * y) * zoom + right)
+        points[k, i, 1] = i64((sin * x + cos * y) * zoom + up)
         top, bottom = min(top, points[k, i, 1]), max(bottom, points[k, i, 1])
     return top, bottom
 
 
 @compiled
-def _touches(points, k, n, top, bottom, size, last):  # type: ignore[no-untyped-def]
-    """Tell whether a polygon may be seen above row `last` of the picture, which is upside down."""
-    width, height = size
-    if bottom < height - 1 - last - REACH or top > height + REACH:
-        return False
+def _touches(points, k, n, top, bottom, size, lowest):  # type: ignore[no-untyped-def]
+    """Tell whether a polygon may be seen."""
     left, right = points[k, 0, 0], points[k, 0, 0]
     for i in range(1, n):
         left, right = min(left, points[k, i, 0]), max(right, points[k, i, 0])
-    return left <= width + REACH and right >= -REACH
+    seen = left <= size[0] + REACH and right >= -REACH
+    return seen and top <= size[1] + REACH and bottom >= lowest - REACH
 
 
 @compiled
@@ -231,7 +250,7 @@ def _cut(points, k, n, smooth, top, bottom, first, end, cuts, many):  # type: ig
         _level(points, k, n, top, bottom, first, end, cuts, many)
 
 
-@njit(inline='always')
+@njit(inline="always")
 def _sort(values, row, n):  # type: ignore[no-untyped-def]
     for i in range(1, n):
         value, j = values[row, i], i
@@ -269,12 +288,14 @@ def _clip(cuts, many, lanes, width):  # type: ignore[no-untyped-def]
 def _line(points, k, i, size, lines):  # type: ignore[no-untyped-def]
     """Prepare a smooth line: kind, first pixel (x, y), then by kind.
 
-    STRAIGHT: x and y from, x and y to. STEEP, FLAT: x and y of the upper end, direction of x, and
-    how far the line moves sideways in a step, of 2 ** 32. After k steps it has moved k times as
-    far, so that a line can be continued at any row.
+    STRAIGHT: x and y from, x and y to. STEEP, SHALLOW: x and y of the upper end, direction of x,
+    steps, and how far the line moves sideways in a step, of 2 ** 32. After k steps it has moved k
+    times as far, so that a line can be continued at any row.
     """
-    width, height = size
-    shown, x1, y1, x2, y2 = _shorten(points[k, i, 0], points[k, i, 1], points[k, (i + 1) % 4, 0], points[k, (i + 1) % 4, 1], width, height)
+    j = (i + 1) % 4
+    shown, x1, y1, x2, y2 = _shorten(
+        points[k, i, 0], points[k, i, 1], points[k, j, 0], points[k, j, 1], size
+    )
     line = lines[k, i]
     line[0] = NONE
     if not shown:
@@ -290,12 +311,13 @@ def _line(points, k, i, size, lines):  # type: ignore[no-untyped-def]
     elif down > across:
         line[0], line[6], line[7] = STEEP, down, ((across << 16) // down) << 16
     else:
-        line[0], line[6], line[7] = FLAT, across, ((down << 16) // across) << 16
+        line[0], line[6], line[7] = SHALLOW, across, ((down << 16) // across) << 16
 
 
 @compiled
-def _shorten(x1, y1, x2, y2, width, height):  # type: ignore[no-untyped-def]
+def _shorten(x1, y1, x2, y2, size):  # type: ignore[no-untyped-def]
     """Cut a line off at the border: whether anything is left, and the ends, perhaps exchanged."""
+    width, height = size
     while True:
         one, other = _beyond(x1, y1, width, height), _beyond(x2, y2, width, height)
         if one & other:
@@ -332,54 +354,42 @@ def _trace(lines, k, i, color, first, end, cuts, cells):  # type: ignore[no-unty
     if kind == STRAIGHT:
         for row in range(max(y, end), min(line[6], first) + 1):
             for column in range(x, line[5] + 1):
-                if not _covers(cuts, first - row, column):
-                    _dot(column, first - row, color, 256, cells)
+                _dot(column, row, color, 256, first, end, cuts, cells)
         return
-    if end <= line[2] <= first:
-        if not _covers(cuts, first - line[2], line[1]):
-            _dot(line[1], first - line[2], color, 256, cells)
+    _dot(line[1], line[2], color, 256, first, end, cuts, cells)
     if kind == STEEP:
-        for k in range(max(1, end - y), min(steps - 1, first - y) + 1):
-            moved = k * slope
+        for step in range(max(1, end - y), min(steps - 1, first - y) + 1):
+            moved = step * slope
             part = (moved >> 24) & 255
-            column, lane = x + way * (moved >> 32), first - y - k
-            if not _covers(cuts, lane, column):
-                _dot(column, lane, color, (255 * (255 - part)) >> 8, cells)
-            if not _covers(cuts, lane, column + way):
-                _dot(column + way, lane, color, (255 * part) >> 8, cells)
+            column, row = x + way * (moved >> 32), y + step
+            _dot(column, row, color, (255 * (255 - part)) >> 8, first, end, cuts, cells)
+            _dot(column + way, row, color, (255 * part) >> 8, first, end, cuts, cells)
     elif first >= y:
-        start = max(1, -((-(end - y - 1) << 32) // slope))
-        for k in range(start, min(steps, -((-(first - y + 1) << 32) // slope))):
-            moved = k * slope
+        start = max(1, -((-(end - y - 1) << 32) // slope))  # the first step that reaches the band
+        for step in range(start, min(steps, -((-(first - y + 1) << 32) // slope))):
+            moved = step * slope
             part = (moved >> 24) & 255
-            row = y + (moved >> 32)
-            if end <= row <= first:
-                if not _covers(cuts, first - row, x + way * k):
-                    _dot(x + way * k, first - row, color, (255 * (255 - part)) >> 8, cells)
-            if end <= row + 1 <= first:
-                if not _covers(cuts, first - row - 1, x + way * k):
-                    _dot(x + way * k, first - row - 1, color, (255 * part) >> 8, cells)
+            column, row = x + way * step, y + (moved >> 32)
+            _dot(column, row, color, (255 * (255 - part)) >> 8, first, end, cuts, cells)
+            _dot(column, row + 1, color, (255 * part) >> 8, first, end, cuts, cells)
 
 
 @njit(inline="always")
-def _covers(cuts, lane, x):  # type: ignore[no-untyped-def]
-    return cuts[lane, 0] <= x <= cuts[lane, 1]
-
-
-@njit(inline="always")
-def _dot(x, lane, color, share, cells):  # type: ignore[no-untyped-def]
-    """Mix a color into a pixel, `share` of 256, unless the polygon itself will cover it."""
-    cell = cells.owner[x]
-    if cells.flat[cell] != color:
-        if cells.flat[cell] != OPEN:
-            _open(cell, cells)
-        below = cells.pixels[lane, x] * u64(256 - share)
-        cells.pixels[lane, x] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
+def _dot(x, y, color, share, first, end, cuts, cells):  # type: ignore[no-untyped-def]
+    """Mix a color into a pixel of the band, `share` of 256, unless the filling will cover it."""
+    lane = first - y
+    if end <= y <= first and not cuts[lane, 0] <= x <= cuts[lane, 1]:
+        cell = cells.owner[x]
+        if cells.flat[cell] != color:
+            if cells.flat[cell] != OPEN:
+                _open(cell, cells)
+            below = cells.pixels[lane, x] * u64(256 - share)
+            cells.pixels[lane, x] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
 
 
 @compiled
 def _open(cell, cells):  # type: ignore[no-untyped-def]
-    """Give a cell pixels of its own, if it has none yet."""
+    """Give a cell pixels of its own."""
     color = cells.flat[cell]
     start = cells.ends[cell - 1] + 1 if cell else 0
     for lane in range(LANES):
@@ -421,21 +431,25 @@ def _fill(cuts, many, lanes, color, cells):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _mean(lanes, across, cells, known, means, sums, last):  # type: ignore[no-untyped-def]
-    """Add each cell's means of the rows to `sums`, but that of the last row, which goes to `last`.
+def _mean(lanes, across, cells, means):  # type: ignore[no-untyped-def]
+    """Take the means along the rows of a band.
 
     Args:
-        known, means: what the mean of a flat cell was, and of which color.
+        means: four arrays (S,). A color, and the mean of a cell of that color alone: it is kept
+            because the next bands need it too. The sum of the rows' means but for the last row.
+            The mean of the last row, of which the next band takes a part.
     """
+    known, flat, sums, last = means
     whole, before, left, rest = 1 << across.bits, cells.flat[0], i64(-1), i64(0)
-    for cell in range(len(sums)):
+    for cell in range(len(cells.flat)):
         color, right, weight = cells.flat[cell], across.ends[cell], across.weights[cell]
         if color != OPEN and before == color:
             if known[cell] != color:
                 known[cell] = color
-                means[cell] = _share(color, rest, color * u64(right - left - 1), color, weight, across)
-            sums[cell] += means[cell] * u64(lanes - 1)
-            last[cell] = means[cell]
+                inside = color * u64(right - left - 1)
+                flat[cell] = _share(color, rest, inside, color, weight, across)
+            sums[cell] += flat[cell] * u64(lanes - 1)
+            last[cell] = flat[cell]
         else:
             total, mean = u64(0), u64(0)
             for lane in range(lanes):
@@ -452,28 +466,35 @@ def _mean(lanes, across, cells, known, means, sums, last):  # type: ignore[no-un
         before, left, rest = color, right, whole - weight
 
 
+@compiled
+def _finish(means, down, row, picture):  # type: ignore[no-untyped-def]
+    """Write a row of the small picture, and begin the sums of the next one with its part."""
+    weight = down.weights[row]
+    rest = (1 << down.bits) - weight
+    for cell in range(len(means[0])):
+        total, last = means[2][cell], means[3][cell]
+        color = _share(u64(0), 0, total, last, weight, down)
+        for channel in range(3):
+            picture[row, cell, channel] = color & MASK
+            color >>= FIELD
+        green = _part(last >> FIELD & MASK, rest, down.bits)
+        means[2][cell] = _part(last & EVEN, rest, down.bits) | green << FIELD
+
+
 @njit(inline="always")
 def _share(before, rest, inside, last, weight, axis):  # type: ignore[no-untyped-def]
     """Return the mean of a share: part of one pixel, whole pixels, part of another.
 
-    Red and blue are computed at once, green apart, to have 32 bits for each.
+    Red and blue are computed at once and green apart, as a product needs twice as many bits.
     """
-    bits, rest, weight, inverse = u64(axis.bits), u64(rest), u64(weight), u64(axis.inverse)
-    red_blue = ((before & EVEN) * rest >> bits & EVEN) + (inside & EVEN)
-    red_blue += (last & EVEN) * weight >> bits & EVEN
-    green = ((before >> FIELD & MASK) * rest >> bits) + (inside >> FIELD & MASK)
-    green += (last >> FIELD & MASK) * weight >> bits
-    return (red_blue * inverse >> FIELD & EVEN) | (green * inverse >> FIELD) << FIELD
+    even = _part(before & EVEN, rest, axis.bits) + (inside & EVEN)
+    even += _part(last & EVEN, weight, axis.bits)
+    odd = _part(before >> FIELD & MASK, rest, axis.bits) + (inside >> FIELD & MASK)
+    odd += _part(last >> FIELD & MASK, weight, axis.bits)
+    return _part(even, axis.inverse, 16) | _part(odd, axis.inverse, 16) << FIELD
 
 
-@compiled
-def _finish(sums, last, weight, down, picture, band):  # type: ignore[no-untyped-def]
-    """Write a row of the small picture, and keep what the next one gets of the last row."""
-    rest = (1 << down.bits) - weight
-    for cell in range(len(sums)):
-        color = _share(u64(0), 0, sums[cell], last[cell], weight, down)
-        for channel in range(3):
-            picture[band, cell, channel] = color >> u64(16 * channel) & MASK
-        red_blue = (last[cell] & EVEN) * u64(rest) >> u64(down.bits) & EVEN
-        green = (last[cell] >> FIELD & MASK) * u64(rest) >> u64(down.bits)
-        sums[cell] = red_blue | green << FIELD
+@njit(inline="always")
+def _part(fields, weight, bits):  # type: ignore[no-untyped-def]
+    """Return `weight` of 2 ** bits of every second field, the others being 0."""
+    return fields * u64(weight) >> u64(bits) & EVEN

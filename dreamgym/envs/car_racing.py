@@ -58,7 +58,7 @@ class FastCarRacing(original.CarRacing):
         self.sizes = np.full(self.flat + PARTS, 4)
         self.colors = np.zeros((self.flat + PARTS, 3))
         self.colors[0], self.colors[1 : len(GRASS) + 1] = self.bg_color, self.grass_color
-        tiles = iter(self.road)
+        tiles = iter(self.road or ())
         for color, (_, paint) in zip(self.colors[len(GRASS) + 1 :], self.road_poly, strict=False):
             color[:] = paint
             if isinstance(paint, np.ndarray):  # a tile; the rest are borders, whose color stays
@@ -74,14 +74,18 @@ class FastCarRacing(original.CarRacing):
         )
         turned = pygame.math.Vector2((-x * zoom, -y * zoom)).rotate_rad(angle)
         cos, sin = pygame.math.Vector2(1, 0).rotate_rad(angle)  # exact at right angles
-        view = (cos, sin, zoom, original.WINDOW_W / 2 + turned[0], original.WINDOW_H / 4 + turned[1])
+        right, up = original.WINDOW_W / 2 + turned[0], original.WINDOW_H / 4 + turned[1]
         end = self.flat
         for points, color in _parts(self.car):
             self.corners[end, : len(points)] = points
             self.sizes[end], self.colors[end] = len(points), color
             end += 1
         return self.canvas.draw(
-            self.corners[:end], self.sizes[:end], self.colors[:end], self.flat, view
+            self.corners[:end],
+            self.sizes[:end],
+            self.colors[:end],
+            self.flat,
+            (cos, sin, zoom, right, up),
         )
 
 

@@ -163,7 +163,7 @@ def _prepare(corners, sizes, smooth, view, size, lowest, shapes):  # type: ignor
         shapes: for each polygon found, its number, first and last row, corners (4, 2) and lines.
     """
     which, tops, bottoms, points, lines = shapes
-    found = 0
+    found = i64(0)
     for p in range(len(corners)):
         top, bottom = _look(corners, p, sizes[p], view, points, found)
         if not _touches(points, found, sizes[p], top, bottom, size, lowest):

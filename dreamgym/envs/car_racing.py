@@ -1,6 +1,6 @@
 """CarRacing under the protocol of the paper: `PixelCarRacing-v0`.
 
-Its pixels and rewards are those of Gymnasium's CarRacing. It is two to three times as fast.
+Its pixels and rewards are those of Gymnasium's CarRacing. It is about seven times as fast.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class CarRacing(PixelGame):
     A car, seen from above, drives on a closed track. Every episode has a new random track. This is
     Gymnasium's `CarRacing-v3` as *World Models* (Ha & Schmidhuber, 2018) played it. By the rule of
     2017 a lap is complete when every tile has been touched, and the picture is 64 × 64, without the
-    bar of instruments. Pixels and rewards are Gymnasium's, computed two to three times as fast. A
+    bar of instruments. Pixels and rewards are Gymnasium's, computed about seven times as fast. A
     step is one frame, 1/50 s.
 
     ## Action Space

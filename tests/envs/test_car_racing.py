@@ -89,6 +89,31 @@ def test_discrete_driving_is_gymnasium_s_own(make: Callable[..., CarRacing], see
     )
 
 
+def test_spinning_on_the_grass_is_gymnasium_s_own(make: Callable[..., CarRacing]) -> None:
+    """Full gas in a circle: tiles are touched, the car slides, and the camera turns all around."""
+    compare(make(), 7, lambda _: np.array([0.7, 1, 0], np.float32), 250)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+@FORMS
+def test_whole_episodes_are_gymnasium_s_own(
+    make: Callable[..., CarRacing], seed: int, continuous: bool
+) -> None:
+    """Every driver: along the track, at random, the same for a while, all of it in turn."""
+    rng = np.random.default_rng(seed)
+    held: Any = None
+
+    def driver(game: original.CarRacing) -> Any:
+        nonlocal held
+        if held is None or rng.random() < 0.05:
+            held = rng.uniform([-1, 0, 0], [1, 1, 0.2]).astype(np.float32)
+            held = held if continuous else int(rng.choice(5, p=[0.1, 0.2, 0.2, 0.4, 0.1]))
+        return along_the_track(game) if continuous and seed % 2 and rng.random() < 0.8 else held
+
+    compare(make(continuous=continuous), seed, driver, 1000)
+
+
 def test_a_lap_is_gymnasium_s_own_to_its_last_tile(make: Callable[..., CarRacing]) -> None:
     last = compare(make(), 1, along_the_track, 1000)
     assert last["tiles_left"] == 0 and last["terminated"] and last["lap_finished"]

@@ -302,7 +302,8 @@ class World:
         if self.engine:
             after, tau = state.like(), temperature.expand(len(state), 1)
             arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
-            return after, *map(torch.from_numpy, self.engine.dream(*arrays))
+            reward, dead = map(torch.from_numpy, self.engine.dream(*arrays))
+            return after, reward, dead
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:

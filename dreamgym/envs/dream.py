@@ -197,8 +197,9 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ## Reproducibility
     A dream is a function of its arguments, the seed and the actions. On a CPU, the k-th episode
     after `reset(seed=s + i)` is, bit for bit, the k-th episode in lane i of a `DreamVectorEnv` that
-    was reset with seed s. On a GPU, a batch of another size may round differently. So may V's pictures
-    on a GPU, in bfloat16 or by another `form`: one or two numbers in a million differ by 1.
+    was reset with seed s. On a GPU, a batch of another size may round differently. So may V's
+    pictures on a GPU, in bfloat16 or by another `form`: one or two numbers in a million differ by
+    1.
 
     ## Version History
     * v0: first release.

@@ -435,7 +435,7 @@ def test_a_search_goes_on_only_from_a_controller_of_its_shape(
     monkeypatch.setattr(evolve, "first_steps", lambda *_: np.full(first.config.parameters, 1e-6))
     still = go(small(folder, 1, init=init), tmp_path / "still")
     torch.testing.assert_close(still.weights, first.weights, atol=1e-3, rtol=0)
-    with pytest.raises(ValueError, match="the search is for ControllerConfig"):
+    with pytest.raises(ValueError, match="the search needs a ControllerConfig"):
         go(small(folder, 1, init=init, observation="z"), tmp_path / "z")
 
 

@@ -107,6 +107,16 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     assert {"command", "commit", "versions", "hardware"} <= table.keys()
 
 
+@pytest.mark.parametrize(("name", "title"), [("folder", "Doom"), ("car_folder", "CarRacing")])
+def test_the_benchmark_plays_the_twin_through_v_and_m(
+    request: pytest.FixtureRequest, name: str, title: str
+) -> None:
+    """Not the game inside it, whose frames it would show."""
+    world = str(request.getfixturevalue(name))
+    assert bench._random(f"Latent{title}-v0", world, 0)().ndim == 1
+    assert bench._random(f"Pixel{title}-v0", "", 0)().shape == (64, 64, 3)
+
+
 @pytest.mark.parametrize("task", sorted(GAMES))
 def test_the_recipe_is_its_rounds_and_the_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str

@@ -455,16 +455,22 @@ def _engine(name: str, seed: int) -> Callable[[], object]:
 
 
 def _random(name: str, world: str, seed: int) -> Callable[[], object]:
-    """Return a function that takes a random step, and resets the game when it is over."""
+    """Return a function that takes a random step and returns what is seen then.
+
+    It resets the game when it is over.
+    """
     form: dict[str, Any] = {"world": world} if world else {}
-    env: Any = gym.make(name, continuous=False, disable_env_checker=True, **form).unwrapped
+    # As it is: unwrapped, a twin would be the game without V and M.
+    env: Any = gym.make(name, continuous=False, disable_env_checker=True, **form)
     rng = np.random.default_rng(seed)
     env.reset(seed=seed)
 
-    def step() -> None:
-        _, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
+    def step() -> np.ndarray:
+        seen: np.ndarray
+        seen, _, terminated, truncated, _ = env.step(int(rng.integers(env.action_space.n)))
         if terminated or truncated:
             env.reset()
+        return seen
 
     return step
 

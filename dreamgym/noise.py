@@ -52,8 +52,13 @@ def uniform(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
 
 
 def normal(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
-    """Return float32 numbers (N, lanes) ~ N(0, 1) by the Box-Muller transform; see `uniform`."""
-    radius, angle = uniform(keys, step, lanes, first).chunk(2, dim=1)
+    """Return float32 numbers (N, lanes) ~ N(0, 1); see `uniform` and `gaussian`."""
+    return gaussian(uniform(keys, step, lanes, first))
+
+
+def gaussian(uniforms: Tensor) -> Tensor:
+    """Turn numbers (N, lanes) ~ U(0, 1) into as many ~ N(0, 1) by the Box-Muller transform."""
+    radius, angle = uniforms.chunk(2, dim=1)
     radius, angle = torch.sqrt(-2 * torch.log(radius)), 2 * math.pi * angle
     return torch.cat((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
 

@@ -140,6 +140,7 @@ class World:
         self.game, self.rules, self.death = game, rules, death
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.fused = form == "auto" and self.device.type == "cpu"
+        self._noise = kernels if self.fused else noise
         single = memory.bias.dtype is torch.float32
         self.engine = None
         if self.fused and single and tiles.supported():
@@ -234,10 +235,10 @@ class World:
             episodes: (N,) int64, the numbers of the episodes under their seeds; None for zeros.
         """
         seeds = seeds.to(self.device)
-        keys = noise.key(seeds, torch.zeros_like(seeds) if episodes is None else episodes)
+        keys = self._noise.key(seeds, torch.zeros_like(seeds) if episodes is None else episodes)
         mean, logvar, budget = self.starts
         before = torch.full_like(keys, -1)  # the step before the first has noise of its own
-        which = noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
+        which = self._noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
         chosen = (which * len(mean)).long()
         return self.begin(mean[chosen], logvar[chosen], keys, self.rules.begin(budget[chosen]))
 
@@ -245,7 +246,7 @@ class World:
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
         """Draw each dream's τ ~ U(low, high), (N, 1); τ is exactly low if both ends are equal."""
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
-        return low + (high - low) * noise.uniform(state.key, before, 2, first)[:, :1]
+        return low + (high - low) * self._noise.uniform(state.key, before, 2, first)[:, :1]
 
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -265,7 +266,7 @@ class World:
             counts: (N, C), see `games.rules.Rules`.
         """
         before = torch.full_like(keys, -1)
-        z = sample_latent(mean, logvar, noise.normal(keys, before, mean.shape[1]))
+        z = sample_latent(mean, logvar, self._noise.normal(keys, before, mean.shape[1]))
         zeros = z.new_zeros(len(z), self.memory.config.hidden)
         # clone(): the caller's tensors may come from inference mode and could not be written to.
         return State(z, zeros, zeros.clone(), before + 1, keys.clone(), counts.clone())
@@ -341,7 +342,7 @@ class World:
         of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
         """
         mean, logvar = self.encode(frames)
-        normal = noise.normal(state.key, state.step, mean.shape[1])
+        normal = self._noise.normal(state.key, state.step, mean.shape[1])
         h, c = self._remember(state, action)
         z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
         return replace(state, z=z, h=h, c=c, step=state.step + 1)

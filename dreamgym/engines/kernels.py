@@ -2,8 +2,8 @@
 
 Plain PyTorch reads and writes a batch some forty times between one matrix product and the next.
 Here the gates of the LSTM take one pass over the batch, and so does the draw of the next z with its
-noise. `models.mdn_rnn` and `noise` define the same computations, and the tests compare both. Every
-function works row by row, so a dream does not depend on the others in its batch.
+noise. `models.mdn_rnn` and `noise` define the same computations, and the tests compare both. The
+noise alone is here too, for the starts of dreams and for V's draws. Every function works row by row, so a dream does not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numba.extending import overload
 from torch import Tensor
 
 from dreamgym.engines.tiles import FLAGS
-from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS
+from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS, gaussian
 
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
 G, M0, M1 = (u64(word % (1 << 64)) for word in (GOLDEN, *MULTIPLIERS))
@@ -43,6 +43,21 @@ def draw(
     """
     arrays = (_array(each) for each in (out, key, step, temperature, z, chance))
     draw_rows(mixtures, 0, len(out), *arrays)
+
+
+def key(seed: Tensor, episode: Tensor) -> Tensor:
+    """Return what `noise.key` returns, to the bit."""
+    return torch.from_numpy(_keys(seed.numpy(), episode.numpy()))
+
+
+def uniform(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
+    """Return what `noise.uniform` returns, to the bit."""
+    return torch.from_numpy(_uniforms(keys.numpy(), step.numpy(), lanes, first))
+
+
+def normal(keys: Tensor, step: Tensor, lanes: int, first: int = 0) -> Tensor:
+    """Return what `noise.normal` returns, to the bit."""
+    return gaussian(uniform(keys, step, lanes, first))
 
 
 def _array(tensor: Tensor) -> np.ndarray:
@@ -155,6 +170,27 @@ def _mix(x):  # type: ignore[no-untyped-def]
 @njit(forceinline=True, **FLAGS)
 def _unit(bits):  # type: ignore[no-untyped-def]
     return (f32(i32(bits)) + f32(0.5)) * f32(2.0**-BITS)
+
+
+@njit(**FLAGS)
+def _keys(seed, episode):  # type: ignore[no-untyped-def]
+    keys = np.empty(len(seed), np.int64)
+    for row in range(len(seed)):
+        keys[row] = np.int64(_mix(_mix(u64(seed[row]) + G) + u64(episode[row]) * G))
+    return keys
+
+
+@njit(**FLAGS)
+def _uniforms(keys, step, lanes, first):  # type: ignore[no-untyped-def]
+    half = lanes // 2
+    drawn = np.empty((len(keys), lanes), f32)
+    for row in range(len(keys)):
+        start = u64(keys[row]) + (u64(step[row]) * u64(LANES) + u64(first + 1)) * G
+        for j in range(half):
+            word = _mix(start + u64(j) * G)
+            drawn[row, j] = _unit(word >> u64(64 - BITS))
+            drawn[row, half + j] = _unit((word >> u64(8)) & u64((1 << BITS) - 1))
+    return drawn
 
 
 @njit(**FLAGS)

@@ -17,7 +17,7 @@ from dreamgym.games import GAMES
 ROOT = Path(__file__).parent.parent
 HOMES = {"dreamgym": ROOT / "dreamgym", "dreamgym.training": ROOT / "training"}
 
-LEAVES = {"files", "modes"}
+LEAVES = {"compiling", "files", "modes"}
 # Lowest first. A room imports leaves and lower floors, never up or across its own floor.
 FLOORS = [
     {"games", "models", "noise"},

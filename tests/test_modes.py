@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,11 @@ def test_what_its_user_has_set_is_left_alone(id, folder, car_folder, tmp_path) -
     assert changed - {"PYTEST_CURRENT_TEST"} == set()
 
 
-def test_a_pool_of_threads_changes_nobody_s_number_of_them() -> None:
+def test_helpers_change_nobody_s_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the caller's, nor that of threads that begin later."""
     before = torch.get_num_threads()
+    monkeypatch.setattr(pools, "_free", deque())
+    monkeypatch.setattr(pools, "_made", 0)
     numbers: list[int] = []
 
     def later() -> None:
@@ -160,8 +163,7 @@ def test_a_pool_of_threads_changes_nobody_s_number_of_them() -> None:
         other.start()
         other.join()  # the last word, with which new threads begin, is 2
         numbers.append(torch.get_num_threads())
-        pools._pools.pop(3, None)
-        pools._pool(3)
+        assert len(pools._helpers(3)) == 3
         numbers.append(torch.get_num_threads())
         new = threading.Thread(target=later)
         new.start()

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from dreamgym.compiling import compiled
+
 CORNERS = 8
 """Corners of a polygon at most."""
 LANES = 12
@@ -37,18 +39,16 @@ EVEN = MASK | MASK << u64(32)
 CHANNELS = u64(0xFF) | u64(0xFF) << u64(16) | u64(0xFF) << u64(32)
 
 
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function at its first call, and keep the result where a folder can be written.
+def drawn(function: Callable[..., Any]) -> Any:
+    """Decorate a function that draws to be compiled, without counting references to arrays.
 
-    No function here makes an array, so none has to count references to arrays. Counting them took
-    half of the time, because a pixel is drawn by a call of its own.
+    No function here makes an array. Counting took half of the time, because a pixel is drawn by a
+    call of its own.
     """
-    flags: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    more: dict[str, Any] = {"cache": True, "_nrt": False}
     try:
-        return njit(**flags, **more)(function)
-    except (KeyError, RuntimeError):  # no such folder, or another version of numba
-        return njit(**flags)(function)
+        return compiled(function, fastmath=False, _nrt=False)
+    except KeyError:  # another version of numba has no such flag
+        return compiled(function, fastmath=False)
 
 
 class Axis(NamedTuple):
@@ -135,7 +135,7 @@ def _shapes(n: int) -> tuple[np.ndarray, ...]:
     return which, tops, bottoms, np.empty((n, CORNERS, 2), i64), np.empty((n, 4, 8), i64)
 
 
-@compiled
+@drawn
 def _draw(  # type: ignore[no-untyped-def]
     corners, sizes, colors, smooth, view, size, across, down, shapes, band, cuts, means, picture
 ):
@@ -154,7 +154,7 @@ def _draw(  # type: ignore[no-untyped-def]
         first = end - 1
 
 
-@compiled
+@drawn
 def _prepare(corners, sizes, smooth, view, size, lowest, shapes):  # type: ignore[no-untyped-def]
     """Write where polygons are seen and return the number of those that may be seen.
 
@@ -176,7 +176,7 @@ def _prepare(corners, sizes, smooth, view, size, lowest, shapes):  # type: ignor
     return found
 
 
-@compiled
+@drawn
 def _paint(sizes, colors, smooth, found, shapes, first, end, cuts, cells):  # type: ignore[no-untyped-def]
     """Paint a band, from row `first` back to row `end` of the picture as it is drawn."""
     which, tops, bottoms, points, lines = shapes
@@ -197,7 +197,7 @@ def _paint(sizes, colors, smooth, found, shapes, first, end, cuts, cells):  # ty
         _fill(crossings, many, lanes, color, cells)
 
 
-@compiled
+@drawn
 def _look(corners, p, n, view, points, k):  # type: ignore[no-untyped-def]
     """Write where the corners are seen, in whole pixels; return the first and the last row."""
     cos, sin, zoom, right, up = view
@@ -210,7 +210,7 @@ def _look(corners, p, n, view, points, k):  # type: ignore[no-untyped-def]
     return top, bottom
 
 
-@compiled
+@drawn
 def _touches(points, k, n, top, bottom, size, lowest):  # type: ignore[no-untyped-def]
     """Tell whether a polygon may be seen."""
     left, right = points[k, 0, 0], points[k, 0, 0]
@@ -220,7 +220,7 @@ def _touches(points, k, n, top, bottom, size, lowest):  # type: ignore[no-untype
     return seen and top <= size[1] + REACH and bottom >= lowest - REACH
 
 
-@compiled
+@drawn
 def _cut(points, k, n, smooth, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
     """Write where a polygon's sides cross each row of a band: inside is between two crossings."""
     many[:] = 0
@@ -260,7 +260,7 @@ def _sort(values, row, n):  # type: ignore[no-untyped-def]
         values[row, j] = value
 
 
-@compiled
+@drawn
 def _level(points, k, n, top, bottom, first, end, cuts, many):  # type: ignore[no-untyped-def]
     """Add the level sides, which `draw.polygon` draws on their own."""
     for i in range(n):
@@ -272,7 +272,7 @@ def _level(points, k, n, top, bottom, first, end, cuts, many):  # type: ignore[n
             many[lane] += 2
 
 
-@compiled
+@drawn
 def _clip(cuts, many, lanes, width):  # type: ignore[no-untyped-def]
     """Bring each span in order and into the picture; the first span is empty if there is none."""
     for lane in range(lanes):
@@ -284,7 +284,7 @@ def _clip(cuts, many, lanes, width):  # type: ignore[no-untyped-def]
             cuts[lane, j + 1] = min(max(one, other), width - 1)
 
 
-@compiled
+@drawn
 def _line(points, k, i, size, lines):  # type: ignore[no-untyped-def]
     """Prepare a smooth line: kind, first pixel (x, y), then by kind.
 
@@ -314,7 +314,7 @@ def _line(points, k, i, size, lines):  # type: ignore[no-untyped-def]
         line[0], line[6], line[7] = SHALLOW, across, ((down << 16) // across) << 16
 
 
-@compiled
+@drawn
 def _shorten(x1, y1, x2, y2, size):  # type: ignore[no-untyped-def]
     """Cut a line off at the border: whether anything is left, and the ends, perhaps exchanged."""
     width, height = size
@@ -338,13 +338,13 @@ def _shorten(x1, y1, x2, y2, size):  # type: ignore[no-untyped-def]
             y1 = side
 
 
-@compiled
+@drawn
 def _beyond(x, y, width, height):  # type: ignore[no-untyped-def]
     """Return the sides beyond which a point lies: 1 left, 2 right, 4 top, 8 bottom."""
     return (x < 0) * 1 | (x >= width) * 2 | (y < 0) * 4 | (y >= height) * 8
 
 
-@compiled
+@drawn
 def _trace(lines, k, i, color, first, end, cuts, cells):  # type: ignore[no-untyped-def]
     """Draw what a band sees of a line."""
     line = lines[k, i]
@@ -387,7 +387,7 @@ def _dot(x, y, color, share, first, end, cuts, cells):  # type: ignore[no-untype
             cells.pixels[lane, x] = ((below + color * u64(share)) >> u64(8)) & CHANNELS
 
 
-@compiled
+@drawn
 def _open(cell, cells):  # type: ignore[no-untyped-def]
     """Give a cell pixels of its own."""
     color = cells.flat[cell]
@@ -398,7 +398,7 @@ def _open(cell, cells):  # type: ignore[no-untyped-def]
     cells.flat[cell] = OPEN
 
 
-@compiled
+@drawn
 def _fill(cuts, many, lanes, color, cells):  # type: ignore[no-untyped-def]
     """Fill the spans of a band: whole cells at once where all rows cover them."""
     left, right = i64(0), i64(len(cells.owner) - 1)
@@ -430,7 +430,7 @@ def _fill(cuts, many, lanes, color, cells):  # type: ignore[no-untyped-def]
                 x = after
 
 
-@compiled
+@drawn
 def _mean(lanes, across, cells, means):  # type: ignore[no-untyped-def]
     """Take the means along the rows of a band.
 
@@ -466,7 +466,7 @@ def _mean(lanes, across, cells, means):  # type: ignore[no-untyped-def]
         before, left, rest = color, right, whole - weight
 
 
-@compiled
+@drawn
 def _finish(means, down, row, picture):  # type: ignore[no-untyped-def]
     """Write a row of the small picture, and begin the sums of the next one with its part."""
     weight = down.weights[row]

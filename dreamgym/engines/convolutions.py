@@ -11,14 +11,12 @@ the bits that oneDNN and MKL give a single frame: each sum is taken in their ord
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.lib.stride_tricks import as_strided
 
+from dreamgym.compiling import compiled
 from dreamgym.engines.threads import shared
-from dreamgym.engines.tiles import FLAGS, WIDTH, multiply, outlined, pack, shorten, widen
+from dreamgym.engines.tiles import WIDTH, multiply, outlined, pack, shorten, widen
 from dreamgym.models.vae import VAE
 
 KERNEL = 4
@@ -27,8 +25,6 @@ FRAMES = 8
 """Frames that meet a large weight together. Their numbers fit into any second-level cache."""
 LANES = 4
 """Running sums of MKL's product of one row."""
-EXACT: dict[str, Any] = FLAGS | {"fastmath": {"nsz"}}
-"""How numba compiles sums whose products are rounded first."""
 LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)
 
 Packed = tuple[np.ndarray, np.ndarray]
@@ -128,7 +124,7 @@ def _columns(weight: np.ndarray, bias: np.ndarray, part: int) -> Packed:
     return shorten(np.ascontiguousarray(columns)), bias
 
 
-@njit(**EXACT)
+@compiled(fastmath={"nsz"})  # products are rounded before they are added
 def _product(x, weight, out):  # type: ignore[no-untyped-def]
     """Write x Wᵀ (N, O) to `out`; each product is rounded before it is added, as MKL does.
 
@@ -152,7 +148,7 @@ def _product(x, weight, out):  # type: ignore[no-untyped-def]
                 out[row, number * part + j] = sums[row, j]
 
 
-@njit(**EXACT)
+@compiled(fastmath={"nsz"})  # products are rounded before they are added
 def _product_of_lanes(x, weight, out):  # type: ignore[no-untyped-def]
     """Write x Wᵀ (N, O) to `out`, as MKL multiplies a single row by a matrix of long rows.
 
@@ -174,7 +170,7 @@ def _product_of_lanes(x, weight, out):  # type: ignore[no-untyped-def]
             out[row, j] = (sums[0, j] + sums[2, j]) + (sums[1, j] + sums[3, j])
 
 
-@njit(**FLAGS)
+@compiled
 def _add(x, bias):  # type: ignore[no-untyped-def]
     """Add a bias (O,) to x (N, O)."""
     for row in x:
@@ -182,7 +178,7 @@ def _add(x, bias):  # type: ignore[no-untyped-def]
             row[j] += bias[j]
 
 
-@njit(**FLAGS)
+@compiled
 def _relu(x, bias):  # type: ignore[no-untyped-def]
     """Add a bias (O,) to x (N, O), and keep what is positive."""
     for row in x:
@@ -191,7 +187,7 @@ def _relu(x, bias):  # type: ignore[no-untyped-def]
             row[j] = np.float32(0) if value < 0 else value
 
 
-@njit(**FLAGS)
+@compiled
 def _convolve(x, w, bias, out):  # type: ignore[no-untyped-def]
     """Write a layer of the encoder to `out` (S, S, O), for x (W, W, I); see `_windows`."""
     outlined()
@@ -206,7 +202,7 @@ def _convolve(x, w, bias, out):  # type: ignore[no-untyped-def]
         _relu(out[y], bias)
 
 
-@njit(**FLAGS)
+@compiled
 def _encode(frames, first, second, third, last, posterior, out):  # type: ignore[no-untyped-def]
     """Write μ and log σ² (N, 2Z) of frames (N, 64, 64, 3) uint8."""
     shown = np.empty(frames.shape[1:], np.float32)
@@ -244,7 +240,7 @@ def _encode(frames, first, second, third, last, posterior, out):  # type: ignore
         _add(out[begin : begin + n], posterior[1])
 
 
-@njit(**FLAGS)
+@compiled
 def _decode(z, dense, first, second, third, last, out):  # type: ignore[no-untyped-def]
     """Write the numbers (N, 64, 64, 3) that the sigmoid makes pixels of latents z (N, Z)."""
     most = max(1, min(FRAMES, len(z)))
@@ -264,7 +260,7 @@ def _decode(z, dense, first, second, third, last, out):  # type: ignore[no-untyp
             _interleave(c, *last, out[begin + k])
 
 
-@njit(**FLAGS)
+@compiled
 def _spread(x, w, bias, out):  # type: ignore[no-untyped-def]
     """Write a layer of the decoder to `out` (S, S, O), for x (W, W, I); see `_taps`.
 
@@ -284,7 +280,7 @@ def _spread(x, w, bias, out):  # type: ignore[no-untyped-def]
         _relu(out[y], bias)
 
 
-@njit(**FLAGS)
+@compiled
 def _widen(x, w, bias, out):  # type: ignore[no-untyped-def]
     """Write a layer of the decoder to `out` (S, S, O), for x (W, W, I); see `_rows`.
 
@@ -309,7 +305,7 @@ def _widen(x, w, bias, out):  # type: ignore[no-untyped-def]
         _relu(out[y], bias)
 
 
-@njit(**FLAGS)
+@compiled
 def _interleave(x, w, bias, out):  # type: ignore[no-untyped-def]
     """Write the last layer of the decoder to `out` (S, S, O), for x (W, W, I); see `_phases`.
 

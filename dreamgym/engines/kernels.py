@@ -3,7 +3,8 @@
 Plain PyTorch reads and writes a batch some forty times between one matrix product and the next.
 Here the gates of the LSTM take one pass over the batch, and so does the draw of the next z with its
 noise. `models.mdn_rnn` and `noise` define the same computations, and the tests compare both. The
-noise alone is here too, for the starts of dreams and for V's draws. Every function works row by row, so a dream does not depend on the others in its batch.
+noise alone is here too, for the starts of dreams and for V's draws. Every function works row by
+row, so a dream does not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 from torch import Tensor
 
-from dreamgym.engines.tiles import FLAGS
+from dreamgym.compiling import compiled
 from dreamgym.noise import BITS, GOLDEN, LANES, MULTIPLIERS, gaussian
 
 i32, u32, u64, f32 = np.int32, np.uint32, np.uint64, np.float32
@@ -77,7 +78,7 @@ def _single(x: Any) -> Any:
     return lambda x: x
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def exp(x):  # type: ignore[no-untyped-def]
     """Return eˣ, off by at most 2 units in the last place: 2ⁿ times Cephes' polynomial (`expf`)."""
     x = min(max(x, f32(-87.0)), f32(88.0))
@@ -93,7 +94,7 @@ def exp(x):  # type: ignore[no-untyped-def]
     return p * i32((i32(n) + i32(127)) << i32(23)).view(f32)
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def log(x):  # type: ignore[no-untyped-def]
     """Return ln x, for x that is not denormal, by Cephes' polynomial (`logf`) on [√½, √2)."""
     bits = i32(f32(x).view(i32) - i32(0x3F3504F3))  # √½, so that the exponent rounds to nearest
@@ -112,7 +113,7 @@ def log(x):  # type: ignore[no-untyped-def]
     return p * m * square - f32(0.5) * square + m + f32(n) * f32(0.69314718)
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def turn(u):  # type: ignore[no-untyped-def]
     """Return cos 2πu and sin 2πu for u in (0, 1): Cephes' polynomials on an eighth of a turn."""
     q = np.rint(u * f32(4))
@@ -130,17 +131,17 @@ def turn(u):  # type: ignore[no-untyped-def]
     return cosine, sine
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def sigmoid(x):  # type: ignore[no-untyped-def]
     return f32(1) / (f32(1) + exp(-x))
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def tanh(x):  # type: ignore[no-untyped-def]
     return f32(2) * sigmoid(x + x) - f32(1)
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def cell(i, f, g, o, c):  # type: ignore[no-untyped-def]
     """Return h and c of one cell from the sums before its gates and the c before."""
     keep = sigmoid(f) * c
@@ -148,7 +149,7 @@ def cell(i, f, g, o, c):  # type: ignore[no-untyped-def]
     return sigmoid(o) * tanh(keep + new), keep + new
 
 
-@njit(**FLAGS)
+@compiled
 def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
     rows, size = c.shape
     for row in range(rows):
@@ -159,7 +160,7 @@ def _cells(gates, c, h, after):  # type: ignore[no-untyped-def]
             )  # fmt: skip
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def _mix(x):  # type: ignore[no-untyped-def]
     """See `noise.mix`."""
     x = (x ^ (x >> u64(30))) * M0
@@ -167,12 +168,12 @@ def _mix(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> u64(31))
 
 
-@njit(forceinline=True, **FLAGS)
+@compiled(forceinline=True)
 def _unit(bits):  # type: ignore[no-untyped-def]
     return (f32(i32(bits)) + f32(0.5)) * f32(2.0**-BITS)
 
 
-@njit(**FLAGS)
+@compiled
 def _keys(seed, episode):  # type: ignore[no-untyped-def]
     keys = np.empty(len(seed), np.int64)
     for row in range(len(seed)):
@@ -180,7 +181,7 @@ def _keys(seed, episode):  # type: ignore[no-untyped-def]
     return keys
 
 
-@njit(**FLAGS)
+@compiled
 def _uniforms(keys, step, lanes, first):  # type: ignore[no-untyped-def]
     half = lanes // 2
     drawn = np.empty((len(keys), lanes), f32)
@@ -193,7 +194,7 @@ def _uniforms(keys, step, lanes, first):  # type: ignore[no-untyped-def]
     return drawn
 
 
-@njit(**FLAGS)
+@compiled
 def draw_rows(  # type: ignore[no-untyped-def]
     mixtures, first, rows, out, key, step, tau, z, chance
 ):

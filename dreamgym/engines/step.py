@@ -1,30 +1,40 @@
 """A step of M on a CPU in float32: one call of compiled code, from z and action to the next z.
 
-The rows are taken in blocks, whose intermediate numbers stay in a core's cache. The gates of 16
-cells lie side by side in the packed weight, so that a block's cells follow as soon as their sums
-are there. `engines.kernels` says what happens between the products, and `MDNRNN.step` and
-`mdn_rnn.sample` are the reference.
+Rows are taken in blocks, whose intermediate numbers stay in a core's cache, and `engines.units`
+says how threads share them. The gates of 16 cells lie side by side in the packed weight, so that
+the cells follow as soon as their sums are there. `engines.kernels` says what happens between the
+products, and `MDNRNN.step` and `mdn_rnn.sample` are the reference.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 
-from dreamgym.engines import kernels, tiles
-from dreamgym.engines.threads import shared
-from dreamgym.engines.tiles import FLAGS, TILE, WIDTH
+from dreamgym.compiling import compiled
+from dreamgym.engines import kernels, tiles, units
+from dreamgym.engines.threads import count, shared, together
+from dreamgym.engines.tiles import TILE, WIDTH
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN
 
 f32 = np.float32
 BLOCK = 8 * TILE
-"""Rows of a block. The inputs of so many (110 KB for Doom) fit into any second-level cache, and the
-weights are read once for a hundred million operations."""
+"""Rows of a whole block. The inputs of so many (110 KB for Doom) fit into any second-level cache,
+and the weights are read once for a hundred million operations."""
+COPY, GATES, HEAD, DRAW = range(units.PARTS)
+"""The parts of a step: copy the inputs side by side, compute the gates and cells, compute the
+outputs of the head, and draw."""
+PANELS = 4
+"""Panels of the head in a unit: as many as a product of a single row takes at once."""
+NAP = 1e-4
+"""Seconds for which a thread sleeps that has waited long for the others. It only happens if the
+processor does something else meanwhile."""
 
 
 class Moment(NamedTuple):
@@ -59,16 +69,12 @@ class Step:
         head = tiles.pack(memory.head.weight.numpy())
         head_bias = np.zeros(len(head) * WIDTH, np.float32)
         head_bias[: len(memory.head.bias)] = memory.head.bias.numpy()
-        self.weights = (*self.gates, head, head_bias, config.mixtures, np.float32(bound))
+        self.head = (head, head_bias)
+        self.mixtures, self.bound = config.mixtures, np.float32(bound)
 
     def remember(self, before: Moment, action: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:
         """Write M's h and c (N, H) after a moment's z and an action (N, A); see `MDNRNN.step`."""
-
-        def work(rows: slice) -> None:
-            given = (before.z, action, before.h, before.c, h, c)
-            _remember(*self.gates, *_some(given, rows))
-
-        shared(work, len(h), TILE, torch_inside=False)
+        self._work(_remember, len(h), 0, *self.gates, before.z, action, before.h, before.c, h, c)
 
     def dream(
         self, before: Moment, action: np.ndarray, temperature: np.ndarray, after: Moment
@@ -84,17 +90,14 @@ class Step:
         n = len(before.z)
         odds, draws = np.empty((n, len(self.heads)), np.float32), np.empty((n, 2), np.float32)
         reward, dead = np.empty(n, np.float32), np.empty(n, np.bool_)
-        given = (before.z, action, before.h, before.c, before.key, before.step, temperature)
-        dreamt = (*given, after.z, after.h, after.c, odds, draws)
-        settled = (before.counts, odds, draws, after.counts, reward, dead)
-
-        def work(rows: slice) -> None:
-            _dream(*self.weights, *_some(dreamt, rows))
-            if self.settle:
-                self.settle(*_some(settled, rows))
-
-        shared(work, n, TILE, torch_inside=False)
-        if not self.settle:
+        self._work(
+            _dream, n, len(self.head[0]), *self.gates, before.z, action, before.h, before.c,
+            after.h, after.c, *self.head, self.mixtures, self.bound, before.key, before.step,
+            temperature, after.z, odds, draws,
+        )  # fmt: skip
+        if self.settle:
+            self.settle(before.counts, odds, draws, after.counts, reward, dead)
+        else:
             told = (torch.from_numpy(each) for each in (before.counts, odds, draws, before.step))
             after.counts[:], reward[:], dead[:] = (
                 part.numpy() for part in self.rules.settle(*told)
@@ -102,9 +105,34 @@ class Step:
         np.add(before.step, 1, out=after.step)
         return reward, dead
 
+    def _work(self, step: Callable[..., int], rows: int, panels: int, *given: object) -> None:
+        """Let threads share a step.
+
+        Args:
+            step: `_remember` or `_dream`.
+            rows: the number of dreams.
+            panels: the panels of the head that the step needs.
+        """
+        threads = count(rows // TILE)
+        wholes, tail, sizes = _share(rows, threads, len(self.gates[0]) // 4, panels)
+        counters, left = units.counters(), rows - tail
+        x = np.empty((left, self.gates[0].shape[1]), np.float32)
+        out = np.empty((left, panels * WIDTH), np.float32)
+
+        def work() -> None:
+            held = -1
+            try:
+                while (held := step(held, wholes, tail, sizes, counters, x, out, *given)) >= 0:
+                    time.sleep(NAP)
+            except BaseException:
+                counters[units.STOP] = 1
+                raise
+
+        together(work, threads)
+
     def products(self, rows: int) -> Callable[[], None]:
         """Return a function that does a step's two products for so many rows, and nothing else."""
-        gates, gates_bias, head, head_bias, *_ = self.weights
+        (gates, gates_bias), (head, head_bias) = self.gates, self.head
         x = np.zeros((rows, gates.shape[1]), np.float32)
         h = np.zeros((rows, head.shape[1]), np.float32)
 
@@ -119,66 +147,155 @@ class Step:
         return lambda: shared(work, rows, TILE, torch_inside=False)
 
 
-def _some(arrays: tuple[np.ndarray, ...], rows: slice) -> tuple[np.ndarray, ...]:
-    """Return some rows of arrays. All of them are the arrays themselves: a view takes its time."""
-    if rows == slice(0, len(arrays[0])):
-        return arrays
-    return tuple(each[rows] for each in arrays)
+@lru_cache
+def _share(rows: int, threads: int, groups: int, panels: int) -> tuple[int, int, np.ndarray]:
+    """Return the number of whole blocks, the first row of the tail and how many units parts have.
+
+    Args:
+        rows: of the batch.
+        threads: how many threads there are.
+        groups: the groups of 16 cells.
+        panels: the panels of the head that the step needs.
+    """
+    wholes, tail = units.divide(rows, threads, BLOCK)
+    few = -(-(rows - tail) // TILE)
+    return wholes, tail, np.array([few, groups, -(-panels // PANELS), few if panels else 0])
 
 
-@njit(**FLAGS)
-def _remember(gates, bias, z, action, h, c, new_h, new_c):  # type: ignore[no-untyped-def]
-    """Write M's h and c (N, H), perhaps over those from before."""
-    rows, size = z.shape
-    cells, actions = h.shape[1], action.shape[1]
-    x = np.empty((min(rows, BLOCK), size + actions + cells), np.float32)
-    sums = np.empty((min(rows, BLOCK), 4 * WIDTH), np.float32)
-    old, some_h, some_c = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
-    for first in range(0, rows, BLOCK):
-        n = min(BLOCK, rows - first)
-        for i in range(n):
-            for j in range(size):
-                x[i, j] = z[first + i, j]
-            for j in range(actions):
-                x[i, size + j] = action[first + i, j]
-            for j in range(cells):
-                x[i, size + actions + j] = h[first + i, j]
-        for group in range(len(gates) // 4):
-            tiles.multiply_rows(x, 0, n, gates, 4 * group, 4, bias, sums, 0)
-            begin = group * WIDTH
-            count = min(WIDTH, cells - begin)
-            for i in range(n):
-                for j in range(count):
-                    old[j] = c[first + i, begin + j]
-                for j in range(WIDTH):  # a constant number, so that no cell is left to a slow end
-                    some_h[j], some_c[j] = kernels.cell(
-                        sums[i, j], sums[i, WIDTH + j], sums[i, 2 * WIDTH + j],
-                        sums[i, 3 * WIDTH + j], old[j],
-                    )  # fmt: skip
-                for j in range(count):
-                    new_h[first + i, begin + j] = some_h[j]
-                    new_c[first + i, begin + j] = some_c[j]
+@compiled
+def _remember(  # type: ignore[no-untyped-def]
+    held, wholes, tail, sizes, counters, shared_x, _, gates, bias, z, action, h, c, new_h, new_c
+):
+    """Write M's h and c (N, H), perhaps over those from before.
+
+    Args:
+        held: a unit that this thread has taken before, or -1.
+        wholes, tail, sizes, counters: see `engines.units`.
+        shared_x: scratch memory for the inputs of the tail.
+
+    Returns:
+        A unit that this thread has taken and that may not begin yet, or -1 if none is left.
+    """
+    rows = min(len(z), BLOCK) if wholes else 0
+    x = np.empty((rows, shared_x.shape[1]), f32)
+    sums = np.empty((max(rows, len(z) - tail), 4 * WIDTH), f32)
+    some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
+    while True:
+        number = held if held >= 0 else units.take(counters, 0)
+        part, at = units.find(number, wholes, sizes)
+        may = units.may_begin(part, sizes, counters)
+        if may < 1 or part == units.PARTS:
+            return number if may == 0 else -1
+        if part < 0:
+            first = at * BLOCK
+            n = min(BLOCK, len(z) - first)
+            _copy(first, n, x, 0, z, action, h)
+            for group in range(sizes[GATES]):
+                _cells(first, n, group, x, gates, bias, sums, *some, c, new_h, new_c)
+        elif part == COPY:
+            first = tail + at * TILE
+            _copy(first, min(TILE, len(z) - first), shared_x, at * TILE, z, action, h)
+        else:
+            _cells(tail, len(z) - tail, at, shared_x, gates, bias, sums, *some, c, new_h, new_c)
+        if part >= 0:
+            units.take(counters, 1 + part)
+        held = -1
 
 
-@njit(**FLAGS)
+@compiled
 def _dream(  # type: ignore[no-untyped-def]
-    gates, gates_bias, head, head_bias, mixtures, bound, z, action, h, c, key, step, temperature,
-    new_z, new_h, new_c, odds, draws,
+    held, wholes, tail, sizes, counters, shared_x, shared_out, gates, gates_bias, z, action, h, c,
+    new_h, new_c, head, head_bias, mixtures, bound, key, step, temperature, new_z, odds, draws,
 ):  # fmt: skip
-    """Write the next z, h and c, the odds and the numbers for the rules."""
-    _remember(gates, gates_bias, z, action, h, c, new_h, new_c)
-    rows, size = z.shape
-    outcomes = odds.shape[1]
-    out = np.empty((min(rows, BLOCK), len(head) * WIDTH), np.float32)
-    for first in range(0, rows, BLOCK):
-        n = min(BLOCK, rows - first)
-        tiles.multiply_rows(new_h, first, n, head, 0, len(head), head_bias, out, 0)
-        kernels.draw_rows(mixtures, first, n, out, key, step, temperature, new_z, draws)
-        for i in range(n):
-            for j in range(outcomes):
-                odds[first + i, j] = kernels.sigmoid(out[i, 3 * mixtures * size + j])
-            for j in range(size):
-                value = new_z[first + i, j]
-                new_z[first + i, j] = (
-                    -bound if value < -bound else bound if value > bound else value
-                )
+    """Write the next z, h and c, the odds and the numbers for the rules; see `_remember`."""
+    rows = min(len(z), BLOCK) if wholes else 0
+    x = np.empty((rows, shared_x.shape[1]), f32)
+    sums = np.empty((max(rows, len(z) - tail), 4 * WIDTH), f32)
+    some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
+    out = np.empty((rows, shared_out.shape[1]), f32)
+    while True:
+        number = held if held >= 0 else units.take(counters, 0)
+        part, at = units.find(number, wholes, sizes)
+        may = units.may_begin(part, sizes, counters)
+        if may < 1 or part == units.PARTS:
+            return number if may == 0 else -1
+        if part < 0:
+            first = at * BLOCK
+            n = min(BLOCK, len(z) - first)
+            _copy(first, n, x, 0, z, action, h)
+            for group in range(sizes[GATES]):
+                _cells(first, n, group, x, gates, gates_bias, sums, *some, c, new_h, new_c)
+            tiles.multiply_rows(new_h, first, n, head, 0, len(head), head_bias, out, 0)
+            _draw(first, n, mixtures, bound, out, key, step, temperature, new_z, odds, draws)
+        elif part == COPY:
+            first = tail + at * TILE
+            _copy(first, min(TILE, len(z) - first), shared_x, at * TILE, z, action, h)
+        elif part == GATES:
+            _cells(
+                tail, len(z) - tail, at, shared_x, gates, gates_bias, sums, *some, c, new_h, new_c
+            )
+        elif part == HEAD:
+            begin = at * PANELS
+            many, column = min(PANELS, len(head) - begin), begin * WIDTH
+            tiles.multiply_rows(
+                new_h, tail, len(z) - tail, head, begin, many, head_bias, shared_out, column
+            )
+        else:
+            first = tail + at * TILE
+            n, outs = min(TILE, len(z) - first), shared_out[at * TILE :]
+            _draw(first, n, mixtures, bound, outs, key, step, temperature, new_z, odds, draws)
+        if part >= 0:
+            units.take(counters, 1 + part)
+        held = -1
+
+
+@compiled
+def _copy(first, rows, x, row, z, action, h):  # type: ignore[no-untyped-def]
+    """Write the inputs of some rows side by side to x, from its row `row` on."""
+    size, actions, cells = z.shape[1], action.shape[1], h.shape[1]
+    for i in range(rows):
+        for j in range(size):
+            x[row + i, j] = z[first + i, j]
+        for j in range(actions):
+            x[row + i, size + j] = action[first + i, j]
+        for j in range(cells):
+            x[row + i, size + actions + j] = h[first + i, j]
+
+
+@compiled
+def _cells(  # type: ignore[no-untyped-def]
+    first, rows, group, x, gates, bias, sums, old, some_h, some_c, c, new_h, new_c
+):
+    """Write h and c of a group of 16 cells for some rows, whose inputs are the first rows of x.
+
+    `sums` (≥ rows, 64), `old`, `some_h` and `some_c` (16,) are scratch memory.
+    """
+    tiles.multiply_rows(x, 0, rows, gates, 4 * group, 4, bias, sums, 0)
+    begin = group * WIDTH
+    count = min(WIDTH, c.shape[1] - begin)
+    for i in range(rows):
+        for j in range(count):
+            old[j] = c[first + i, begin + j]
+        for j in range(WIDTH):  # a constant number, so that no cell is left to a slow end
+            some_h[j], some_c[j] = kernels.cell(
+                sums[i, j], sums[i, WIDTH + j], sums[i, 2 * WIDTH + j], sums[i, 3 * WIDTH + j],
+                old[j],
+            )  # fmt: skip
+        for j in range(count):
+            new_h[first + i, begin + j] = some_h[j]
+            new_c[first + i, begin + j] = some_c[j]
+
+
+@compiled
+def _draw(  # type: ignore[no-untyped-def]
+    first, rows, mixtures, bound, out, key, step, temperature, new_z, odds, draws
+):
+    """Draw for some rows, whose outputs of the head are the first rows of `out`."""
+    kernels.draw_rows(mixtures, first, rows, out, key, step, temperature, new_z, draws)
+    size, outcomes = new_z.shape[1], odds.shape[1]
+    for i in range(rows):
+        for j in range(outcomes):
+            odds[first + i, j] = kernels.sigmoid(out[i, 3 * mixtures * size + j])
+        for j in range(size):
+            value = new_z[first + i, j]
+            new_z[first + i, j] = -bound if value < -bound else bound if value > bound else value

@@ -16,17 +16,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-FLAGS: dict[str, Any] = {
-    "nogil": True,
-    "cache": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp"},  # NaN and infinity keep their meaning
-}
-"""How numba compiles what dreams."""
+from dreamgym.compiling import compiled
+
 WIDTH = 16
 """Outputs of a panel: a cache line of float32, or two of AVX2's registers."""
 TILE = 6
@@ -92,6 +87,10 @@ widen: Any = intrinsic(_widen)
 
 
 def _has(feature: str) -> bool:
+    """Return whether numba compiles for a processor with a feature, which is usually this one."""
+    chosen: str | None = config.CPU_FEATURES  # type: ignore[attr-defined]  # of the environment
+    if chosen is not None:
+        return f"+{feature}" in chosen.split(",")
     return bool(binding.get_host_cpu_features().get(feature, False))
 
 
@@ -214,7 +213,7 @@ _1x4, _1x1, _2x2, _2x1, _3x1, _4x1, _5x1, _6x1 = (
 )
 
 
-@njit(**FLAGS)
+@compiled
 def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def]
     """Write columns of x Wᵀ + b to `out` from column `at` on.
 
@@ -229,7 +228,7 @@ def multiply(x, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def
     multiply_rows(x, 0, len(x), w, panel, panels, bias, out, at)
 
 
-@njit(**FLAGS)
+@compiled
 def multiply_rows(x, first, rows, w, panel, panels, bias, out, at):  # type: ignore[no-untyped-def]
     """Write the product of some rows of x, from `first` on, to the first rows of `out`.
 

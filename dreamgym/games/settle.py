@@ -7,12 +7,13 @@ arithmetic is the same, operation by operation in float32.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from dreamgym.compiling import compiled
 
 f32 = np.float32
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(fastmath=False)
 def survival(  # type: ignore[no-untyped-def]
     damage, faces, by_health, counts, odds, draws, after, reward, dead
 ):
@@ -26,7 +27,7 @@ def survival(  # type: ignore[no-untyped-def]
         dead[row] = after[row, 0] <= f32(0) if by_health else draws[row, 0] < odds[row, 1]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@compiled(fastmath=False)
 def lap(lap, cost, fall, counts, odds, draws, after, reward, dead):  # type: ignore[no-untyped-def]
     """See `rules.Lap`."""
     for row in range(len(counts)):

@@ -1,6 +1,8 @@
 """Threads share a batch's rows, and nobody else's threads or settings change."""
 
 import multiprocessing
+import threading
+import time
 
 import pytest
 import torch
@@ -97,15 +99,87 @@ def test_every_mode_of_autograd_may_dream(world, mode):
         torch.set_num_threads(before)
 
 
-def test_a_thread_of_a_pool_is_alone_and_counts_small_numbers(monkeypatch):
-    monkeypatch.setattr(pools, "_pools", {})
-    small = torch.tensor(1e-310, dtype=torch.float64)
+def test_a_helper_is_alone_and_counts_small_numbers():
+    small, seen = torch.tensor(1e-310, dtype=torch.float64), []
+
+    def look() -> None:
+        seen.append(((small * 1).item(), torch.get_num_threads()))
+        time.sleep(0.01)  # so that every thread takes a turn
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
     assert torch.set_flush_denormal(True)
     try:
-        pool = pools._pool(2)
-        kept = [pool.submit(lambda: (small * 1).item()) for _ in range(2)]
-        assert [each.result() for each in kept] == [1e-310, 1e-310]
-        assert pool.submit(torch.get_num_threads).result() == 1
+        pools.together(look, 2, torch_inside=True)
+        assert seen == [(1e-310, 1)] * 2
         assert (small * 1).item() == 0  # as the caller has set it
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_flush_denormal(False)
+        torch.set_num_threads(before)
+
+
+def test_threads_that_dream_at_the_same_time_each_dream_their_own(world):
+    """They share the helpers, and none waits for the other's."""
+    states = [world.start(torch.arange(first, first + 40)) for first in (0, 1000)]
+    wanted, found = [], [None, None]
+
+    def dream(state):
+        for _ in range(30):
+            state, _, _ = world.step(state, torch.zeros(40, 1), torch.ones(40, 1))
+        return state.z
+
+    def run(number):
+        torch.set_num_threads(2)
+        found[number] = dream(states[number])
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        wanted = [dream(state) for state in states]
+        for _ in range(5):
+            threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+                assert not thread.is_alive(), "a thread waits for ever"
+            assert all(map(torch.equal, found, wanted))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_helper_that_another_thread_takes_at_once_is_not_taken_back():
+    """A call that has ended frees its helper only when it no longer looks at it."""
+    helper = pools._helpers(1)[0]
+    task = pools._Task(lambda: None, helper)
+    assert task.done.acquire(timeout=10)
+    task.done.release()
+    assert helper not in pools._free
+    task.end(cancel=True)
+    assert helper in pools._free
+
+
+def test_a_failure_in_one_thread_lets_the_others_end(monkeypatch):
+    """Nobody waits for the units of a thread that has failed."""
+    world = tiny_world()
+    state = world.start(torch.arange(30))
+
+    def broken(held, *given):
+        if threading.current_thread() is threading.main_thread():
+            given[3][0] += 1  # takes a unit that it never does
+            time.sleep(0.05)
+            raise ArithmeticError("the first unit is lost")
+        return compiled(held, *given)
+
+    from dreamgym.engines import step
+
+    compiled = step._dream
+    monkeypatch.setattr(step, "_dream", broken)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ArithmeticError, match="is lost"):
+            world.step(state, torch.zeros(30, 1), torch.ones(30, 1))
+    finally:
+        torch.set_num_threads(before)

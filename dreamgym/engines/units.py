@@ -1,0 +1,110 @@
+"""Units of a step that several threads take from one list, for code that numba compiles.
+
+A thread takes the next unit that nobody has taken, does it and counts it as done. So a thread that
+starts late or runs slowly does less, and each weight of M is read by one thread alone.
+
+Large batches are first cut into whole blocks of rows, each of which one thread carries through all
+parts of a step. The rows that are left make one last block, the tail. All threads work on it
+together, a part at a time: a unit is a few rows, or a few columns of a product for all rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from dreamgym.compiling import compiled
+
+PARTS = 4
+"""The parts of a step, each of which needs the whole of the part before."""
+STOP = PARTS + 1
+"""The counter that is not 0 if a thread has failed, so that nobody waits for its units."""
+PATIENCE = 20_000
+"""How often a thread looks whether the part before is done, until it goes to sleep for a while."""
+
+
+def counters() -> np.ndarray:
+    """Return the counters of a step: of the units taken, of those done in each part, and `STOP`."""
+    return np.zeros(PARTS + 2, np.int64)
+
+
+def divide(rows: int, threads: int, block: int) -> tuple[int, int]:
+    """Return how many whole blocks of rows there are, and the first row of the tail.
+
+    Args:
+        rows: of the batch.
+        threads: how many threads there are; for a single one there is no tail.
+        block: the number of rows of a whole block.
+    """
+    if threads < 2:
+        return -(-rows // block), rows
+    round = threads * block
+    first = max(0, rows - block) // round * round
+    return first // block, first
+
+
+def _take(_: Any, counters: Any, at: Any) -> Any:
+    """Count one more and return the count before, as one operation that no thread can split."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        place, one = builder.gep(array.data, [values[1]]), ir.Constant(ir.IntType(64), 1)
+        return builder.atomic_rmw("add", place, one, "acq_rel")
+
+    return types.int64(counters, types.int64), generate
+
+
+def _read(_: Any, counters: Any, at: Any) -> Any:
+    """Return a count. Whatever was written before it was counted can be read afterwards."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, values[0])
+        return builder.load_atomic(builder.gep(array.data, [values[1]]), "acquire", 8)
+
+    return types.int64(counters, types.int64), generate
+
+
+take: Any = intrinsic(_take)
+read: Any = intrinsic(_read)
+
+
+@compiled
+def find(number, wholes, sizes):  # type: ignore[no-untyped-def]
+    """Return the part to which a unit belongs, and its number there; part -1 is a whole block.
+
+    The part is `PARTS` if there are no more units.
+
+    Args:
+        number: of the unit among all.
+        wholes: the number of whole blocks.
+        sizes: for each part, the number of its units.
+    """
+    if number < wholes:
+        return -1, number
+    number -= wholes
+    for part in range(PARTS):
+        if number < sizes[part]:
+            return part, number
+        number -= sizes[part]
+    return PARTS, number
+
+
+@compiled
+def may_begin(part, sizes, counters):  # type: ignore[no-untyped-def]
+    """Wait until a unit of a part may begin; return whether it may.
+
+    Returns:
+        1 if it may, 0 if the thread should sleep and ask again, -1 if another thread has failed.
+    """
+    if part <= 0:
+        return 1
+    for _ in range(PATIENCE):
+        if read(counters, part) >= sizes[part - 1]:  # counter 0 counts the units that are taken
+            return 1
+        if read(counters, STOP):
+            return -1
+    return 0

@@ -16,7 +16,6 @@ import gymnasium as gym
 import numpy as np
 import vizdoom
 from gymnasium.utils import EzPickle
-from PIL import Image
 
 from dreamgym.envs import actions, arguments, keeper, seeds
 from dreamgym.envs.pixels import PixelGame
@@ -212,8 +211,9 @@ def bare(seed: int) -> Callable[[], object]:
 
 def shrink(screen: np.ndarray) -> np.ndarray:
     """Crop the status bar from a screen (H, W, 3) uint8 and average the rest to (64, 64, 3)."""
-    picture = Image.fromarray(screen[: round(len(screen) * HUD_TOP)])
-    return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BOX))
+    from dreamgym.engines.shrink import shrink as averaged  # not above: numba takes its time
+
+    return averaged(screen[: round(len(screen) * HUD_TOP)], FRAME[:2])
 
 
 def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch: str) -> None:

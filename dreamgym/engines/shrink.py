@@ -28,15 +28,19 @@ def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns, _ = picture.shape
     height, width = size
     flat = np.ascontiguousarray(picture).reshape(rows, -1)
-    first, many, weights = _shares(columns, width)
-    across = first, many, np.repeat(weights, 3)
     sums = np.empty(3 * width, u32), np.empty(3 * width, u16)
     narrow, small = np.empty((rows, 3 * width), u8), np.empty((height, 3 * width), u8)
-    _shrink(flat, across, _shares(rows, height), *sums, narrow, small)
+    _shrink(flat, *_plan(rows, columns, *size), *sums, narrow, small)
     return small.reshape(height, width, 3)
 
 
 @cache
+def _plan(rows: int, columns: int, height: int, width: int) -> tuple[Shares, Shares]:
+    """Return the shares of a row's pixels, with a weight for each color, and of the rows."""
+    first, many, weights = _shares(columns, width)
+    return (first, many, np.repeat(weights, 3)), _shares(rows, height)
+
+
 def _shares(large: int, small: int) -> Shares:
     """Deal out the pixels of a row to fewer pixels."""
     centres = np.arange(small) + 0.5
@@ -55,7 +59,7 @@ def _shrink(picture, across, down, wide, tall, narrow, small):  # type: ignore[n
 
     Args:
         picture: (H, 3W).
-        across, down: the shares of w and of h pixels.
+        across, down: see `_plan`.
         wide, tall: room for the sums of one row, (3w,).
     """
     first, many, scale = across

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -250,6 +250,9 @@ class World:
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
+        return self._encode(frames)
+
+    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         if self._convolutions:
             mean, logvar = self._convolutions.encode(frames.numpy())
             return torch.from_numpy(mean), torch.from_numpy(logvar)
@@ -340,11 +343,11 @@ class World:
         This is the twin's step. It differs from a dream's step in z, which comes from V's encoding
         of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
         """
-        mean, logvar = self.encode(frames)
+        mean, logvar = self._encode(frames)
         normal = noise.normal(state.key, state.step, mean.shape[1])
         h, c = self._remember(state, action)
-        z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
-        return replace(state, z=z, h=h, c=c, step=state.step + 1)
+        z = sample_latent(mean, logvar, normal).clamp_(-BOUND, BOUND)
+        return State(z, h, c, state.step + 1, state.key, state.counts)
 
     @plainly
     def observe(self, state: State, kind: str) -> Tensor:
@@ -378,14 +381,13 @@ class World:
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""
+        h, c = torch.empty_like(state.h), torch.empty_like(state.c)
         if self.engine:
-            after = state.like()
-            self.engine.remember(state.arrays(), _array(action), *after.arrays()[1:3])
-            return after.h, after.c
+            self.engine.remember(state.arrays(), _array(action), h.numpy(), c.numpy())
+            return h, c
         gates = self._sums(state.z, action, state.h)
         if not self.fused:
             return self.memory.cells(gates, state.c)
-        h, c = torch.empty_like(state.h), torch.empty_like(state.c)
         kernels.cells(gates, state.c, h, c)
         return h, c
 

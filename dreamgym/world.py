@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import operator
 import os
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from dreamgym.engines.convolutions import Convolutions
 from dreamgym.engines.linear import Linear
 from dreamgym.engines.step import Moment, Step
 from dreamgym.engines.threads import shared
-from dreamgym.games import Game
+from dreamgym.games import FRAME, Game
 from dreamgym.models.mdn_rnn import MDNRNN, sample
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
@@ -73,7 +73,7 @@ class State:
     def like(self) -> State:
         """Return a state of the same shapes, not filled but for the keys, which are the same."""
         z, h, c, step, key, counts = self._tensors()
-        fresh = torch.empty_like
+        fresh = partial(torch.empty_like, memory_format=torch.contiguous_format)
         return State(fresh(z), fresh(h), fresh(c), fresh(step), key, fresh(counts))
 
     def arrays(self) -> Moment:
@@ -81,6 +81,10 @@ class State:
         tensors = self._tensors()
         of, moment = self.__dict__.get("_arrays", ((), None))
         if moment is None or any(map(operator.is_not, tensors, of)):
+            for field, tensor in zip(fields(self), tensors, strict=True):
+                if not tensor.is_contiguous():  # compiled code reads the numbers in their order
+                    setattr(self, field.name, tensor.contiguous())
+            tensors = self._tensors()
             moment = Moment(*(tensor.numpy() for tensor in tensors))
             self.__dict__["_arrays"] = tensors, moment
         return moment
@@ -251,6 +255,14 @@ class World:
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
+        return self._encode(frames)
+
+    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode frames; see `encode`."""
+        if frames.shape[1:] != FRAME or frames.dtype is not torch.uint8:
+            raise ValueError(
+                f"frames are {frames.dtype} {tuple(frames.shape)}: give torch.uint8 (N, 64, 64, 3)"
+            )
         if self._convolutions:
             mean, logvar = self._convolutions.encode(frames.numpy())
             return torch.from_numpy(mean), torch.from_numpy(logvar)
@@ -300,6 +312,7 @@ class World:
         self, state: State, action: Tensor, temperature: Tensor
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step; see `step`."""
+        self._check_actions(len(state), action.shape)
         if self.engine:
             after, tau = state.like(), temperature.expand(len(state), 1)
             arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
@@ -328,6 +341,7 @@ class World:
         The next state may be written over `state`, which must not be used again.
         """
         if self.engine and not flushes():
+            self._check_actions(len(state), action.shape)
             now = state.arrays()
             return state, *self.engine.dream(now, action, temperature.numpy(), now)
         there = torch.from_numpy(action).to(self.device)
@@ -341,11 +355,12 @@ class World:
         This is the twin's step. It differs from a dream's step in z, which comes from V's encoding
         of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
         """
-        mean, logvar = self.encode(frames)
+        self._check_actions(len(state), action.shape)
+        mean, logvar = self._encode(frames)
         normal = self._noise.normal(state.key, state.step, mean.shape[1])
         h, c = self._remember(state, action)
-        z = sample_latent(mean, logvar, normal).clamp(-BOUND, BOUND)
-        return replace(state, z=z, h=h, c=c, step=state.step + 1)
+        z = sample_latent(mean, logvar, normal).clamp_(-BOUND, BOUND)
+        return State(z, h, c, state.step + 1, state.key, state.counts)
 
     @plainly
     def observe(self, state: State, kind: str) -> Tensor:
@@ -361,9 +376,19 @@ class World:
             return self.decode(state.z)
         return torch.cat([getattr(state, part) for part in OBSERVATIONS[kind]], dim=1)
 
+    def show(self, state: State, kind: str) -> np.ndarray:
+        """Return the same observations as an array that later steps do not overwrite."""
+        if kind == "rgb" or self.device.type != "cpu":
+            return self.observe(state, kind).cpu().numpy()
+        now = state.arrays()
+        return np.concatenate([getattr(now, part) for part in OBSERVATIONS[kind]], axis=1)
+
     @plainly
     def decode(self, z: Tensor) -> Tensor:
         """Return V's pictures (N, 64, 64, 3) uint8 of latents z (N, Z)."""
+        if z.ndim != 2 or z.shape[1] != self.memory.config.z_size:
+            size = self.memory.config.z_size
+            raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
         half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
             pixels = torch.sigmoid(torch.from_numpy(self._convolutions.decode(z.detach().numpy())))
@@ -377,16 +402,21 @@ class World:
         """V as compiled code, made when it is first needed; None where PyTorch computes."""
         return Convolutions(self.vision) if self.fused and tiles.supported() else None
 
+    def _check_actions(self, dreams: int, shape: tuple[int, ...]) -> None:
+        """Refuse actions of another shape, for which compiled code would read foreign memory."""
+        wanted = dreams, self.memory.config.action_size
+        if shape != wanted:
+            raise ValueError(f"actions are {tuple(shape)}: give {wanted}, one for each dream")
+
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""
+        h, c = torch.empty_like(state.h), torch.empty_like(state.c)
         if self.engine:
-            after = state.like()
-            self.engine.remember(state.arrays(), _array(action), *after.arrays()[1:3])
-            return after.h, after.c
+            self.engine.remember(state.arrays(), _array(action), h.numpy(), c.numpy())
+            return h, c
         gates = self._sums(state.z, action, state.h)
         if not self.fused:
             return self.memory.cells(gates, state.c)
-        h, c = torch.empty_like(state.h), torch.empty_like(state.c)
         kernels.cells(gates, state.c, h, c)
         return h, c
 

@@ -81,7 +81,7 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
         return self._observe(), reward, terminated, truncated, info
 
     def _observe(self) -> np.ndarray:
-        return self._twin.observe()[0].cpu().numpy().copy()
+        return self._twin.observe().cpu().numpy()[0].copy()
 
 
 def make_twin(

@@ -2,6 +2,7 @@
 
 import copy
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -283,3 +284,31 @@ def test_dreams_begin_with_their_seeds_first_episode_unless_told_otherwise() -> 
     )
     assert torch.equal(first.z, same.z) and torch.equal(first.key, same.key)
     assert not (first.key == next_one.key).any()
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_what_has_another_shape_is_refused(rows: int) -> None:
+    world = tiny_world()
+    state, tau = world.start(torch.arange(rows)), torch.ones(rows, 1)
+    for action in (torch.zeros(rows, 2), torch.zeros(rows + 1, 1), torch.zeros(rows)):
+        with pytest.raises(ValueError, match="one for each dream"):
+            world.step(state, action, tau)
+        with pytest.raises(ValueError, match="one for each dream"):
+            world.advance(state, action.numpy(), tau)
+        with pytest.raises(ValueError, match="one for each dream"):
+            world.follow(state, action, torch.zeros(rows, 64, 64, 3, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="frames are"):
+        world.encode(torch.zeros(rows, 32, 32, 3, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="give latents"):
+        world.decode(torch.zeros(rows, world.size("z") + 1))
+
+
+def test_a_state_may_lie_in_memory_in_any_order() -> None:
+    world = tiny_world()
+    state, action, tau = world.start(torch.arange(5)), torch.zeros(5, 1), torch.ones(5, 1)
+    state, _, _ = world.step(state, action, tau)
+    wanted, _, _ = world.step(state, action, tau)
+    turned = replace(state, h=state.h.T.contiguous().T, c=state.c.T.contiguous().T)
+    assert not turned.h.is_contiguous()
+    found, _, _ = world.step(turned, action, tau)
+    assert torch.equal(found.z, wanted.z) and torch.equal(found.c, wanted.c)

@@ -82,7 +82,8 @@ def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
     size = len(game.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
     if game.deadband:  # whole moves
-        return torch.floor(len(game.moves) * chance) - 1
+        moves = torch.from_numpy(game.vectors).to(chance.device)
+        return moves[(len(moves) * chance[:, 0]).long()]
     ends = zip(chance.unbind(1), game.low, game.high, strict=True)
     return torch.stack([low + (high - low) * part for part, low, high in ends], dim=1)
 

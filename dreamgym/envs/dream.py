@@ -28,7 +28,7 @@ from dreamgym.envs.arguments import (
 )
 from dreamgym.envs.seeds import SEED_RANGE, Episodes
 from dreamgym.envs.spaces import check_game, check_observation, observation_space
-from dreamgym.world import OBSERVATIONS, State, World
+from dreamgym.world import State, World
 
 OPTIONS = ("temperature", "reset_mask")
 """The options of `reset()` that are a dream's own; only a batch takes `reset_mask`."""
@@ -97,21 +97,16 @@ class _Dreams:
         state = self.world.start(torch.from_numpy(seeds), torch.from_numpy(episodes))
         return state, self.world.draw_temperature(state, low, high)
 
-    def advance(
-        self, state: State, temperature: torch.Tensor, action: Any
-    ) -> tuple[State, np.ndarray, np.ndarray]:
-        """Dream one step and return the next state, the rewards and the terminations, both (N,)."""
+    def vectors(self, action: Any, dreams: int) -> np.ndarray:
+        """Return so many actions as the vectors (N, A) that M takes."""
         vectors = actions.to_vectors(action, self.world.game, self.continuous)
-        if len(vectors) != len(state):
-            raise ValueError(f"{len(vectors)} actions for {len(state)} environments: give one each")
-        return self.world.advance(state, vectors, temperature)
+        if len(vectors) != dreams:
+            raise ValueError(f"{len(vectors)} actions for {dreams} environments: give one each")
+        return vectors
 
     def observe(self, state: State) -> np.ndarray:
         """Return observations (N, …), a copy that later steps do not overwrite."""
-        if self.observation == "rgb" or self.world.device.type != "cpu":
-            return self.world.observe(state, self.observation).cpu().numpy()
-        now = state.arrays()
-        return np.concatenate([getattr(now, part) for part in OBSERVATIONS[self.observation]], 1)
+        return self.world.show(state, self.observation)
 
     @staticmethod
     def numbers(tensor: torch.Tensor) -> np.ndarray:
@@ -265,7 +260,9 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         if self._state is None or self._over:
             when = "after the end of an episode" if self._over else "before reset()"
             raise gym.error.ResetNeeded(f"step() {when}: call reset() first")
-        self._state, reward, dead = self._dreams.advance(self._state, self._temperature, [action])
+        vectors = self._dreams.vectors([action], 1)
+        state, self._state = self._state, None  # an interrupted step leaves nothing to go on with
+        self._state, reward, dead = self.world.advance(state, vectors, self._temperature)
         self._over = bool(dead[0])
         observation = self._dreams.observe(self._state)[0]
         return observation, float(reward[0]), self._over, False, self._info()
@@ -307,6 +304,10 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
             )
         for name, value in copy.deepcopy(snapshot).items():
             setattr(self, name, value)
+
+    def __copy__(self) -> DreamEnv:
+        """Return a copy with a state of its own, since a step overwrites the state."""
+        return copy.deepcopy(self)
 
     def _info(self) -> dict[str, Any]:
         assert self._state is not None
@@ -454,7 +455,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
                 f"environment {np.flatnonzero(waiting)[0]} is over: reset it with "
                 "options={'reset_mask': …} first"
             )
-        state, reward, terminated = self._dreams.advance(self._state, self._temperature, actions)
+        vectors = self._dreams.vectors(actions, self.num_envs)
+        before, self._state = self._state, None  # an interrupted step leaves nothing to go on with
+        state, reward, terminated = self.world.advance(before, vectors, self._temperature)
         truncated = self._dreams.numbers(state.step) >= self.limit
         self._state = state
         if waiting.any():  # NEXT_STEP: this step only resets these lanes and ignores their actions
@@ -463,11 +466,12 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             self._begin(waiting)
         self._over = terminated | truncated
         infos: dict[str, Any] = {}
+        observation = self._dreams.observe(self._state)
         if self._over.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos = self._final()
+            infos = self._final(observation)
             self._episodes[self._over] += 1
             self._begin(self._over)
-        observation = self._dreams.observe(self._state)
+            observation = self._dreams.observe(self._state)
         return observation, reward, terminated, truncated, infos | self._info()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -476,6 +480,10 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if self._state is None:
             raise gym.error.ResetNeeded("render() before reset(): call reset() first")
         return tuple(self.world.decode(self._state.z).cpu().numpy())
+
+    def __copy__(self) -> DreamVectorEnv:
+        """Return a copy with a state of its own, since a step overwrites the state."""
+        return copy.deepcopy(self)
 
     def _begin(self, lanes: np.ndarray, options: dict[str, Any] | None = None) -> None:
         """Start an episode in each lane of a mask (N,). The options hold for this episode alone."""
@@ -501,13 +509,11 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             )
         return mask
 
-    def _final(self) -> dict[str, Any]:
+    def _final(self, observations: np.ndarray) -> dict[str, Any]:
         """Return the last observations and infos of finished episodes, under Gymnasium's keys."""
-        assert self._state is not None
         final = np.full(self.num_envs, None, dtype=object)
-        last = self._dreams.observe(self._state[torch.from_numpy(self._over).to(self.world.device)])
-        for lane, observation in zip(np.flatnonzero(self._over), last, strict=True):
-            final[lane] = observation
+        for lane in np.flatnonzero(self._over):
+            final[lane] = observations[lane].copy()
         mask = self._over.copy()
         return {
             "final_obs": final,

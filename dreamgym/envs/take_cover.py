@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 import threading
 import weakref
@@ -212,8 +213,12 @@ def bare(seed: int) -> Callable[[], object]:
 
 def shrink(screen: np.ndarray) -> np.ndarray:
     """Crop the status bar from a screen (H, W, 3) uint8 and average the rest to (64, 64, 3)."""
-    picture = Image.fromarray(screen[: round(len(screen) * HUD_TOP)])
-    return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BOX))
+    shown = screen[: round(len(screen) * HUD_TOP)]
+    if "numba" in sys.modules:  # dreams and twins use it; for this alone it takes long to load
+        from dreamgym.engines import shrink as averaged
+
+        return averaged.shrink(shown, FRAME[:2])
+    return np.asarray(Image.fromarray(shown).resize(FRAME[1::-1], Image.Resampling.BOX))
 
 
 def start_engine(game: vizdoom.DoomGame, resolution: str, labels: bool, scratch: str) -> None:

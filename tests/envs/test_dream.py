@@ -453,3 +453,34 @@ def test_the_fastest_precision_is_what_the_processor_multiplies_in(
     }
     halved = torch.bfloat16 if able else torch.float32
     assert kinds == {"float32": torch.float32, "bfloat16": torch.bfloat16, "fastest": halved}
+
+
+@pytest.mark.parametrize("made", [make, make_vec])
+def test_an_interrupted_step_leaves_nothing_to_go_on_with(folder, made, monkeypatch):
+    """The state may be half of this step's, half of the next one's."""
+    env = made(folder)
+    env.reset(seed=0)
+    action = env.action_space.sample()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(env.unwrapped.world), "advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            env.step(action)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(action)
+    env.reset(seed=0)
+    env.step(action)
+
+
+@pytest.mark.parametrize("made", [make, make_vec])
+def test_a_shallow_copy_dreams_on_its_own(folder, made):
+    env = made(folder).unwrapped
+    env.reset(seed=0)
+    action = env.action_space.sample()
+    other = copy.copy(env)
+    first = env.step(action)[0]
+    env.step(action)
+    assert np.array_equal(other.step(action)[0], first)

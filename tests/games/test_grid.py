@@ -7,9 +7,11 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+import torch
 
 import dreamgym
 from dreamgym.checkpoint import load_world, read_json, save_world
+from dreamgym.envs import actions
 from dreamgym.games import GAMES
 from dreamgym.models.mdn_rnn import MemoryConfig
 from dreamgym.training import collect, evaluate, evolve, memory, vision
@@ -70,3 +72,9 @@ def test_its_dream_is_an_environment_like_any_other(grid: str, tmp_path: Path) -
     observation, reward, terminated, _, info = env.step(1)
     assert env.observation_space.contains(observation)
     assert (reward, terminated, info["fuel"]) == (pytest.approx(-0.1), False, 99)
+
+
+def test_its_random_moves_are_all_of_its_moves() -> None:
+    keys = torch.arange(1000) * 2**40
+    drawn = actions.random(keys, torch.zeros_like(keys), GAME)
+    assert sorted(set(drawn[:, 0].tolist())) == sorted(move for (move,) in GAME.moves.values())

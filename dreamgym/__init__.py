@@ -19,7 +19,11 @@ def add(game: Game) -> None:
     own = {"task": game.name, "world": game.name}
     register(id=game.pixel_id, entry_point=game.real, **limits)
     register(
-        id=game.latent_id, entry_point="dreamgym.wrappers:make_twin", kwargs=dict(own), **limits
+        id=game.latent_id,
+        entry_point="dreamgym.wrappers:make_twin",
+        vector_entry_point="dreamgym.envs.twins:TwinVectorEnv",
+        kwargs=dict(own),
+        **limits,
     )
     register(
         id=game.dream_id,

@@ -26,35 +26,39 @@ from dreamgym.envs.spaces import (
     observation_space,
     spread,
 )
+from dreamgym.envs.twins import TwinVectorEnv
 from dreamgym.games import FRAME, GAMES, Game
 from dreamgym.twin import Twin
 
-DREAM = "dreamgym.envs.dream:DreamVectorEnv"
-"""The vector entry point of every registered dream."""
+DREAM, TWIN = "dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv"
+"""The vector entry points of every registered dream and twin."""
 
 
 class DreamVecEnv(VecEnv):
-    """N dreams as one batch, computed together and not one after the other.
+    """N dreams as one batch, computed together and not one after the other; or N twins.
 
     `PPO("MlpPolicy", DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=1.15))`
+    `PPO("MlpPolicy", DreamVecEnv("LatentDoom-v0", num_envs=16))`
 
     Args:
-        id: the id of a registered dream; `"module:id"` imports a module first, as in `gym.make`.
-        num_envs: the number of dreams, N.
-        **kwargs: arguments of the dream, see `dreamgym.envs.dream.DreamEnv`.
+        id: the id of a registered dream or twin; `"module:id"` imports a module first, as in
+            `gym.make`.
+        num_envs: the number of dreams or real games, N.
+        **kwargs: arguments of the dream, see `dreamgym.envs.dream.DreamEnv`, or of the twins, see
+            `dreamgym.envs.twins.TwinVectorEnv`.
 
     Raises:
-        ValueError: if `id` is not a dream, or an argument is not valid.
+        ValueError: if `id` is neither a dream nor a twin, or an argument is not valid.
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
         module, _, name = id.rpartition(":")
         if module:
             importlib.import_module(module)
-        if gym.spec(name).vector_entry_point != DREAM:
-            known = ", ".join(game.dream_id for game in GAMES.values())
-            raise ValueError(f"{id} is no dream: give an id such as {known}")
-        self.dreams: DreamVectorEnv = gym.make_vec(
+        if gym.spec(name).vector_entry_point not in (DREAM, TWIN):
+            known = ", ".join(f"{game.dream_id}, {game.latent_id}" for game in GAMES.values())
+            raise ValueError(f"{id} is no dream and no twin: give an id such as {known}")
+        self.dreams: DreamVectorEnv | TwinVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
         ).unwrapped  # type: ignore[assignment]  # fmt: skip
@@ -71,7 +75,7 @@ class DreamVecEnv(VecEnv):
 
     def reset(self) -> np.ndarray:
         if any(options != self._options[0] for options in self._options):
-            raise ValueError("set_options: dreams of one batch share their options, give a dict")
+            raise ValueError("set_options: the lanes of a batch share their options, give a dict")
         observations, infos = self.dreams.reset(
             seed=list(self._seeds), options=self._options[0] or None
         )
@@ -106,7 +110,7 @@ class DreamVecEnv(VecEnv):
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         if set(self._get_indices(indices)) != set(range(self.num_envs)):
-            raise ValueError("set_attr: dreams of one batch share their attributes, omit indices")
+            raise ValueError("set_attr: the lanes of a batch share their attributes, omit indices")
         self.dreams.set_attr(attr_name, value)
 
     def env_method(
@@ -179,6 +183,9 @@ def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
         ValueError: if the observations are pictures (`"rgb"`), or as `DreamVecEnv` does.
     """
     dreams = DreamVecEnv(id, 1, **kwargs).dreams
+    if not isinstance(dreams, DreamVectorEnv):
+        dreams.close()
+        raise ValueError(f"{id} is no dream: measure in the dream of the same world")
     seen = dreams.single_observation_space
     if seen.dtype == np.uint8:
         raise ValueError(
@@ -270,4 +277,4 @@ class VecLatentObservation(VecEnvWrapper):
         return observations, rewards, dones, infos
 
     def _observations(self) -> np.ndarray:
-        return self._twin.observe().cpu().numpy().copy()
+        return self._twin.show()

@@ -63,6 +63,10 @@ class Twin:
         """Return the observations of the N games, see `World.observe`."""
         return self.world.observe(self.state, self.kind)
 
+    def show(self) -> np.ndarray:
+        """Return the same observations as an array that later steps do not overwrite."""
+        return self.world.show(self.state, self.kind)
+
     def _there(self, array: np.ndarray) -> Tensor:
         """Return a copy of an array on the world's device; a game may later overwrite the array."""
         return torch.from_numpy(np.array(array)).to(self.world.device)

@@ -255,10 +255,6 @@ class World:
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
-        return self._encode(frames)
-
-    def _encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode frames; see `encode`."""
         if frames.shape[1:] != FRAME or frames.dtype is not torch.uint8:
             raise ValueError(
                 f"frames are {frames.dtype} {tuple(frames.shape)}: give torch.uint8 (N, 64, 64, 3)"
@@ -356,7 +352,7 @@ class World:
         of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
         """
         self._check_actions(len(state), action.shape)
-        mean, logvar = self._encode(frames)
+        mean, logvar = self.encode(frames)
         normal = self._noise.normal(state.key, state.step, mean.shape[1])
         h, c = self._remember(state, action)
         z = sample_latent(mean, logvar, normal).clamp_(-BOUND, BOUND)

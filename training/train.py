@@ -1,5 +1,7 @@
 """The command `train`: an algorithm of Stable-Baselines3 learns in the batched dream.
 
+It may also learn in the twin, the real game seen through V and M, for comparison.
+
 At regular intervals the agent plays the real game: a validation. The agent with the best validation
 is kept. If the validations no longer get better, learning stops, even if the dream's returns rise.
 """
@@ -42,6 +44,8 @@ from .play.policies import algorithm
 from .runs import OTHER, Run, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
+TWINS = 16
+"""Real games that run side by side if an agent learns in them and no number is given."""
 LATEST, BEST = "latest.zip", "policy.zip"
 """Files in the run folder: the agent from which learning goes on, and the best agent so far."""
 
@@ -59,7 +63,7 @@ class Args:
     temperature: Tau = None
     """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     envs: int = 0
-    """Dreams that run side by side; 0: the number in `dreamgym.zoo`."""
+    """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 real games."""
     observation: str = ""
     """What the agent sees: z, zh or zhc; if left out, the game's own."""
     scaled: bool = True
@@ -74,8 +78,12 @@ class Args:
     """Stop after this many validations in a row that are not better than the best; 0: never."""
     seed: int = 0
     """Seed of the algorithm and of its dreams."""
+    env: str = "dream"
+    """Where it learns: `dream`, or `twin`, which is the real game seen through V and M."""
 
     def __post_init__(self) -> None:
+        if self.env not in ("dream", "twin"):
+            raise ValueError(f"env is {self.env!r}: choose 'dream' or 'twin'")
         least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
         most = {"games": FINAL - VALIDATION, "seed": 2**31 - 1}
         for name, low in least.items():
@@ -102,6 +110,8 @@ def learn(
     game = world.game
     world.size(args.observation or game.observation)  # refuses an unknown observation
     shared_world(str(folder), device)  # refuses an unknown device
+    if args.env == "twin":
+        args = replace(args, envs=args.envs or TWINS)
     if args.envs:
         world.check_room(args.envs)
     usual = game.temperature if args.temperature is None else args.temperature
@@ -192,14 +202,18 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
 
 
 def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -> VecEnv:
-    """Return the batched dreams in which an agent learns."""
-    return VecMonitor(
-        DreamVecEnv(
-            game.dream_id, args.envs or hyper["n_envs"], world=args.world,
-            temperature=args.temperature, observation=args.observation or game.observation,
-            precision="fastest", device=device, **hyper["env_kwargs"],
-        )
+    """Return the dreams, or the real games, in which an agent learns."""
+    shared = {
+        "world": args.world, "observation": args.observation or game.observation, "device": device,
+    }  # fmt: skip
+    shared |= hyper["env_kwargs"]
+    if args.env == "twin":
+        return VecMonitor(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared))
+    dreams = DreamVecEnv(
+        game.dream_id, args.envs or hyper["n_envs"], temperature=args.temperature,
+        precision="fastest", **shared,
     )  # fmt: skip
+    return VecMonitor(dreams)
 
 
 def _scales(args: Args, game: Game) -> dict[str, Any]:

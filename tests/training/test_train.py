@@ -408,3 +408,14 @@ def test_what_the_dreams_paid_is_their_mean(
     learn(asked, tmp_path / "run")
     (point,) = read_json(tmp_path / "run" / "learning.json")["curve"]
     assert 1 <= point["dream"] <= 5
+
+
+def test_an_agent_may_learn_in_the_real_game(folder, tmp_path, unreal):
+    asked = args(folder, env="twin", envs=2, timesteps=2 * ROLLOUT, scaled=False)
+    assert learn(asked, tmp_path).exists()
+    assert json.loads((tmp_path / "learning.json").read_text())["args"]["env"] == "twin"
+
+
+def test_where_it_learns_must_be_known(folder):
+    with pytest.raises(ValueError, match="env is 'game': choose 'dream' or 'twin'"):
+        args(folder, env="game")

@@ -30,7 +30,7 @@ from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
-from dreamgym.sb3 import DreamVecEnv, VecLatentObservation
+from dreamgym.sb3 import DreamVecEnv
 from dreamgym.world import SHARE, State, World
 
 from .. import evolve, train
@@ -200,13 +200,12 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
     add(f"CMA-ES, generations of 1,024 dreams of {steps} steps", rate)
     hyper = train.hyperparameters(train.Args(str(folder)), game)
     dreams = train.dreams(train.Args(str(folder)), game, hyper)
-    real: VecEnv = workers_of(game.pixel_id, cores)
-    twins = VecLatentObservation(real, str(folder))
+    twins = train.dreams(train.Args(str(folder), env="twin"), game, hyper)
     for what, envs, rollouts in (("the dream", dreams, 3), ("the real twin", twins, 1)):
         timed = _Timed(envs)
         kwargs = dict(hyper["kwargs"])
         if what == "the real twin":
-            kwargs["batch_size"] = kwargs["n_steps"]
+            kwargs["n_steps"] = 128  # a rollout of so many games would take minutes
         made = PPO(hyper["policy"], timed, device="cpu", **kwargs)
         made.learn(1)  # to warm up
         timed.spent, began = 0.0, time.perf_counter()

@@ -6,14 +6,15 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing import connection, get_context
+from multiprocessing import connection
 from traceback import format_exc
 from typing import Any, Protocol, TypeVar
+
+from dreamgym.envs.workers import SPAWN, one_thread
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -28,8 +29,6 @@ MOST = 64
 """Largest number of processes for each core; more would only take memory."""
 TRIES = 3
 """How often a job may fail before it is given up."""
-THREADS = "OMP_NUM_THREADS"
-SPAWN = get_context("spawn")  # a fork would share the parent's engines and thread pools
 
 CERTAIN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError,
            TypeError, ValueError)  # fmt: skip
@@ -151,7 +150,7 @@ class _Worker:
     def __init__(self, function: Callable[[Any], Any]):
         self.pipe, theirs = SPAWN.Pipe()
         self.process = SPAWN.Process(target=_serve, args=(function, theirs), daemon=True)
-        with _one_thread():
+        with one_thread():
             self.process.start()
         theirs.close()
         self.allowance = START_TIMEOUT
@@ -203,20 +202,3 @@ def _serve(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
             except Exception as error:
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
                 pipe.send(_Failure(f"{kind}{error}", isinstance(error, CERTAIN), format_exc()))
-
-
-_starting = threading.Lock()
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Give processes that are started inside this context one thread each."""
-    with _starting:
-        before = os.environ.get(THREADS)
-        os.environ[THREADS] = "1"  # oversubscribed, torch is 5 to 20 times slower
-        try:
-            yield
-        finally:
-            del os.environ[THREADS]
-            if before is not None:
-                os.environ[THREADS] = before

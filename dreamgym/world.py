@@ -32,7 +32,7 @@ from dreamgym.modes import flushes, ours, plainly
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts. Doom's [z, c, h] is the paper's."""
 FORMS = ("auto", "torch", "compiled")
-"""How a step is computed. `auto`: by `engines.kernels` on a CPU and by PyTorch on other devices.
+"""How a step is computed. `auto`: by compiled code (`engines`) on a CPU, by PyTorch elsewhere.
 `torch`: by PyTorch alone, which is the reference. `compiled`: by PyTorch's compiler, which makes
 the step one CUDA graph on a GPU, and needs a C++ compiler on a CPU."""
 GRAPHS = 64

@@ -188,7 +188,8 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
-        rollout = kwargs["n_steps"] * (args.envs or hyper["n_envs"])
+        usual = TWINS if args.env == "twin" else hyper["n_envs"]
+        rollout = kwargs["n_steps"] * (args.envs or usual)
         kwargs["batch_size"] = min(kwargs["batch_size"], rollout)
     if args.linear and "lstm" in args.algo:
         raise ValueError(f"linear: {args.algo} has a memory of its own, choose another algorithm")

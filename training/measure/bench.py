@@ -205,7 +205,8 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
         timed = _Timed(envs)
         kwargs = dict(hyper["kwargs"])
         if what == "the real twin":
-            kwargs["n_steps"] = 128  # a rollout of so many games would take minutes
+            kwargs["n_steps"] = 128  # a longer rollout of real games would take minutes
+            kwargs["batch_size"] = min(kwargs["batch_size"], 128 * envs.num_envs)
         made = PPO(hyper["policy"], timed, device="cpu", **kwargs)
         made.learn(1)  # to warm up
         timed.spent, began = 0.0, time.perf_counter()

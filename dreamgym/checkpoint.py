@@ -256,12 +256,15 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
             )
     if not (starts["budget"] > 0).all():
         raise CheckpointError(f"{folder / 'starts.safetensors'}: a 'budget' is not above 0")
-    if memory.config.action_size != len(game.low) or memory.config.heads != game.rules.heads:
+    if memory.config.action_size != len(game.low):
         raise CheckpointError(
-            f"{path}: M takes actions of {memory.config.action_size} numbers and foretells "
-            f"{', '.join(memory.config.heads)}; {game.name} has actions of {len(game.low)} and "
-            f"needs {', '.join(game.rules.heads)}: train it for this game"
+            f"{path}: M takes actions of {memory.config.action_size} numbers, {game.name} has "
+            f"actions of {len(game.low)}: train it for this game"
         )
+    try:
+        game.rules.foretold(memory.config.heads)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}: train it for {game.name}") from None
     try:
         where = torch.zeros(0, device=device).device
     except (RuntimeError, AssertionError) as error:

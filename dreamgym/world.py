@@ -133,11 +133,10 @@ class World:
         if form not in FORMS:
             raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
         rules = game.rules.ending(death)
-        if memory.config.heads != rules.heads:
-            raise ValueError(
-                f"M foretells {', '.join(memory.config.heads) or 'nothing'}; the rules of "
-                f"{game.name} need {', '.join(rules.heads)}: train it for this game"
-            )
+        try:
+            rules = rules.foretold(memory.config.heads)
+        except ValueError as error:
+            raise ValueError(f"{error}: train M for {game.name}") from None
         vision, memory = copy.deepcopy(vision).eval(), copy.deepcopy(memory).eval()
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)

@@ -145,8 +145,8 @@ def play(job: _Job) -> int:
     for turn in turns(args.task, seeds, policy, world, args.steps):
         over = turn.terminated | turn.truncated
         rows = zip(
-            turn.games.tolist(), turn.frames, turn.actions, turn.rewards, turn.budget,
-            turn.terminated, turn.truncated, turn.budget_after, over, strict=True,
+            turn.games.tolist(), turn.frames, turn.actions, turn.rewards, turn.counts,
+            turn.terminated, turn.truncated, turn.counts_after, over, strict=True,
         )  # fmt: skip
         for number, *step, after, ends in rows:
             steps[number].append(tuple(step))
@@ -157,15 +157,15 @@ def play(job: _Job) -> int:
     return sum(todo)
 
 
-def _episode(steps: list[tuple[Any, ...]], last: float) -> Episode:
-    """Build an episode from its steps and from the budget after the last step."""
+def _episode(steps: list[tuple[Any, ...]], last: np.ndarray) -> Episode:
+    """Build an episode from its steps and from the counts after the last step."""
     columns = map(np.stack, zip(*steps, strict=True))
-    frames, actions, rewards, budget, terminated, truncated = columns
+    frames, actions, rewards, counts, terminated, truncated = columns
     return Episode(
         frames=frames,
         actions=actions,
         rewards=rewards.astype(np.float32),
-        budget=np.append(budget, last).astype(np.float32),
+        counts=np.append(counts, last[None], axis=0).astype(np.float32),
         terminated=terminated,
         truncated=truncated,
     )

@@ -96,7 +96,7 @@ class Step:
             temperature, after.z, odds, draws,
         )  # fmt: skip
         if self.settle:
-            self.settle(before.counts, odds, draws, after.counts, reward, dead)
+            self.settle(before.counts, odds, draws, before.step, after.counts, reward, dead)
         else:
             told = (torch.from_numpy(each) for each in (before.counts, odds, draws, before.step))
             after.counts[:], reward[:], dead[:] = (

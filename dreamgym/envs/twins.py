@@ -210,6 +210,6 @@ class TwinVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _infos(self, counts: np.ndarray) -> dict[str, Any]:
         infos: dict[str, Any] = {}
-        for name, column in zip(self.world.rules.counts, counts.T, strict=True):
+        for name, column in zip(self.world.game.rules.counts, counts.T, strict=True):
             infos |= {name: column.copy(), f"_{name}": np.ones(self.num_envs, bool)}
         return infos

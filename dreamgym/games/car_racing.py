@@ -35,6 +35,7 @@ GAME = Game(
         fall=100,
         pace=1.75,  # tiles are 3.5 units apart, Box2D moves nothing more than 2 units a frame
         fewest=220,  # of 600 tracks
+        limit=1000,  # Gymnasium's
     ),
     low=(-1.0, 0.0, 0.0),  # steering, gas, brake
     high=(1.0, 1.0, 1.0),

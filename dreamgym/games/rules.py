@@ -25,7 +25,7 @@ class Played(Protocol):
     """A recorded episode of T steps."""
 
     rewards: np.ndarray  # (T,) float32
-    budget: np.ndarray  # (T + 1,) float32, the game's count before each action and after the last
+    counts: np.ndarray  # (T + 1, C) float32, `Rules.counts` before each action, after the last too
     terminated: np.ndarray  # (T,) bool
 
 
@@ -36,7 +36,7 @@ class Rules(ABC):
     probabilities of O outcomes of an action, which the code calls odds.
     """
 
-    heads: ClassVar[tuple[str, ...]]
+    heads: tuple[str, ...]
     """Names of the O yes-or-no outcomes of an action."""
     counts: ClassVar[tuple[str, ...]]
     """The names in `info` of the first of the C counts, in the dream and in the real game."""
@@ -63,8 +63,8 @@ class Rules(ABC):
     def compiled(self) -> Callable[..., None] | None:
         """Return `settle` compiled for a CPU; None if the rules have no such form.
 
-        It takes counts, odds and draws as arrays, as in `settle`, and writes to three more: the
-        counts after the step (N, C), the rewards (N,) float32 and which dreams end (N,) bool.
+        It takes counts, odds, draws and step as arrays, as in `settle`, and writes to three more:
+        the counts after the step (N, C), the rewards (N,) float32 and which dreams end (N,) bool.
         """
         return None
 
@@ -81,6 +81,19 @@ class Rules(ABC):
         if death not in DEATHS:
             known = " or ".join(map(repr, DEATHS))
             raise ValueError(f"death is {death!r}: choose {known}")
+        return self
+
+    def foretold(self, heads: tuple[str, ...]) -> Rules:
+        """Return the rules of dreams of an M that foretells these outcomes.
+
+        Raises:
+            ValueError: if the rules need other ones.
+        """
+        if heads != self.heads:
+            raise ValueError(
+                f"M foretells {', '.join(heads) or 'nothing'}; the rules need "
+                f"{', '.join(self.heads)}"
+            )
         return self
 
     def expected(self, odds: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -119,7 +132,8 @@ class Survival(Rules):
     harm = "hit"
 
     def outcomes(self, episode: Played) -> np.ndarray:
-        return np.stack((episode.budget[:-1] > episode.budget[1:], episode.terminated), axis=1)
+        health = episode.counts[:, 0]
+        return np.stack((health[:-1] > health[1:], episode.terminated), axis=1)
 
     def settle(
         self, counts: Tensor, odds: Tensor, draws: Tensor, step: Tensor
@@ -146,7 +160,13 @@ class Survival(Rules):
 class Lap(Rules):
     """Drive a lap: a frame costs, a new tile of the track pays, and the last tile ends the game.
 
-    A dream counts the tiles that are left and, unseen by `info`, those of the whole track.
+    A tile that the car passes by is missed: it is left, but no longer ahead. When no tile is ahead,
+    the lap is over. If none was missed, the game ends there. Otherwise the real game goes on, for
+    the car to fetch them in a second lap. M knows no second lap. So the dream ends there too, and
+    charges at once what the frames up to the game's limit would cost.
+
+    A dream counts the tiles that are left, those that were missed and, unseen by `info`, those of
+    the whole track.
     """
 
     lap: float
@@ -159,37 +179,54 @@ class Lap(Rules):
     """Frames that the fastest car needs for a tile."""
     fewest: float
     """The number of tiles of the shortest tracks."""
-    heads = ("tile", "tiles", "fall")  # is there a new tile, are there two, is it a fall
-    counts = ("tiles_left",)
+    limit: float
+    """Frames after which the real game is cut off."""
+    heads: tuple[str, ...] = ("tile", "tiles", "fall", "miss", "misses")
+    """Is there a new tile, are there two, is it a fall, was a tile missed, were two?"""
+    counts = ("tiles_left", "tiles_missed")
 
     def outcomes(self, episode: Played) -> np.ndarray:
-        tiles = episode.budget[:-1] - episode.budget[1:]
-        fallen = episode.terminated & (episode.budget[1:] > 0)
-        return np.stack((tiles >= 1, tiles >= 2, fallen), axis=1)
+        left, missed = episode.counts.T
+        new, lost = left[:-1] - left[1:], missed[1:] - missed[:-1]
+        fallen = episode.terminated & (left[1:] > 0)
+        return np.stack((new >= 1, new >= 2, fallen, lost >= 1, lost >= 2), axis=1)
+
+    def foretold(self, heads: tuple[str, ...]) -> Lap:
+        if heads == self.heads[:3]:  # a world of before tiles were missed: its dreams miss none
+            return replace(self, heads=heads)
+        super().foretold(heads)
+        return self
 
     def begin(self, budget: Tensor) -> Tensor:
-        return budget[:, None].repeat(1, 2)
+        import torch  # not above: to import dreamgym is to import the games
+
+        return torch.stack((budget, torch.zeros_like(budget), budget), dim=1)
 
     def settle(
         self, counts: Tensor, odds: Tensor, draws: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         import torch  # not above: to import dreamgym is to import the games
 
-        left, whole = counts.unbind(1)
-        tiles = (draws[:, :1] < odds[:, :2]).sum(1).minimum(left)  # 0, 1 or 2
+        left, missed, whole = counts.unbind(1)
+        first, second = draws[:, :1], draws[:, 1:]
+        tiles = (first < odds[:, :2]).sum(1).minimum(left - missed)  # 0, 1 or 2
         left = left - tiles
-        fallen = draws[:, 1] < odds[:, 2]
-        reward = self.lap * tiles / whole - self.cost
+        lost = (1 - second < odds[:, 3:]).sum(1).minimum(left - missed)  # 0, 1 or 2
+        missed = missed + lost
+        fallen, over = second[:, 0] < odds[:, 2], left <= missed
+        rest = (self.limit - 1 - step).clamp_min(0) * (over & (left > 0))  # frames
+        reward = self.lap * tiles / whole - self.cost - self.cost * rest
         reward = reward.masked_fill(fallen, -self.fall)
-        return torch.stack((left, whole), dim=1), reward, fallen | (left <= 0)
+        return torch.stack((left, missed, whole), dim=1), reward, fallen | over
 
     def compiled(self) -> Callable[..., None]:
         from .settle import lap  # not above: to import dreamgym must not import numba
 
-        return partial(lap, np.float32(self.lap), np.float32(self.cost), np.float32(self.fall))
+        numbers = self.lap, self.cost, self.fall, self.limit
+        return partial(lap, *map(np.float32, numbers))
 
     def expected(self, odds: np.ndarray, budget: float) -> tuple[np.ndarray, np.ndarray]:
-        tiles, fall = odds[..., :2].sum(-1), odds[..., 2]
+        tiles, fall = odds[..., :2].sum(-1), odds[..., 2]  # what was missed costs nothing at once
         pay = self.lap * tiles / budget - self.cost
         return pay * (1 - fall) - self.fall * fall, fall
 

@@ -15,7 +15,7 @@ f32 = np.float32
 
 @compiled(fastmath=False)
 def survival(  # type: ignore[no-untyped-def]
-    damage, faces, by_health, counts, odds, draws, after, reward, dead
+    damage, faces, by_health, counts, odds, draws, step, after, reward, dead
 ):
     """See `rules.Survival`."""
     for row in range(len(counts)):
@@ -28,15 +28,22 @@ def survival(  # type: ignore[no-untyped-def]
 
 
 @compiled(fastmath=False)
-def lap(lap, cost, fall, counts, odds, draws, after, reward, dead):  # type: ignore[no-untyped-def]
+def lap(  # type: ignore[no-untyped-def]
+    lap, cost, fall, limit, counts, odds, draws, step, after, reward, dead
+):
     """See `rules.Lap`."""
     for row in range(len(counts)):
-        left, whole = counts[row, 0], counts[row, 1]
-        tiles = f32(0)
+        left, missed, whole = counts[row, 0], counts[row, 1], counts[row, 2]
+        tiles = lost = f32(0)
         for head in range(2):
             tiles += f32(1) if draws[row, 0] < odds[row, head] else f32(0)
-        tiles = min(tiles, left)
-        fallen = draws[row, 1] < odds[row, 2]
-        after[row, 0], after[row, 1] = left - tiles, whole
-        reward[row] = -fall if fallen else lap * tiles / whole - cost
-        dead[row] = fallen or after[row, 0] <= f32(0)
+        for head in range(3, odds.shape[1]):
+            lost += f32(1) if f32(1) - draws[row, 1] < odds[row, head] else f32(0)
+        tiles = min(tiles, left - missed)
+        left -= tiles
+        missed += min(lost, left - missed)
+        fallen, over = draws[row, 1] < odds[row, 2], left <= missed
+        rest = max(limit - f32(1) - f32(step[row]), f32(0)) if over and left > f32(0) else f32(0)
+        reward[row] = -fall if fallen else lap * tiles / whole - cost - cost * rest
+        after[row, 0], after[row, 1], after[row, 2] = left, missed, whole
+        dead[row] = fallen or over

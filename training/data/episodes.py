@@ -30,7 +30,7 @@ class Episode:
     frames: np.ndarray  # (T, 64, 64, 3) uint8, the frame before action t
     actions: np.ndarray  # (T,) or (T, A) float32, as M takes them
     rewards: np.ndarray  # (T,) float32, outcome of action t
-    budget: np.ndarray  # (T + 1,) float32, health or tiles left: before action t; last, at the end
+    counts: np.ndarray  # (T + 1, C) float32, `Rules.counts`: before action t; last, at the end
     terminated: np.ndarray  # (T,) bool, outcome of action t
     truncated: np.ndarray  # (T,) bool, outcome of action t
 
@@ -61,15 +61,16 @@ class Episode:
         """Refuse arrays of a wrong type or shape, and NaN and infinity."""
         steps = len(self.frames)
         usual = {"frames": ("u1", (steps, *games.FRAME)), "rewards": ("f4", (steps,)),
-                 "budget": ("f4", (steps + 1,)), "terminated": ("b1", (steps,)),
-                 "truncated": ("b1", (steps,))}  # fmt: skip
+                 "terminated": ("b1", (steps,)), "truncated": ("b1", (steps,))}  # fmt: skip
         for name, (kind, shape) in usual.items():
             array = getattr(self, name)
             if array.dtype != np.dtype(kind) or array.shape != shape:
                 raise ValueError(f"{name} is {array.dtype} {array.shape}, expected {kind} {shape}")
         if self.actions.dtype != np.float32 or self.actions.shape[:1] != (steps,):
             raise ValueError(f"actions is {self.actions.dtype} {self.actions.shape}")
-        for name in ("actions", "rewards", "budget"):
+        if self.counts.dtype != np.float32 or self.counts.shape[:1] != (steps + 1,):
+            raise ValueError(f"counts is {self.counts.dtype} {self.counts.shape}")
+        for name in ("actions", "rewards", "counts"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds NaN or infinity")
 

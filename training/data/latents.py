@@ -23,8 +23,8 @@ from .episodes import fingerprint as episode_fingerprint
 
 SHARD = 200
 """Episodes in one file (a shard); a killed process loses at most one shard of work."""
-FORMAT = 3
-"""Version of a shard's columns; shards of an older version are encoded again."""
+FORMAT = 4
+"""Version of a shard's columns and outcomes; shards of an older version are encoded again."""
 BATCH = 256
 """Frames that V encodes at once."""
 
@@ -181,5 +181,5 @@ def _encoded(game: Game, episode: Episode, vision: VAE) -> dict[str, np.ndarray]
         "outcomes": game.rules.outcomes(episode),
         "reward": episode.rewards,
         "lengths": np.array([len(episode)]),
-        "whole": episode.budget[:1],
+        "whole": episode.counts[:1, 0],
     }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ class Turn:
 
     games: np.ndarray  # (G,) their indices in the list of seeds
     frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
-    budget: np.ndarray  # (G,) the first count of the rules, before the action
+    counts: np.ndarray  # (G, C) the counts in the games' infos, before the action
     actions: np.ndarray  # (G, A) as M takes them
     rewards: np.ndarray  # (G,)
     terminated: np.ndarray  # (G,) bool
     truncated: np.ndarray  # (G,) bool
-    budget_after: np.ndarray  # (G,) the same count, after the action
+    counts_after: np.ndarray  # (G, C) the same counts, after the action
 
 
 def turns(
@@ -57,35 +57,35 @@ def turns(
     limit = min(steps or game.max_steps, game.max_steps)
     envs = [_game(task, i) for i in range(len(seeds))]
     begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
-    frames, budget = np.stack([frame for frame, _ in begun]), _budget(task, begun)
+    frames, counts = np.stack([frame for frame, _ in begun]), _counts(task, begun)
     policy.begin(many)
     twin = Twin(world, policy.observation) if world and policy.observation else None
     if twin:
         twin.begin(frames, many.numpy(), np.zeros(len(seeds), np.int64))
     playing = np.arange(len(seeds))
-    for step in count(1):
+    for step in itertools.count(1):
         seen = twin.observe() if twin else torch.empty(len(playing), 0)
         chosen = policy.act(seen).numpy()
         came = [envs[i].step(action) for i, action in zip(playing, chosen, strict=True)]
         shown, rewards, terminated, truncated, infos = zip(*came, strict=True)
-        after, ended = _budget(task, zip(shown, infos, strict=True)), np.array(terminated)
+        after, ended = _counts(task, zip(shown, infos, strict=True)), np.array(terminated)
         cut = (np.array(truncated) | (step == limit)) & ~ended
-        yield Turn(playing, frames, budget, chosen, np.array(rewards), ended, cut, after)
+        yield Turn(playing, frames, counts, chosen, np.array(rewards), ended, cut, after)
         going = ~(ended | cut)
         if not going.any():
             return
         frames = np.stack([frame for frame, goes in zip(shown, going, strict=True) if goes])
-        playing, budget = playing[going], after[going]
+        playing, counts = playing[going], after[going]
         policy.keep(torch.from_numpy(going))
         if twin:
             twin.keep(going)
             twin.follow(chosen[going], frames)
 
 
-def _budget(task: str, came: Any) -> np.ndarray:
-    """Return the first count of the rules (G,), read from the games' infos."""
-    name = games.get(task).rules.counts[0]
-    return np.array([info[name] for _, info in came], np.float32)
+def _counts(task: str, came: Any) -> np.ndarray:
+    """Return the counts (G, C) in the games' infos, see `games.rules.Rules.counts`."""
+    names = games.get(task).rules.counts
+    return np.array([[info[name] for name in names] for _, info in came], np.float32)
 
 
 @cache

@@ -293,6 +293,15 @@ def world_folder(world: str | Path) -> Path:
     )
 
 
+def is_world(name: str | Path) -> bool:
+    """Return whether this is a world: the name of a shipped one, or a folder that holds one."""
+    try:
+        world_folder(name)
+    except CheckpointError:
+        return False
+    return True
+
+
 def world_game(world: str | Path) -> str:
     """Return the name of the game from which a world was learned.
 

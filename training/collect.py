@@ -25,10 +25,9 @@ from .runs import OTHER, Run, check_input
 from .splits import VALIDATION
 
 EXPLORE = 0.02
-"""Chance, in each frame, that a random action interrupts a trained policy for 1 to 10 frames.
-
-Our choice: about a tenth of the frames are then random.
-"""
+"""Our choice of `Args.chance`: about a tenth of the frames are then random."""
+HOLD = 10
+"""As long as random play of Doom holds an action, see `games.doom`."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,10 @@ class Args:
     """The world with the V and M of the policy; if left out, the game's shipped world."""
     steps: int = 0
     """Frames after which an episode is cut off; 0: only the game's own limit applies."""
+    chance: float = EXPLORE
+    """Chance, in each frame, that a random action interrupts a trained policy."""
+    hold: Whole = HOLD
+    """Most frames for which such an action is held. Long ones bring the policy into trouble."""
 
     def __post_init__(self) -> None:
         if self.task:
@@ -56,6 +59,10 @@ class Args:
             raise ValueError(f"episodes is {self.episodes}: give 1 or more")
         if self.steps < 0:
             raise ValueError(f"steps is {self.steps}: give 1 or more, or 0 for whole episodes")
+        if not 0 <= self.chance <= 1:
+            raise ValueError(f"chance is {self.chance}: give a probability, from 0 to 1")
+        if self.hold < 1:
+            raise ValueError(f"hold is {self.hold}: give 1 or more")
         if self.seed < 0 or self.seed + self.episodes > VALIDATION:
             raise ValueError(
                 f"seeds {self.seed} to {self.seed + self.episodes - 1} are not for training: "
@@ -140,7 +147,7 @@ def play(job: _Job) -> int:
     world = loaded(*job.world) if job.world[0] else None
     policy = job.policy.load(world, game)
     if world:
-        policy = Distracted(policy, game, EXPLORE)
+        policy = Distracted(policy, game, args.chance, args.hold)
     steps: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
     for turn in turns(args.task, seeds, policy, world, args.steps):
         over = turn.terminated | turn.truncated

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamgym import games, modes
-from dreamgym.checkpoint import save_world
+from dreamgym.checkpoint import is_world, save_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, sample
@@ -247,13 +247,15 @@ def main(
         task: The game; if left out, that of the data, or else doom.
         data: Folders of episodes, that of random play first; if left out, data/GAME.
         out: Folder of the run; if left out, runs/GAME.
-        vision: Run folder of V and its latents; if left out, the folder of the run.
+        vision: Run folder of V, which then also holds its latents, or a world whose V is taken; if
+            left out, the folder of the run.
     """
     task = game_for(task, data=data)
     game, out = games.get(task), out or f"{RUNS}/{task}"
     check_folder(out)
     v = load_vision(vision or out, task)
-    seen = encode(game, data or (f"{DATA}/{task}",), vision or out, v)
+    shards = vision if vision and not is_world(vision) else out
+    seen = encode(game, data or (f"{DATA}/{task}",), shards, v)
     config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
     m = train(seen, out, args, config)
     assemble(task, v, m, seen, f"{out}/world")

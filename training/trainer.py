@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from dreamgym.checkpoint import CheckpointError, load_module, load_tensors, save_tensors
+from dreamgym.checkpoint import (
+    CheckpointError,
+    is_world,
+    load_module,
+    load_tensors,
+    save_tensors,
+    world_folder,
+)
 from dreamgym.files import fingerprint
 
 from .runs import OTHER, Run, finished
@@ -55,7 +62,7 @@ class Plan:
     """Peak of Adam's rate."""
     seed: int
     init: str = ""
-    """Run folder of the module to go on from."""
+    """Run folder of the module to go on from, or a world."""
     clip: float = math.inf
     """Largest norm of a gradient."""
     batch: int = 1
@@ -208,18 +215,24 @@ def result(folder: str | Path, name: str, again: str) -> dict[str, Any]:
 def origin(init: str, name: str) -> dict[str, str]:
     """Return `{"init": fingerprint}` of the earlier weights from which a run begins; empty if none.
 
+    Args:
+        init: a run folder, or a world: its folder or its shipped name.
+
     Raises:
         CheckpointError: if the earlier run is missing, damaged or not finished.
     """
     if not init:
         return {"init": ""}
+    if is_world(init):
+        return {"init": fingerprint(world_folder(init) / f"{name}.safetensors")}
     return {"init": result(init, name, f"{name} --out {init}")["result"]}
 
 
-def begin(module: nn.Module, folder: str, name: str) -> None:
-    """Load the weights of an earlier run into a module, if `folder` is not empty."""
-    if folder:
-        load_module(module, Path(folder) / f"{name}.safetensors")
+def begin(module: nn.Module, init: str, name: str) -> None:
+    """Load the weights of an earlier run or of a world into a module, if `init` is not empty."""
+    if init:
+        folder = world_folder(init) if is_world(init) else Path(init)
+        load_module(module, folder / f"{name}.safetensors")
 
 
 def resume(

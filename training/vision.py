@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dreamgym import games
-from dreamgym.checkpoint import check_config, config_from, load_module
+from dreamgym.checkpoint import check_config, config_from, is_world, load_module, load_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
@@ -40,7 +40,8 @@ class Args:
     z_size: int = 0
     """Dimensions of the latent z; 0: the game's own."""
     init: str = ""
-    """Run folder of a trained V from which training begins; if left out, from random weights."""
+    """Run folder of a trained V, or a world, from whose V training begins; if left out, from random
+    weights."""
     seed: int = 0
     """Seed of the first weights, of the batches and of the noise."""
     task: Name = ""
@@ -108,15 +109,21 @@ class Objective:
 
 
 def load_vision(folder: str | Path, task: str = "") -> VAE:
-    """Load the V that a run has trained.
+    """Load the V that a run has trained, or that of a world.
 
     Args:
+        folder: the run's folder, or a world's folder or shipped name.
         task: the game on which V must have been trained; empty: any game.
 
     Raises:
         CheckpointError: if the run is missing, damaged or not finished.
         ValueError: if V was trained on another game.
     """
+    if is_world(folder):
+        world = load_world(folder)
+        if task and world.game.name != task:
+            raise ValueError(f"{folder} is a world of {world.game.name}: give a V of {task}")
+        return world.vision
     path = Path(folder) / "vision.json"
     record = trainer.result(folder, "vision", f"vision --out {folder}")
     if (game := record["args"].get("task")) and task and game != task:

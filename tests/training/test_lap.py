@@ -63,7 +63,7 @@ def test_games_are_cut_off_and_repeat_whoever_plays(
     assert not episode.terminated.any() and episode.actions.shape == (12, 3)
     assert episode.budget[0] - episode.budget[1] >= 2  # those that the car stands on at first
     world, controller = load_world(car_folder), load_controller(car_folder)
-    for policy in (Exploring(CAR), Distracted(Controlled(controller, CAR), CAR, 0.2)):
+    for policy in (Exploring(CAR), Distracted(Controlled(controller, CAR), CAR, 0.2, 10)):
         steps = sum(len(turn.games) for turn in turns("car_racing", [8], policy, world, steps=5))
         assert steps == 5
     alone = next(iter(turns("car_racing", [8], Exploring(CAR), steps=5)))

@@ -39,8 +39,10 @@ BLIND = ("random", "explore")
 `random` draws a uniform action in every step. `explore` is the game's own random play, by which the
 first data are collected, see `games.Game.explore`.
 """
-HOLD = 10
-"""Largest number of steps for which `Distracted` holds a random action."""
+
+
+FULL = 0.5
+"""Share of the random actions of `Distracted` that go to the ends, such as full gas. Our choice."""
 
 
 class Policy(Protocol):
@@ -155,11 +157,12 @@ class Distracted:
     Args:
         policy: the policy that plays.
         game: the game.
-        chance: of a random action to begin in a step; it is held for 1 to `HOLD` steps.
+        chance: of a random action to begin in a step.
+        hold: most steps for which it is held; the number is ~ U{1, ..., hold}.
     """
 
-    def __init__(self, policy: Policy, game: Game, chance: float):
-        self.policy, self.game, self.chance = policy, game, chance
+    def __init__(self, policy: Policy, game: Game, chance: float, hold: int):
+        self.policy, self.game, self.chance, self.hold = policy, game, chance, hold
         self.observation = policy.observation
 
     def begin(self, seeds: Tensor) -> None:
@@ -172,8 +175,9 @@ class Distracted:
         chosen = self.policy.act(observation)
         for row, stream in enumerate(self.streams):
             if self.left[row] == 0 and stream.random() < self.chance:
-                self.left[row] = stream.integers(1, HOLD + 1)
-                self.held[row] = stream.uniform(-1, 1, size=self.held.shape[1])
+                self.left[row] = stream.integers(1, self.hold + 1)
+                drawn = stream.uniform(-1, 1, size=self.held.shape[1])
+                self.held[row] = np.sign(drawn) if stream.random() < FULL else drawn
         held = actions.from_outputs(torch.from_numpy(self.held), self.game)
         taken = torch.from_numpy(self.left > 0)[:, None]
         self.left = np.maximum(self.left - 1, 0)

@@ -17,7 +17,6 @@ from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller
 from dreamgym.training.play.policies import (
-    HOLD,
     Controlled,
     Distracted,
     Exploring,
@@ -32,6 +31,8 @@ from dreamgym.training.play.policies import (
 from tests.conftest import tiny_world
 
 NOTHING = torch.empty(1, 0)
+
+HOLD = 10
 
 
 def standing(game: Game = CAR_RACING) -> Controlled:
@@ -48,8 +49,8 @@ def steering(policy: Policy, seeds: list[int], steps: int) -> np.ndarray:
 
 
 def test_distractions_come_now_and_then_and_are_held() -> None:
-    steered = steering(Distracted(standing(), CAR_RACING, 0.05), [0], 20_000)[:, 0]
-    holds = [len(list(same)) for value, same in groupby(steered) if value]
+    steered = steering(Distracted(standing(), CAR_RACING, 0.05, HOLD), [0], 20_000)[:, 0]
+    holds = [len(list(same)) for value, same in groupby(steered) if 0 < abs(value) < 1]
     assert max(holds) == HOLD == 10 and min(holds) == 1
     # One lasts 5.5 steps on average, and the wait for one 20 (less the step that it begins on).
     assert np.mean(steered != 0) == pytest.approx(5.5 / (5.5 + 19), abs=0.03)
@@ -58,7 +59,7 @@ def test_distractions_come_now_and_then_and_are_held() -> None:
 def test_who_is_never_distracted_plays_as_ever(folder: Path) -> None:
     seen = torch.randn(50, load_controller(folder).config.inputs)
     alone = Controlled(load_controller(folder), DOOM)
-    never = Distracted(Controlled(load_controller(folder), DOOM), DOOM, 0.0)
+    never = Distracted(Controlled(load_controller(folder), DOOM), DOOM, 0.0, HOLD)
     for policy in (alone, never):
         policy.begin(torch.arange(50))
     assert never.observation == alone.observation == "zhc"
@@ -67,7 +68,7 @@ def test_who_is_never_distracted_plays_as_ever(folder: Path) -> None:
 
 def test_a_distraction_is_a_function_of_its_game_alone() -> None:
     def distractions(seeds: list[int], row: int) -> list[float]:
-        return steering(Distracted(standing(), CAR_RACING, 0.3), seeds, 300)[:, row].tolist()
+        return steering(Distracted(standing(), CAR_RACING, 0.3, HOLD), seeds, 300)[:, row].tolist()
 
     assert distractions([7, 8], 0) == distractions([7], 0)
     assert distractions([7, 8], 1) == distractions([8], 0) != distractions([7], 0)
@@ -81,10 +82,11 @@ def test_distractions_are_drawn_from_a_stream_of_the_game_s_own() -> None:
     while len(wanted) < 200:
         if rng.random() < 0.3:
             left = rng.integers(1, HOLD + 1)
-            wanted += [np.float32(rng.uniform(-1, 1, size=3)[0])] * left
+            drawn = rng.uniform(-1, 1, size=3)[0]
+            wanted += [np.float32(np.sign(drawn) if rng.random() < 0.5 else drawn)] * left
         else:
             wanted.append(np.float32(0))
-    steered = steering(Distracted(standing(), CAR_RACING, 0.3), [7], 200)[:, 0]
+    steered = steering(Distracted(standing(), CAR_RACING, 0.3, HOLD), [7], 200)[:, 0]
     assert steered.tolist() == wanted[:200]
 
 
@@ -93,7 +95,7 @@ def test_distractions_are_drawn_from_a_stream_of_the_game_s_own() -> None:
 def test_players_that_draw_lose_no_step_when_others_end(kind: str, game: Game) -> None:
     def player() -> Policy:
         if kind == "distracted":
-            return Distracted(standing(game), game, 0.3)
+            return Distracted(standing(game), game, 0.3, HOLD)
         return load(kind, None, game)
 
     two, one = player(), player()
@@ -112,8 +114,8 @@ def test_players_that_draw_lose_no_step_when_others_end(kind: str, game: Game) -
 
 def test_a_game_that_is_kept_is_distracted_on() -> None:
     """Its draws and what holds it stay its own when others end."""
-    whole = steering(Distracted(standing(), CAR_RACING, 0.3), [3, 9], 60)
-    policy = Distracted(standing(), CAR_RACING, 0.3)
+    whole = steering(Distracted(standing(), CAR_RACING, 0.3, HOLD), [3, 9], 60)
+    policy = Distracted(standing(), CAR_RACING, 0.3, HOLD)
     begun = steering(policy, [3, 9], 20)
     policy.keep(torch.tensor([False, True]))
     seen = torch.zeros(1, standing().controller.config.inputs)

@@ -39,7 +39,7 @@ class Latents:
     outcomes: Tensor  # (F, O) bool, outcomes of the action: see `Rules.outcomes`
     reward: Tensor  # (F,) float32, reward of the action
     lengths: Tensor  # (E,) int64, frames of each episode
-    whole: Tensor  # (E,) float32, the budget at the start
+    counts: Tensor  # (F, C) float32, the counts of the rules before the action
     source: Tensor  # (E,) int64, index of the data folder of each episode
     vision: str  # fingerprint of the V that encoded the frames
     task: str = ""  # the game
@@ -49,6 +49,11 @@ class Latents:
     def starts(self) -> Tensor:
         """Index (E,) of each episode's first frame."""
         return torch.cumsum(self.lengths, 0) - self.lengths
+
+    @property
+    def whole(self) -> Tensor:
+        """The budget (E,) with which the first count of each episode begins."""
+        return self.counts[self.starts, 0]
 
 
 def encode(
@@ -154,18 +159,18 @@ def _shard(path: Path) -> dict[str, np.ndarray]:
 def _fits(shard: dict[str, np.ndarray]) -> bool:
     """Return whether a shard's columns have matching lengths, and the types `_encoded` writes."""
     kinds = {"mean": "f2", "logvar": "f2", "action": "f4", "outcomes": "b1", "reward": "f4",
-             "lengths": "i8", "whole": "f4", "source": "i8"}  # fmt: skip
+             "lengths": "i8", "counts": "f4", "source": "i8"}  # fmt: skip
     if any(shard[name].dtype != np.dtype(kind) for name, kind in kinds.items()):
         return False
     if shard["reward"].ndim != 1 or shard["lengths"].ndim != 1:
         return False
     what, frames, games = shard["what"], len(shard["reward"]), shard["lengths"].shape
     wide = all(shard[name].ndim == 2 and len(shard[name]) == frames
-               for name in ("mean", "logvar", "action", "outcomes"))  # fmt: skip
+               for name in ("mean", "logvar", "action", "outcomes", "counts"))  # fmt: skip
     long = (shard["lengths"] > 0).all() and shard["lengths"].sum() == frames
-    whole = shard["whole"].shape == shard["source"].shape == games
+    sourced = shard["source"].shape == games
     marked = what.ndim == 1 and len(what) == 2 + games[0] and what[1].endswith(f" {FORMAT}")
-    return bool(wide and long and whole and marked)
+    return bool(wide and long and sourced and marked)
 
 
 @torch.inference_mode()
@@ -181,5 +186,5 @@ def _encoded(game: Game, episode: Episode, vision: VAE) -> dict[str, np.ndarray]
         "outcomes": game.rules.outcomes(episode),
         "reward": episode.rewards,
         "lengths": np.array([len(episode)]),
-        "whole": episode.counts[:1, 0],
+        "counts": episode.counts[:-1],
     }

@@ -1,7 +1,8 @@
 """Worlds and controllers on the disk: safetensors and JSON, checked when read, and no pickle.
 
 A world is a folder with four files: `config.json`, `vision.safetensors` (V), `memory.safetensors`
-(M) and `starts.safetensors` (V's μ and log σ² of real first frames, and their budgets). A
+(M) and `starts.safetensors` (V's μ and log σ² of real first frames, their budgets, and perhaps
+moments inside real games). A
 controller is a `.safetensors` file with its config beside it in a `.json` file of the same name. A
 shipped world also holds its best controller, `controller.safetensors`.
 """
@@ -23,11 +24,12 @@ from torch import Tensor, nn
 from dreamgym import games
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
+from dreamgym.games.rules import Rules
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
-from dreamgym.world import FORMS, World
+from dreamgym.world import FORMS, State, World
 
 C = TypeVar("C")
 FORMAT = 2
@@ -35,6 +37,8 @@ FORMAT = 2
 LARGEST = 1 << 12
 """Largest size or weight in a config: a damaged file must not make us allocate all memory."""
 FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
+MOMENT = "moment."
+"""The names of the tensors of a world's moments inside games begin with this."""
 """The files that a world's dreams depend on."""
 SHIPPED = Path(__file__).parent / "worlds"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -194,11 +198,11 @@ def save_world(
     parts = {
         "vision": world.vision.state_dict(),
         "memory": world.memory.state_dict(),
-        "starts": {"mean": mean, "logvar": logvar, "budget": budget},
+        "starts": {"mean": mean, "logvar": logvar, "budget": budget, **_moments(world)},
     }
     (folder / "config.json").unlink(missing_ok=True)  # a half-replaced folder must not be a world
     for name, tensors in parts.items():
-        small = {key: tensor.to(dtype) for key, tensor in tensors.items()}
+        small = {key: _small(tensor, dtype) for key, tensor in tensors.items()}
         save_tensors(folder / f"{name}.safetensors", small)
     facts = {
         "format": FORMAT,
@@ -270,8 +274,49 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device is {device!r}, which is not here ({error}): use 'cpu'") from error
     first = (starts["mean"].float(), starts["logvar"].float(), starts["budget"].float())
-    dream = World(game, vision, memory, first, config["death"])
+    moments = _moments_of(starts, memory.config, game.rules.foretold(memory.config.heads), folder)
+    dream = World(game, vision, memory, first, config["death"], moments=moments)
     return dream.to(where)
+
+
+def _small(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a tensor in the precision in which it is stored; whole numbers stay as they are."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _moments(world: World) -> dict[str, Tensor]:
+    """Return the tensors of a world's moments by name; none if it has no moments."""
+    if world.moments is None:
+        return {}
+    names = ("z", "h", "c", "step", "counts")
+    return {MOMENT + name: getattr(world.moments, name) for name in names}
+
+
+def _moments_of(
+    tensors: dict[str, Tensor], config: MemoryConfig, rules: Rules, folder: Path
+) -> State | None:
+    """Return the moments that a world's file holds, or None.
+
+    Raises:
+        CheckpointError: if some of their tensors are missing or have a wrong shape or type.
+    """
+    parts = {key[len(MOMENT) :]: part for key, part in tensors.items() if key.startswith(MOMENT)}
+    if not parts:
+        return None
+    many = len(parts["z"]) if parts.get("z", torch.empty(())).ndim else 0
+    columns = rules.begin(torch.ones(1)).shape[1]
+    shapes = {"z": (many, config.z_size), "h": (many, config.hidden), "c": (many, config.hidden),
+              "step": (many,), "counts": (many, columns)}  # fmt: skip
+    for name, shape in shapes.items():
+        whole = name == "step"
+        part = parts.get(name, torch.empty(()))
+        if not many or part.shape != shape or (part.dtype is torch.int64) != whole:
+            raise CheckpointError(
+                f"{folder / 'starts.safetensors'}: {MOMENT + name!r} must be {('R', *shape[1:])} "
+                f"{'int64' if whole else 'floats'}, with one R ≥ 1 for all moments"
+            )
+    z, h, c, counts = (parts[name].float() for name in ("z", "h", "c", "counts"))
+    return State(z, h, c, parts["step"], torch.zeros(many, dtype=torch.int64), counts)
 
 
 def world_folder(world: str | Path) -> Path:

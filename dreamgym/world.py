@@ -70,6 +70,10 @@ class State:
     def __reduce__(self) -> tuple[Any, ...]:
         return State, self._tensors()
 
+    def to(self, device: str | torch.device) -> State:
+        """Return the same state on another device."""
+        return State(*(part.to(device) for part in self._tensors()))
+
     def like(self) -> State:
         """Return a state of the same shapes, not filled but for the keys, which are the same."""
         z, h, c, step, key, counts = self._tensors()
@@ -114,6 +118,8 @@ class World:
         death: how a dream ends where the rules know two ways, see the game's rules.
         form: how a step is computed, one of `FORMS`. Forms differ in the bits of a dream, but not
             in the distribution of dreams.
+        moments: moments inside real games, at which dreams can begin too: z, M's h and c, the steps
+            taken and the counts. Their keys are not used. None if the world has none.
 
     Raises:
         ValueError: if there is no such `death` or `form`, or if M lacks an outcome that the rules
@@ -129,6 +135,7 @@ class World:
         starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
         form: str = "auto",
+        moments: State | None = None,
     ):
         if form not in FORMS:
             raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
@@ -142,6 +149,7 @@ class World:
             parameter.requires_grad_(False)
         self.game, self.rules, self.death = game, rules, death
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
+        self.moments = moments
         self.fused = form == "auto" and self.device.type == "cpu"
         self._noise = kernels if self.fused else noise
         single = memory.bias.dtype is torch.float32
@@ -163,7 +171,7 @@ class World:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the parts alone: packed weights and compiled graphs belong to one process."""
         parts = (self.game, self.vision, self.memory, self.starts, self.death, self.form)
-        return World, parts
+        return World, (*parts, self.moments)
 
     @property
     def device(self) -> torch.device:
@@ -190,9 +198,8 @@ class World:
         mean, logvar, budget = (part.to(device) for part in self.starts)
         vision = copy.deepcopy(self.vision).to(device)
         memory = copy.deepcopy(self.memory).to(device, precision)
-        return World(
-            self.game, vision, memory, (mean, logvar, budget), self.death, form or self.form
-        )
+        starts, moments = (mean, logvar, budget), self.moments and self.moments.to(device)
+        return World(self.game, vision, memory, starts, self.death, form or self.form, moments)
 
     def size(self, kind: str) -> int:
         """Return how many numbers an observation of a kind has.
@@ -230,12 +237,16 @@ class World:
             )
 
     @plainly
-    def start(self, seeds: Tensor, episodes: Tensor | None = None) -> State:
+    def start(self, seeds: Tensor, episodes: Tensor | None = None, anywhere: float = 0.0) -> State:
         """Begin N dreams, each from a real first frame drawn by its seed and episode.
 
         Args:
             seeds: (N,) int64.
             episodes: (N,) int64, the numbers of the episodes under their seeds; None for zeros.
+            anywhere: the chance of each dream to begin at one of `moments` instead, inside a game.
+
+        Raises:
+            ValueError: if dreams are to begin there and the world has no such moments.
         """
         seeds = seeds.to(self.device)
         keys = self._noise.key(seeds, torch.zeros_like(seeds) if episodes is None else episodes)
@@ -243,7 +254,34 @@ class World:
         before = torch.full_like(keys, -1)  # the step before the first has noise of its own
         which = self._noise.uniform(keys, before, 2, first=mean.shape[1])[:, 0]
         chosen = (which * len(mean)).long()
-        return self.begin(mean[chosen], logvar[chosen], keys, self.rules.begin(budget[chosen]))
+        counts = self.rules.begin(budget[chosen])
+        state = self.begin(mean[chosen], logvar[chosen], keys, counts)
+        if anywhere:
+            self._enter(state, anywhere)
+        return state
+
+    def check_moments(self) -> None:
+        """Refuse to begin dreams inside games if the world knows no such moments.
+
+        Raises:
+            ValueError: if it knows none.
+        """
+        if self.moments is None:
+            raise ValueError(
+                "this world knows no moments inside games at which a dream could begin: begin at "
+                "first frames, or make the world anew with `dreamgym memory`"
+            )
+
+    def _enter(self, state: State, chance: float) -> None:
+        """Move some dreams that begin to moments inside real games, each with the same chance."""
+        self.check_moments()
+        assert self.moments is not None
+        before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 2
+        drawn = self._noise.uniform(state.key, before, 2, first)
+        rows = torch.nonzero(drawn[:, 0] < chance)[:, 0]
+        moments = self.moments[(drawn[rows, 1] * len(self.moments)).long()]
+        moments.key = state.key[rows]
+        state.put(rows, moments)
 
     @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:

@@ -73,6 +73,10 @@ class Args:
     """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     steps: int = 0
     """Steps after which a dream is cut off; 0: only the game's own limit applies."""
+    anywhere: float = 0.0
+    """Share of the dreams that begin at moments inside real games, and not at first frames."""
+    short: int = 300
+    """Steps after which these dreams are cut off; 0: as the others."""
     validate: int = 10
     """Generations from one validation of the mean in the real game to the next; 0: none."""
     games: int = 40
@@ -98,9 +102,10 @@ class Args:
 
     def __post_init__(self) -> None:
         least = {"generations": 1, "population": 4, "rollouts": 1, "validate": 0, "games": 1,
-                 "final_games": 1, "finalists": 0, "hidden": 0, "steps": 0}  # fmt: skip
+                 "final_games": 1, "finalists": 0, "hidden": 0, "steps": 0, "short": 0,
+                 "anywhere": 0}  # fmt: skip
         most = {"rollouts": VALIDATION - 1, "games": FINAL - VALIDATION, "seed": 2**32 - 1,
-                "final_games": DEMO - FINAL}  # fmt: skip
+                "final_games": DEMO - FINAL, "anywhere": 1}  # fmt: skip
         for name, low in (least | {"seed": 0}).items():
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
@@ -337,7 +342,9 @@ def _population(
     weights = weights.repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
     policy = Controlled(Controller(config, weights), world.game)
-    paid, _ = dreams.play(world, policy, seeds, *args.range, limit=args.steps)
+    paid, _ = dreams.play(
+        world, policy, seeds, *args.range, args.steps, anywhere=args.anywhere, short=args.short
+    )
     return paid.view(args.population, args.rollouts).numpy(), 0
 
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from dreamgym import games, modes
 from dreamgym.checkpoint import is_world, save_world
 from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, sample
-from dreamgym.world import World
+from dreamgym.world import State, World
 
 from . import trainer
 from .data.latents import Latents, encode, fingerprint
@@ -25,6 +26,8 @@ from .flags import DATA, RUNS, Flat, Name, Whole, game_for
 from .runs import Run, check_folder, read
 from .vision import load_vision
 
+MOMENTS = 2000
+"""Moments inside real games at which a world's dreams can begin too. Our choice: 2 to 4 MB."""
 STARTS = 1000
 """Real first frames from which a world's dreams start (the paper's initial_z.json for Doom)."""
 
@@ -210,6 +213,34 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
     )
 
 
+@torch.no_grad()
+def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> State:
+    """Return moments inside the games that M has learned from, with M's state warmed up.
+
+    Games are drawn evenly, and so is the moment in each.
+    """
+    rng, (training, _) = np.random.default_rng(seed), split(latents, Args.held_out)
+    games_of = torch.from_numpy(rng.choice(training, MOMENTS))
+    step = torch.from_numpy((rng.random(MOMENTS) * latents.lengths[games_of].numpy()).astype(int))
+    order = step.argsort(descending=True)
+    step, first = step[order], latents.starts[games_of[order]]
+    h = c = torch.zeros(MOMENTS, memory.config.hidden)
+    noise = torch.Generator().manual_seed(seed)
+
+    def drawn(rows: Tensor) -> Tensor:
+        mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
+        return sample(mean, logvar, torch.randn(mean.shape, generator=noise))
+
+    for t in range(int(step.max())):
+        going = slice(0, int((step > t).sum()))
+        rows = first[going] + t
+        _, h[going], c[going] = memory.step(drawn(rows), latents.action[rows], h[going], c[going])
+    at = first + step
+    counts = rules.begin(latents.counts[first, 0])
+    counts[:, : len(rules.counts)] = latents.counts[at]
+    return State(drawn(at), h, c, step, torch.zeros_like(step), counts)
+
+
 def assemble(
     task: str,
     vision: VAE,
@@ -232,7 +263,8 @@ def assemble(
         raise ValueError("the latents are of another V: encode the data with this one")
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
-    world = World(games.get(task), vision, memory, starts, death)
+    inside = moments(games.get(task).rules.ending(death), memory, latents)
+    world = World(games.get(task), vision, memory, starts, death, moments=inside)
     frames = int(latents.lengths.sum()) + validation
     save_world(out, world, torch.float16, real_frames=frames)
     return world

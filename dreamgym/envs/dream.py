@@ -30,12 +30,16 @@ from dreamgym.envs.seeds import SEED_RANGE, Episodes
 from dreamgym.envs.spaces import check_game, check_observation, observation_space
 from dreamgym.world import State, World
 
-OPTIONS = ("temperature", "reset_mask")
+OPTIONS = ("temperature", "start", "reset_mask")
 """The options of `reset()` that are a dream's own; only a batch takes `reset_mask`."""
 SNAPSHOT = ("_state", "_temperature", "_over", "_episodes")
 """The attributes of a `DreamEnv` that the rest of its dream depends on."""
 SETTABLE = ("temperature", "limit", "render_mode")
 """What `set_attr` may change in a batch of dreams."""
+
+
+STARTS = {"first": 0.0, "anywhere": 1.0}
+"""Where a dream begins by the option `start`, and with what chance inside a game."""
 
 
 class _Dreams:
@@ -74,27 +78,37 @@ class _Dreams:
     def temperature(self, temperature: Temperature) -> None:
         self.range = parse_temperature(temperature)
 
-    def check_options(self, options: dict[str, Any] | None) -> tuple[float, float]:
-        """Return the range of temperatures for an episode: the options' own or else the usual one.
+    def check_options(self, options: dict[str, Any] | None) -> tuple[float, float, float]:
+        """Return the options of an episode, or else the usual values.
+
+        They are the two ends of the range of temperatures, and the chance to begin inside a game.
 
         An unknown option may belong to a wrapper, so it is ignored. If its name looks like a
         misspelt option of ours, there is a warning.
 
         Raises:
-            ValueError: if the options are not a dictionary or their temperature is not valid.
+            ValueError: if the options are not a dictionary or one of them is not valid.
         """
         options = check_mapping(options)
         for name in options.keys() - set(OPTIONS):
             if meant := difflib.get_close_matches(str(name), OPTIONS, 1, 0.75):
                 gym.logger.warn(f"reset() has an option {name!r}: did you mean {meant[0]!r}?")
-        return parse_temperature(options["temperature"]) if "temperature" in options else self.range
+        start = options.get("start", "first")
+        if not isinstance(start, str) or start not in STARTS:
+            raise ValueError(f"start is {start!r}: choose one of {', '.join(map(repr, STARTS))}")
+        if STARTS[start]:
+            self.world.check_moments()
+        low, high = self.range
+        if "temperature" in options:
+            low, high = parse_temperature(options["temperature"])
+        return low, high, STARTS[start]
 
     def begin(
         self, seeds: np.ndarray, episodes: np.ndarray, options: dict[str, Any] | None
     ) -> tuple[State, torch.Tensor]:
         """Start dreams and return their state and temperatures (N, 1)."""
-        low, high = self.check_options(options)
-        state = self.world.start(torch.from_numpy(seeds), torch.from_numpy(episodes))
+        low, high, anywhere = self.check_options(options)
+        state = self.world.start(torch.from_numpy(seeds), torch.from_numpy(episodes), anywhere)
         return state, self.world.draw_temperature(state, low, high)
 
     def vectors(self, action: Any, dreams: int) -> np.ndarray:
@@ -154,14 +168,18 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ## Rewards
     Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step, and 1000 / N for each
     new tile that M says the car touches, with N the number of tiles of a real track. A step that
-    leaves the field pays -100 and nothing else.
+    leaves the field pays -100 and nothing else. The step that ends a lap with tiles missed costs
+    0.1 for each frame that is left of 1,000: in the real game the lap goes on that long, unless the
+    car fetches them.
 
     ## Starting State
     The first frame of a recorded real game: z is sampled anew from V's distribution for this frame.
-    M's h and c are zero.
+    M's h and c are zero. `reset(options={"start": "anywhere"})` begins inside a recorded game
+    instead, at one of the few thousand moments that the world keeps. There, h and c are what M made
+    of the game so far, and the counts are the game's.
 
     ## Episode Termination
-    Terminates when the dreamt player is dead, the lap is complete or the car has left the field.
+    Terminates when the dreamt player is dead, the lap is over or the car has left the field.
     `gym.make` truncates after the real game's limit: 2,100 steps for Doom, 1,000 for CarRacing.
     `max_episode_steps` changes this limit.
 
@@ -187,7 +205,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     ## Information
     `temperature`: the episode's τ. Doom: `health`, the health that is left, 0 to 100. CarRacing:
-    `tiles_left`, the number of tiles that the dream has not paid for yet.
+    `tiles_left`, the number of tiles that the dream has not paid for yet, and `tiles_missed`, how
+    many of them the car has passed by.
 
     ## Reproducibility
     A dream is a function of its arguments, the seed and the actions. On a CPU, the k-th episode

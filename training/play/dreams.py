@@ -26,6 +26,8 @@ def play(
     limit: int = 0,
     progress: bool = False,
     pause: int = 0,
+    anywhere: float = 0.0,
+    short: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """Play one dream for each seed, and return their returns (N,) and lengths (N,).
 
@@ -37,24 +39,29 @@ def play(
         limit: steps after which dreams are cut off; 0: only the game's own limit applies.
         pause: steps between two checks for ended dreams; a check has to wait for a GPU. 0: 1 on a
             CPU, `PAUSE` elsewhere. The result does not depend on it.
+        anywhere: the chance of each dream to begin inside a game, see `World.start`.
+        short: steps after which these dreams are cut off; 0: as the others.
     """
     seeds = seeds.to(world.device)
     returns, lengths = torch.zeros_like(seeds, dtype=torch.float32), torch.zeros_like(seeds)
     rows, alive = torch.arange(len(seeds), device=world.device), torch.ones_like(seeds).bool()
     pause = pause or (1 if world.device.type == "cpu" else PAUSE)
     policy.begin(seeds)
-    state = world.start(seeds)
+    state = world.start(seeds, anywhere=anywhere)
     temperature = world.draw_temperature(state, low, high)
     most = min(limit or world.game.max_steps, world.game.max_steps)
+    inside = state.step > 0
+    ends = torch.where(inside, (state.step + (short or most)).clamp_max(world.game.max_steps), most)
     for step in tqdm(range(most), "dream", unit=" steps", disable=not progress):
         seen = world.observe(state, policy.observation) if policy.observation else state.z
         state, reward, dead = world.step(state, policy.act(seen), temperature)
         returns[rows] += reward * alive
         lengths[rows] += alive
-        alive &= ~dead
+        alive &= ~dead & (state.step < ends)
         if (step + 1) % pause == 0 and not alive.all():
             policy.keep(alive)
-            state, temperature, rows = state[alive], temperature[alive], rows[alive]
+            state, temperature = state[alive], temperature[alive]
+            rows, ends = rows[alive], ends[alive]
             alive = alive[alive]
         if not len(rows):
             break

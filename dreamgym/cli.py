@@ -21,6 +21,7 @@ COMMANDS = {
     "vision": ("vision", "train V on the recorded frames"),
     "memory": ("memory", "encode the frames with V, train M on them and write the world"),
     "examine": ("measure.examine", "test how well the V and M of a world see, predict and dream"),
+    "fidelity": ("measure.fidelity", "compare what a policy meets in the dream and in the game"),
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),

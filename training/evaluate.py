@@ -96,7 +96,9 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
         played = score(args.task, folder, file, seeds, executor)
     else:
         name, tau = game.dream_id, [low, high]
-        paid, lengths = dreams.play(world, policy, torch.tensor(seeds), low, high, progress=True)
+        paid, lengths, *_ = dreams.play(
+            world, policy, torch.tensor(seeds), low, high, progress=True
+        )
         played = [
             {"seed": s, "return": r, "length": n}
             for s, r, n in zip(seeds, paid.tolist(), lengths.tolist(), strict=True)

@@ -342,10 +342,10 @@ def _population(
     weights = weights.repeat_interleave(args.rollouts, 0)
     seeds = torch.tensor(games).repeat(args.population)
     policy = Controlled(Controller(config, weights), world.game)
-    paid, _ = dreams.play(
+    played = dreams.play(
         world, policy, seeds, *args.range, args.steps, anywhere=args.anywhere, short=args.short
     )
-    return paid.view(args.population, args.rollouts).numpy(), 0
+    return played.returns.view(args.population, args.rollouts).numpy(), 0
 
 
 def _checkpoint(

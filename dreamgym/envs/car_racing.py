@@ -209,8 +209,10 @@ class CarRacing(PixelGame):
 
     ## Information
     `tiles_left`: the number of tiles that have not been paid for yet. `tiles_missed`: how many of
-    them the car has passed by. While it is above 0 the lap cannot end. `lap_finished`, at the end
-    of an episode only: `True` if all tiles have been touched, `False` if the car left the field.
+    them the car has passed by. While it is above 0 the lap cannot end. `speed`: of the car, in
+    units a second. `spin`: how fast it turns to the left, in radians a second. `lap_finished`, at
+    the end of an episode only: `True` if all tiles have been touched, `False` if the car left the
+    field.
 
     ## Arguments
     An argument that is not valid raises a `ValueError` that says what to give instead.
@@ -272,7 +274,12 @@ class CarRacing(PixelGame):
         # The car already stands on two tiles after reset(). The first step pays for them.
         paid = self._game.tile_visited_count if self._begun else 0
         left, missed = len(self._game.track) - paid, len(self._game.way.missed)
-        return {"tiles_left": float(left), "tiles_missed": float(missed)}
+        assert self._game.car is not None
+        hull = self._game.car.hull
+        return {
+            "tiles_left": float(left), "tiles_missed": float(missed),
+            "speed": float(hull.linearVelocity.length), "spin": float(hull.angularVelocity),
+        }  # fmt: skip
 
 
 def shrink(road: np.ndarray) -> np.ndarray:

@@ -79,6 +79,9 @@ class Game:
     """Takes the name of a visible object and its width in pixels of the frame. Returns the kind of
     the object, or an empty string for an object that does not count. None if the game does not
     report its objects."""
+    lost: Callable[[np.ndarray], np.ndarray] | None = None
+    """Takes pictures (N, 64, 64, 3) uint8 and returns in which of them the player is lost, (N,)
+    bool. None if a picture does not tell."""
     recipe: tuple[Round, ...] = ()
     """The rounds by which its world is made."""
     learning: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -336,7 +336,7 @@ def plays(
 
     def dreamt(policy: Policy) -> np.ndarray:
         """Return a policy's returns in dreams cut off at the length of the longest real game."""
-        return dreams.play(world, policy, seeds, 1.0, 1.0, limit)[0].numpy()
+        return dreams.play(world, policy, seeds, 1.0, 1.0, limit).returns.numpy()
 
     paid = dreamt(Exploring(world.game))
     report = {

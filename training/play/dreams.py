@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -17,6 +19,15 @@ Until the next check an ended dream is still computed, but its rewards no longer
 """
 
 
+class Played(NamedTuple):
+    """What became of N dreams."""
+
+    returns: Tensor  # (N,) float32
+    lengths: Tensor  # (N,) int64
+    terminated: Tensor  # (N,) bool, false if a dream was cut off
+    counts: Tensor  # (N, C), at the end, see `games.rules.Rules`
+
+
 def play(
     world: World,
     policy: Policy,
@@ -28,8 +39,8 @@ def play(
     pause: int = 0,
     anywhere: float = 0.0,
     short: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Play one dream for each seed, and return their returns (N,) and lengths (N,).
+) -> Played:
+    """Play one dream for each seed, and return what became of them.
 
     Dreams that have ended are removed from the batch, and then cost no time.
 
@@ -51,12 +62,15 @@ def play(
     temperature = world.draw_temperature(state, low, high)
     most = min(limit or world.game.max_steps, world.game.max_steps)
     inside = state.step > 0
+    terminated, counts = torch.zeros_like(seeds).bool(), state.counts.clone()
     ends = torch.where(inside, (state.step + (short or most)).clamp_max(world.game.max_steps), most)
     for step in tqdm(range(most), "dream", unit=" steps", disable=not progress):
         seen = world.observe(state, policy.observation) if policy.observation else state.z
         state, reward, dead = world.step(state, policy.act(seen), temperature)
         returns[rows] += reward * alive
         lengths[rows] += alive
+        terminated[rows] |= dead & alive
+        counts[rows[alive]] = state.counts[alive]
         alive &= ~dead & (state.step < ends)
         if (step + 1) % pause == 0 and not alive.all():
             policy.keep(alive)
@@ -65,4 +79,4 @@ def play(
             alive = alive[alive]
         if not len(rows):
             break
-    return returns.cpu(), lengths.cpu()
+    return Played(returns.cpu(), lengths.cpu(), terminated.cpu(), counts.cpu())

@@ -41,6 +41,7 @@ class Turn:
     terminated: np.ndarray  # (G,) bool
     truncated: np.ndarray  # (G,) bool
     counts_after: np.ndarray  # (G, C) the same counts, after the action
+    infos: tuple[dict[str, Any], ...]  # G of them, after the action
 
 
 def turns(
@@ -70,7 +71,7 @@ def turns(
         shown, rewards, terminated, truncated, infos = zip(*came, strict=True)
         after, ended = _counts(task, zip(shown, infos, strict=True)), np.array(terminated)
         cut = (np.array(truncated) | (step == limit)) & ~ended
-        yield Turn(playing, frames, counts, chosen, np.array(rewards), ended, cut, after)
+        yield Turn(playing, frames, counts, chosen, np.array(rewards), ended, cut, after, infos)
         going = ~(ended | cut)
         if not going.any():
             return

@@ -84,8 +84,9 @@ class Args:
     finalists: int = 3
     """How many of the best validated controllers play again for the final choice; 0 or 1: none."""
     final_games: int = 100
-    """Fresh real games for each finalist.
-    They are needed because the best of many noisy validations is partly luck."""
+    """Fresh real games for each finalist, the same for all. Then the better half plays on until
+    each has played twice as many, and so on, until one is left. They are needed because the best of
+    many noisy validations is partly luck."""
     init: str = ""
     """File of a controller of the same shape, from which to begin; if left out, from zeros."""
     reality: bool = False
@@ -198,11 +199,15 @@ def _evolve(
 
     path = out / "controller.safetensors"
 
-    def compete(point: dict[str, Any], key: str, mean: Controller, first: int, games: int) -> None:
-        """Let a controller play the real game, and add its mean return to a point of the curve."""
-        seeds = range(first, first + games)
+    def compete(point: dict[str, Any], key: str, mean: Controller, seeds: range) -> None:
+        """Let a controller play real games, and put its mean return into a point of the curve.
+
+        The mean counts the games before these seeds too, which it has played already.
+        """
+        first = seeds.start - (VALIDATION if key == "real" else FINAL)
         played = score(world.game.name, folder, mean, seeds, executor, progress=False)
-        point[key] = float(np.mean([each["return"] for each in played]))
+        total = sum(each["return"] for each in played) + first * point.get(key, 0.0)
+        point[key] = total / (first + len(seeds))
         spend(point, sum(each["length"] for each in played))
 
     def spend(point: dict[str, Any], frames: int) -> None:
@@ -235,7 +240,8 @@ def _evolve(
             if frames:
                 spend(point, frames)
             if args.validate and (generation + 1) % args.validate == 0:
-                compete(point, "real", means[-1], VALIDATION, args.games)
+                seeds = range(VALIDATION, VALIDATION + args.games)
+                compete(point, "real", means[-1], seeds)
                 if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
                     save_controller(path, means[-1], **point)
                 elif path.exists():  # the frames of this validation count too
@@ -255,11 +261,19 @@ def _evolve(
     complete = len(curve) == args.generations
     best = tested[0] if tested else curve[-1]
     if complete and args.finalists > 1 and tested:
-        for point in tqdm(tested[: args.finalists], "final choice", disable=not progress):
-            if "final" not in point:
-                compete(point, "final", means[point["generation"] - 1], FINAL, args.final_games)
-                _checkpoint(run, curve, search, steps)
-        best = max(tested[: args.finalists], key=lambda p: p["final"])
+        rivals, games = tested[: args.finalists], args.final_games
+        while True:
+            for point in tqdm(rivals, f"final choice, {games} games", disable=not progress):
+                if (done := point.get("final_games", 0)) < games:
+                    seeds = range(FINAL + done, FINAL + games)
+                    compete(point, "final", means[point["generation"] - 1], seeds)
+                    point["final_games"] = games
+                    _checkpoint(run, curve, search, steps)
+            rivals = sorted(rivals, key=lambda p: -p["final"])[: (len(rivals) + 1) // 2]
+            if len(rivals) == 1:
+                break
+            games *= 2
+        best = rivals[0]
     facts = best | ({"real_frames": spent(out)} if tested else {})  # including later validations
     save_controller(path, means[best["generation"] - 1], **facts)
     plot(curve, out / "curve.png")
@@ -369,7 +383,10 @@ def _resume(
     """
     if not run.facts:
         return [], [], None
-    required, optional = ("generation", "dream"), ("real", "final", "real_frames", "sigma")
+    required, optional = (
+        ("generation", "dream"),
+        ("real", "final", "final_games", "real_frames", "sigma"),
+    )
     curve = check_numbers(run.facts.get("curve"), run.path, required, optional)
     path = run.path.with_suffix(".safetensors")
     tensors = load_tensors(path)

@@ -271,10 +271,11 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
     """Compare the sum of rewards that M predicts, under the real actions, with the real one.
 
     For each number of steps in `SPANS`, over moments from all episodes: the correlation of both
-    sums, and their means.
+    sums, and their means; the same for how often each outcome happened, under its name.
     """
-    said: dict[int, list[float]] = {k: [] for k in SPANS}
-    paid: dict[int, list[float]] = {k: [] for k in SPANS}
+    names = ("return", *world.rules.heads)
+    said: dict[tuple[int, str], list[float]] = {(k, name): [] for k in SPANS for name in names}
+    paid: dict[tuple[int, str], list[float]] = {key: [] for key in said}
     starts, lengths = latents.starts, latents.lengths
     for episode in episodes:
         first, length = int(starts[episode]), int(lengths[episode])
@@ -283,6 +284,7 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         keys = noise.key(torch.zeros(length, dtype=torch.int64), torch.full((length,), episode))
         z = sample_latent(mean, logvar, noise.normal(keys, torch.arange(length), mean.shape[1]))
         action, reward = latents.action[rows], latents.reward[rows].numpy()
+        happened = np.column_stack((reward, latents.outcomes[rows].numpy()))  # (length, 1 + O)
         _, hidden, cells = _watched(world, z, action)
         moments = np.arange(0, length, SPACING)
         steps = min(max(SPANS), length)
@@ -292,21 +294,30 @@ def returns(world: World, latents: Latents, episodes: np.ndarray) -> dict[str, A
         pay, end = said_of_steps  # (moments, DREAMS, steps) each
         alive = np.ones_like(end)  # the probability that the game has not ended before
         alive[..., 1:] = np.cumprod(1 - end, axis=2)[..., :-1]
-        expected = (pay * alive).mean(1)  # (moments, steps)
+        shares = np.concatenate((pay[..., None], chance), axis=-1) * alive[..., None]
+        expected = shares.mean(1)  # (moments, steps, 1 + O)
         for k in SPANS:
             for row, t in enumerate(moments):
                 if t + k <= length:
-                    said[k].append(float(expected[row, :k].sum()))
-                    paid[k].append(float(reward[t : t + k].sum()))
+                    for column, name in enumerate(names):
+                        said[k, name].append(float(expected[row, :k, column].sum()))
+                        paid[k, name].append(float(happened[t : t + k, column].sum()))
     return {
         str(k): {
-            "correlation": _correlation(said[k], paid[k]),
-            "predicted": float(np.mean(said[k])),
-            "real": float(np.mean(paid[k])),
-            "count": len(paid[k]),
+            "count": len(paid[k, "return"]),
+            **_agreement(said[k, "return"], paid[k, "return"]),
+            "outcomes": {n: _agreement(said[k, n], paid[k, n]) for n in world.rules.heads},
         }
         for k in SPANS
-        if len(paid[k]) > 1
+        if len(paid[k, "return"]) > 1
+    }
+
+
+def _agreement(said: list[float], paid: list[float]) -> dict[str, float | None]:
+    return {
+        "correlation": _correlation(said, paid),
+        "predicted": float(np.mean(said)),
+        "real": float(np.mean(paid)),
     }
 
 

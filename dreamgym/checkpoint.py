@@ -25,6 +25,7 @@ from dreamgym import games
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
 from dreamgym.games.rules import Rules
+from dreamgym.models.agent import Agent, AgentConfig
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, VisionConfig
@@ -37,6 +38,8 @@ FORMAT = 2
 LARGEST = 1 << 12
 """Largest size or weight in a config: a damaged file must not make us allocate all memory."""
 FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
+AGENT = "agent"
+"""What the JSON file of an agent says that it is; that of a controller says nothing."""
 MOMENT = "moment."
 """The names of the tensors of a world's moments inside games begin with this."""
 """The files that a world's dreams depend on."""
@@ -441,6 +444,52 @@ def load_controller(path: str | Path) -> Controller:
             f"{path}: 'weights' must be ({config.parameters},) floats: get it again"
         )
     return Controller(config, weights)
+
+
+def save_agent(path: str | Path, agent: Agent, **facts: Any) -> None:
+    """Write an agent's weights and, beside them as JSON, its config and further facts.
+
+    Args:
+        path: the `.safetensors` file to write.
+        **facts: what else the JSON file is to say, such as the world that it learned in.
+
+    Raises:
+        CheckpointError: if its config is not one that `load_agent` accepts.
+    """
+    check_config(agent.config, str(path))
+    save_tensors(path, agent.state_dict())
+    write_json(
+        Path(path).with_suffix(".json"), {"kind": AGENT, "config": asdict(agent.config)} | facts
+    )
+
+
+def is_agent(path: str | Path) -> bool:
+    """Return whether a policy's file holds an `Agent`, and not a `Controller`."""
+    facts = Path(path).with_suffix(".json")
+    return (
+        Path(path).suffix == ".safetensors"
+        and facts.is_file()
+        and (read_json(facts).get("kind") == AGENT)
+    )
+
+
+def load_agent(path: str | Path) -> Agent:
+    """Read an agent: a `.safetensors` file, or a folder that holds `agent.safetensors`.
+
+    Raises:
+        CheckpointError: if a file is missing or damaged, or the weights have other shapes than the
+            config says.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "agent.safetensors"
+    facts = path.with_suffix(".json")
+    try:
+        agent = Agent(config_from(AgentConfig, read_json(facts).get("config"), facts))
+    except ValueError as error:
+        raise CheckpointError(f"{facts}: {error}") from error
+    load_module(agent, path)
+    return agent.eval()
 
 
 _shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}

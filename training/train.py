@@ -27,6 +27,7 @@ from dreamgym.checkpoint import (
     CheckpointError,
     load_world,
     read_json,
+    save_agent,
     shared_world,
     world_fingerprint,
     world_folder,
@@ -36,11 +37,13 @@ from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.sb3 import DreamVecEnv, scaled
+from dreamgym.world import World
 
 from .flags import RUNS, Flat, Name, Tau, Whole, game_for
 from .play.executors import Executor, Local
+from .play.exporting import exported
 from .play.games import score
-from .play.policies import algorithm
+from .play.policies import algorithm, load_trained
 from .runs import OTHER, Run, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
@@ -160,6 +163,7 @@ def _learn(
             validation.validate()
     validation.bar.close()
     normal.close()
+    export(out, shared_world(str(world_folder(args.world)), "cpu"))
     run.finish()
     if validation.over and progress:
         print(f"{args.algo} stopped: {args.patience} validations in a row brought no better score")
@@ -301,6 +305,22 @@ def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
     with replacing(path) as file:
         model.save(cast(BufferedIOBase, file), exclude=["ep_info_buffer", "ep_success_buffer"])
     write_json(path.with_suffix(".json"), {"algo": algo, **facts})
+
+
+def export(out: Path, world: World) -> Path | None:
+    """Write the acting part of a run's best agent as `agent.safetensors`; None if it has no such.
+
+    Args:
+        world: the world in which it learned.
+    """
+    trained = load_trained(out / BEST, world)
+    try:
+        agent = exported(trained.model, trained.observation)
+    except ValueError:  # a recurrent one, say: its `.zip` is all there is
+        return None
+    path, facts = out / "agent.safetensors", read_json((out / BEST).with_suffix(".json"))
+    save_agent(path, agent, **facts)
+    return path
 
 
 def _resume(run: Run) -> dict[str, Any]:

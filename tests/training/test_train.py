@@ -26,7 +26,7 @@ from dreamgym.cli import main
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
-from dreamgym.training.play.policies import ALGORITHMS, algorithm, load_agent
+from dreamgym.training.play.policies import ALGORITHMS, algorithm, load_trained
 from dreamgym.training.splits import VALIDATION
 from tests.conftest import tiny_world
 
@@ -98,7 +98,7 @@ def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
     latest = json.loads((tmp_path / "learning.json").read_text())
     assert latest["steps"] >= 128
     model = load_world(world)
-    agent = load_agent(tmp_path / "latest.zip", model)
+    agent = load_trained(tmp_path / "latest.zip", model)
     assert agent.model._n_updates > 0
     returns, lengths = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.isfinite(returns).all() and (lengths >= 1).all()
@@ -148,7 +148,7 @@ def test_a_stopped_run_goes_on(folder, tmp_path, unreal):
 def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, unreal):
     """Games that end must not shift the memory of those that go on."""
     world, seeds = load_world(folder), torch.arange(6)
-    agent = load_agent(learn(args(folder, "ppo_lstm"), tmp_path), world)
+    agent = load_trained(learn(args(folder, "ppo_lstm"), tmp_path), world)
     agent.begin(seeds)
     assert agent.state is None and agent.first.tolist() == [True] * 6
     agent.act(world.observe(world.start(seeds), agent.observation))
@@ -164,7 +164,7 @@ def test_a_recurrent_agent_remembers_its_own_games(folder, tmp_path, unreal):
 def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, unreal):
     """What SAC says is gas reaches M as that much gas."""
     world = load_world(car_folder)
-    agent = load_agent(learn(args(car_folder, "sac"), tmp_path), world)
+    agent = load_trained(learn(args(car_folder, "sac"), tmp_path), world)
     seen = world.observe(world.start(torch.arange(5)), "zh")
     wanted, _ = agent.model.predict(seen.numpy(), deterministic=True)
     agent.begin(torch.arange(5))
@@ -187,7 +187,7 @@ def test_a_linear_policy_is_one_layer(folder, tmp_path, unreal):
     model = PPO.load(path)
     weights = [name for name, _ in model.policy.named_parameters() if "policy_net" in name]
     assert weights == []
-    assert load_agent(path, load_world(folder)).observation == "zh"
+    assert load_trained(path, load_world(folder)).observation == "zh"
 
 
 @pytest.mark.parametrize(
@@ -209,18 +209,18 @@ def test_bad_words_are_named(words, message, tmp_path, capsys, monkeypatch):
 def test_a_policy_that_does_not_fit_is_named(folder, car_folder, tmp_path, unreal):
     path = learn(args(car_folder), tmp_path)
     with pytest.raises(ValueError, match=r"acts by Box.*Take Cover does not have"):
-        load_agent(path, load_world(folder))
+        load_trained(path, load_world(folder))
     with pytest.raises(ValueError, match=r"sees \(22,\), this world shows 64 \(z\), 576"):
-        load_agent(path, load_world("doom"))
+        load_trained(path, load_world("doom"))
     with pytest.raises(CheckpointError, match="does not exist"):
-        load_agent(tmp_path / "none.zip", load_world(folder))
+        load_trained(tmp_path / "none.zip", load_world(folder))
     (tmp_path / "policy.json").unlink()
     with pytest.raises(CheckpointError, match="names the algorithm"):
-        load_agent(path, load_world(folder))
+        load_trained(path, load_world(folder))
     (tmp_path / "policy.json").write_text('{"algo": "ppo"}')
     path.write_bytes(b"no zip")
     with pytest.raises(CheckpointError, match="not a saved PPO"):
-        load_agent(path, load_world(folder))
+        load_trained(path, load_world(folder))
 
 
 def test_a_resumed_run_dreams_on(folder, tmp_path, unreal, monkeypatch):
@@ -258,7 +258,7 @@ def test_a_run_interrupted_in_a_validation_goes_on_from_the_one_before(
         learn(asked, tmp_path)
     before = json.loads((tmp_path / "learning.json").read_text())
     assert len(before["curve"]) == 2
-    saved = load_agent(tmp_path / "latest.zip", load_world(folder)).model
+    saved = load_trained(tmp_path / "latest.zip", load_world(folder)).model
     assert saved.num_timesteps == before["steps"] == before["curve"][-1]["steps"]
     learn(asked, tmp_path)
     after = json.loads((tmp_path / "learning.json").read_text())
@@ -272,7 +272,7 @@ def test_an_agent_under_another_name_is_named(folder, tmp_path, unreal):
     path = learn(args(folder), tmp_path)
     (tmp_path / "policy.json").write_text('{"algo": "dqn"}')
     with pytest.raises(CheckpointError, match=r"not a saved DQN, but policy.json says it is"):
-        load_agent(path, load_world(folder))
+        load_trained(path, load_world(folder))
 
 
 def test_a_linear_policy_with_a_memory_is_refused(folder, tmp_path):

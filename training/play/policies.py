@@ -13,9 +13,17 @@ import torch
 from torch import Tensor
 
 from dreamgym import noise
-from dreamgym.checkpoint import CheckpointError, load_controller, policy_fingerprint, read_json
+from dreamgym.checkpoint import (
+    CheckpointError,
+    is_agent,
+    load_agent,
+    load_controller,
+    policy_fingerprint,
+    read_json,
+)
 from dreamgym.envs import actions
 from dreamgym.games import Game
+from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import OBSERVATIONS, World
 
@@ -119,7 +127,27 @@ class Controlled:
         self.playing = self.playing[rows]
 
 
-class Agent:
+class Networked:
+    """An agent plays: the acting part of a trained algorithm, see `models.agent`."""
+
+    def __init__(self, agent: Agent, game: Game):
+        self.agent, self.game = agent, game
+        self.observation = agent.config.observation
+
+    def begin(self, seeds: Tensor) -> None:
+        pass
+
+    def act(self, observation: Tensor) -> Tensor:
+        low, high = map(torch.from_numpy, self.game.box)
+        chosen = self.agent.act(observation.cpu(), low, high).numpy()
+        vectors = actions.to_vectors(chosen, self.game, self.agent.config.acts != "moves")
+        return torch.from_numpy(vectors).to(observation.device)
+
+    def keep(self, rows: Tensor) -> None:
+        pass
+
+
+class Trained:
     """A trained algorithm of Stable-Baselines3 plays.
 
     Args:
@@ -221,7 +249,7 @@ def refer(policy: str | Path | Controller) -> Reference:
         return Reference("", "", policy.weights.float().numpy().tobytes(), policy.config)
     if str(policy) in BLIND:
         return Reference(str(policy))
-    if Path(policy).suffix != ".zip":
+    if Path(policy).suffix != ".zip" and not is_agent(policy):
         return refer(load_controller(policy))  # a controller is small: send its weights
     return Reference(str(policy), policy_fingerprint(policy))
 
@@ -229,11 +257,13 @@ def refer(policy: str | Path | Controller) -> Reference:
 def find(policy: str, folder: Path) -> str:
     """Return the path of a policy's file.
 
-    `shipped` is the controller of the world in `folder`, and a folder stands for the controller in
-    it. The policies of `BLIND` have no file: their names are returned.
+    `shipped` is the controller of the world in `folder`, `agent` its agent, and another folder
+    stands for the controller in it. The policies of `BLIND` have no file: their names are returned.
     """
     if policy in BLIND:
         return policy
+    if policy == "agent":
+        return str(folder / "agent.safetensors")
     place = folder if policy == "shipped" else Path(policy)
     return str(place / "controller.safetensors" if place.is_dir() else place)
 
@@ -253,8 +283,28 @@ def load(policy: str | Path, world: World | None, game: Game) -> Policy:
         return Random(game) if str(policy) == "random" else Exploring(game)
     assert world is not None
     if Path(policy).suffix == ".zip":
-        return load_agent(policy, world)
+        return load_trained(policy, world)
+    if is_agent(policy):
+        return load_networked(policy, world)
     return Controlled(load_fitting(policy, world), game)
+
+
+def load_networked(path: str | Path, world: World) -> Networked:
+    """Read an agent that is to act in a world.
+
+    Raises:
+        ValueError: if its inputs or outputs do not fit the world; the message names both.
+    """
+    agent, game = load_agent(path), world.game
+    config = agent.config
+    outputs = len(game.moves) if config.acts == "moves" else len(game.low)
+    if (config.inputs, config.outputs) != (world.size(config.observation), outputs):
+        raise ValueError(
+            f"{path} sees {config.inputs} numbers and has {config.outputs} outputs, this world "
+            f"shows {world.size(config.observation)} and takes {outputs}: take the agent that "
+            "learned in it"
+        )
+    return Networked(agent, game)
 
 
 def controller_config(world: World, observation: str = "", hidden: int = 0) -> ControllerConfig:
@@ -297,7 +347,7 @@ def algorithm(name: str) -> type[BaseAlgorithm]:
     return found
 
 
-def load_agent(path: str | Path, world: World) -> Agent:
+def load_trained(path: str | Path, world: World) -> Trained:
     """Read an agent: a `.zip` that Stable-Baselines3 saved, and JSON beside it with its `algo`.
 
     Such a file holds pickled code: load only files that you trust. An agent that rl-zoo3 trained
@@ -336,4 +386,4 @@ def load_agent(path: str | Path, world: World) -> Agent:
     size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
     if sizes.get(type(action)) != size:
         raise ValueError(f"{path} acts by {action}, which {game.called} does not have")
-    return Agent(model, game, kinds[seen[0]])
+    return Trained(model, game, kinds[seen[0]])

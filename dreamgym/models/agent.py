@@ -1,0 +1,85 @@
+"""An agent: the network of hidden layers by which an algorithm of Stable-Baselines3 acts.
+
+It is the acting part alone, so it needs neither Stable-Baselines3 nor a pickle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+"""The functions after a hidden layer."""
+ACTS = ("moves", "box", "squashed")
+"""How the last layer becomes an action. `moves`: the discrete action whose output is the greatest.
+`box`: the outputs are the continuous action, clipped to its ends. `squashed`: their tanh is the
+action, with -1 and 1 as the ends."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Shape of an agent. The defaults are those of `dreamgym.zoo` for PPO in Doom."""
+
+    inputs: int = 1088
+    outputs: int = 3
+    units: int = 64
+    """Units of each hidden layer."""
+    depth: int = 2
+    """How many hidden layers there are."""
+    activation: str = "tanh"
+    """One of `ACTIVATIONS`."""
+    acts: str = "moves"
+    """One of `ACTS`."""
+    clip: float = 10.0
+    """Standard deviations beyond which an input is clipped, see `sb3.Scaled`; 0: none is."""
+    observation: str = "zhc"
+    """The kind of observation that the agent takes, see `world.OBSERVATIONS`."""
+
+
+class Agent(nn.Module):
+    """Hidden layers between an observation and an action.
+
+    Raises:
+        ValueError: if the config names an activation or a way to act that does not exist.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, config: AgentConfig):
+        super().__init__()
+        for what, known in {"activation": ACTIVATIONS, "acts": ACTS}.items():
+            if (given := getattr(config, what)) not in known:
+                raise ValueError(f"{what} is {given!r}: choose one of {', '.join(known)}")
+        self.config = config
+        sizes = [config.inputs, *[config.units] * config.depth, config.outputs]
+        self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
+        self.register_buffer("mean", torch.zeros(config.inputs))
+        self.register_buffer("spread", torch.ones(config.inputs))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Return the outputs of the last layer (N, O) for observations (N, I)."""
+        x = (observation - self.mean) / self.spread
+        if self.config.clip:
+            x = x.clamp(-self.config.clip, self.config.clip)
+        activation = ACTIVATIONS[self.config.activation]()
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = activation(layer(x))
+        return torch.as_tensor(last(x))
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        """Return actions for observations (N, I): (N,) int64 moves, or (N, A) continuous ones.
+
+        Args:
+            low, high: the ends (A,) of a continuous action; unused for moves.
+        """
+        outputs = self(observation)
+        if self.config.acts == "moves":
+            return torch.as_tensor(outputs.argmax(1))
+        if self.config.acts == "box":
+            return outputs.clamp(low, high)
+        return low + 0.5 * (torch.tanh(outputs) + 1.0) * (high - low)

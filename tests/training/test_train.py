@@ -26,7 +26,7 @@ from dreamgym.cli import main
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
-from dreamgym.training.play.policies import ALGORITHMS, algorithm, load_trained
+from dreamgym.training.play.policies import ALGORITHMS, algorithm, load, load_trained
 from dreamgym.training.splits import VALIDATION
 from tests.conftest import tiny_world
 
@@ -100,10 +100,17 @@ def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
     model = load_world(world)
     agent = load_trained(tmp_path / "latest.zip", model)
     assert agent.model._n_updates > 0
-    returns, lengths = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
+    returns, lengths, *_ = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.isfinite(returns).all() and (lengths >= 1).all()
-    again, _ = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
+    again, *_ = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.equal(returns, again)
+    own = tmp_path / "agent.safetensors"
+    assert own.exists() == (algo not in ("ppo_lstm", "qrdqn", "tqc"))
+    if own.exists():
+        best, same = load_trained(tmp_path / "policy.zip", model), load(own, model, model.game)
+        seen = model.observe(model.start(torch.arange(64)), same.observation)
+        best.begin(torch.arange(64))
+        assert torch.allclose(best.act(seen), same.act(seen), atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,9 @@ class Args:
     reconstruction: float = 30.0
     """Weight of the squared error in the loss, against the KL term in nats.
     Our choice, so that V encodes even a fireball that is two pixels wide."""
+    rarity: float = 0.0
+    """Share of a pixel's weight in the squared error that goes by how rare the pixel is, 0 to 1;
+    see `models.vae.weights`."""
     z_size: int = 0
     """Dimensions of the latent z; 0: the game's own."""
     init: str = ""
@@ -50,6 +53,8 @@ class Args:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"batch is {self.batch}: give 1 or more")
+        if not 0 <= self.rarity <= 1:
+            raise ValueError(f"rarity is {self.rarity}: give a share, from 0 to 1")
         if self.frames < self.batch:
             raise ValueError(f"frames is {self.frames}: give {self.batch} or more, one batch")
         check_config(self.config, "the arguments of V")
@@ -84,7 +89,7 @@ def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
         batch=args.batch, unit="frames",
     )  # fmt: skip
     with ThreadPoolExecutor(1) as reader:
-        return trainer.fit(run, v, Objective(v, frames, reader), plan, progress)
+        return trainer.fit(run, v, Objective(v, frames, reader, args.rarity), plan, progress)
 
 
 class Objective:
@@ -92,14 +97,14 @@ class Objective:
 
     coming: Future[np.ndarray]
 
-    def __init__(self, v: VAE, frames: Frames, reader: Executor):
-        self.v, self.frames, self.reader = v, frames, reader
+    def __init__(self, v: VAE, frames: Frames, reader: Executor, rarity: float):
+        self.v, self.frames, self.reader, self.rarity = v, frames, reader, rarity
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch = torch.from_numpy(self.coming.result())  # (B, 64, 64, 3)
         self.coming = self.reader.submit(self.frames.read, step + 1)
         with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
-            return self.v.loss(batch)
+            return self.v.loss(batch, self.rarity)
 
     def state(self) -> dict[str, Tensor]:
         return {}

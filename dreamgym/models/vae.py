@@ -66,18 +66,41 @@ class VAE(nn.Module):
             x = x + layer.bias[:, None, None].to(x.dtype)
         return torch.sigmoid(x.float())
 
-    def loss(self, frames: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, frames: Tensor, rarity: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of frames (N, 64, 64, 3) uint8 and its parts, as means over the frames.
 
         The parts are `error`, the squared error of a frame's pixels in [0, 1], and `kl` in nats.
+
+        Args:
+            rarity: the share of a pixel's weight that goes by how rare it is, see `weights`. At 0
+                every pixel weighs the same, as in the paper.
         """
         mean, logvar = self.encode(frames)
         z = sample(mean, logvar, torch.randn_like(mean))
-        error = (self.decode(z) - pixels(frames)).square().sum((1, 2, 3))  # (N,)
+        truth = pixels(frames)
+        squares = (self.decode(z) - truth).square()
+        if rarity:
+            squares = squares * weights(truth, rarity)
+        error = squares.sum((1, 2, 3))  # (N,)
         kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum(1)  # (N,)
         paid = kl.clamp_min(self.config.floor * self.config.z_size)
         loss = (self.config.reconstruction * error + paid).mean()
         return loss, {"error": error.mean().detach(), "kl": kl.mean().detach()}
+
+
+def weights(pictures: Tensor, rarity: float) -> Tensor:
+    """Return the weights (N, 1, 64, 64) of the pixels of pictures (N, 3, 64, 64); their mean is 1.
+
+    A pixel is rare if it is far from the mean of all pictures at its place: a fireball is, and the
+    wall that it flies past is not. So a few pixels that decide a game weigh as much as the many
+    that are always there.
+
+    Args:
+        rarity: the share of the weight that is proportional to this distance; the rest is the same
+            for all pixels.
+    """
+    distance = (pictures - pictures.mean(0)).square().sum(1, keepdim=True).sqrt()
+    return 1 - rarity + rarity * distance / distance.mean().clamp_min(1e-6)
 
 
 def sample(mean: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from dreamgym.models.vae import VAE, VisionConfig, pixels, sample
+from dreamgym.models.vae import VAE, VisionConfig, pixels, sample, weights
 
 Z = 32
 PIXELS = 3 * 64 * 64
@@ -191,3 +191,26 @@ def test_each_frame_and_dimension_is_sampled_with_noise_of_its_own() -> None:
         model.loss(frames(3))
     drawn = torch.stack(seen).flatten().tolist()
     assert len(set(drawn)) == len(drawn) == 2 * 3 * Z
+
+
+def test_a_rare_pixel_weighs_more_and_the_mean_weight_is_one() -> None:
+    pictures = torch.zeros(4, 3, 64, 64)
+    pictures[0, :, 5, 7] = 1.0  # 3/4 · √3 from the mean, the others 1/4 · √3
+    found = weights(pictures, 0.5)
+    assert found.shape == (4, 1, 64, 64) and found.mean().item() == pytest.approx(1)
+    every = 64 * 64 * 4 / (0.75 + 3 * 0.25)  # of a unit of distance
+    assert found[0, 0, 5, 7].item() == pytest.approx(0.5 + 0.5 * 0.75 * every, rel=1e-4)
+    assert found[1, 0, 5, 7].item() == pytest.approx(0.5 + 0.5 * 0.25 * every, rel=1e-4)
+    assert found[2, 0, 0, 0].item() == 0.5
+    assert torch.equal(weights(pictures, 0.0), torch.ones_like(found))
+    assert torch.isfinite(weights(torch.zeros_like(pictures), 1.0)).all()  # nothing is rare
+
+
+def test_the_loss_goes_by_the_weights() -> None:
+    torch.manual_seed(0)
+    v, frames = VAE(VisionConfig(4)), torch.randint(0, 256, (6, 64, 64, 3), dtype=torch.uint8)
+    plain, rare = (v.loss(frames, share)[1]["error"].item() for share in (0.0, 1.0))
+    assert plain != rare
+    flat = frames[:1].expand(6, -1, -1, -1).clone()
+    flat[0] = 255 - flat[0]
+    assert v.loss(flat, 1.0)[1]["error"].item() > 0

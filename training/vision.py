@@ -40,6 +40,8 @@ class Args:
     rarity: float = 0.0
     """Share of a pixel's weight in the squared error that goes by how rare the pixel is, 0 to 1;
     see `models.vae.weights`."""
+    even: bool = False
+    """Draw late frames of games as often as early ones, though few games last so long."""
     z_size: int = 0
     """Dimensions of the latent z; 0: the game's own."""
     init: str = ""
@@ -77,7 +79,7 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
         args = replace(args, z_size=games.get(args.task or game_of(data[0])).z_size)
     inputs = {"data": content(paths)} | trainer.origin(args.init, "vision")
     with Run(out, "vision", args, inputs) as run:
-        return _train(run, Frames(paths, args.batch, args.seed), args, progress)
+        return _train(run, Frames(paths, args.batch, args.seed, even=args.even), args, progress)
 
 
 def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:

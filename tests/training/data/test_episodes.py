@@ -141,3 +141,21 @@ def test_a_damaged_episode_among_the_frames_is_named(paths: list[Path]) -> None:
     paths[1].write_bytes(paths[1].read_bytes()[:1000])
     with pytest.raises(ValueError, match=str(paths[1])):
         Frames(paths, batch=4, seed=0)
+
+
+def test_frames_can_be_drawn_evenly_over_the_time_in_a_game(tmp_path: Path) -> None:
+    """Of nine games of 10 frames and one of 100, nine in ten draws are of a late frame."""
+    paths = []
+    for index, length in enumerate([10] * 9 + [100]):
+        played = episode(length)
+        played.frames[:] = np.arange(length, dtype=np.uint8)[:, None, None, None]
+        paths.append(episode_path(tmp_path, index))
+        played.save(paths[-1])
+    when = {}
+    for even in (False, True):
+        frames = Frames(paths, 4000, seed=1, window=10, even=even)
+        when[even] = frames.read(0)[:, 0, 0, 0]
+        assert np.array_equal(when[even], Frames(paths, 4000, 1, 10, even).read(0)[:, 0, 0, 0])
+    assert (when[True] >= 10).mean() == pytest.approx(0.9, abs=0.02)
+    assert (when[False] >= 10).mean() == pytest.approx(90 / 190, abs=0.03)
+    assert np.bincount(when[True], minlength=100).min() > 15  # of 40 on average

@@ -6,7 +6,9 @@ It is the acting part alone, so it needs neither Stable-Baselines3 nor a pickle.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,8 +47,10 @@ class Agent(nn.Module):
         ValueError: if the config names an activation or a way to act that does not exist.
     """
 
-    mean: Tensor
-    spread: Tensor
+    mean: Tensor  # (I,) what an input is on average
+    spread: Tensor  # (I,) its standard deviation
+    low: Tensor  # (O,) the ends of a continuous action; not used for moves
+    high: Tensor  # (O,)
 
     def __init__(self, config: AgentConfig):
         super().__init__()
@@ -58,6 +62,8 @@ class Agent(nn.Module):
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
         self.register_buffer("mean", torch.zeros(config.inputs))
         self.register_buffer("spread", torch.ones(config.inputs))
+        self.register_buffer("low", -torch.ones(config.outputs))
+        self.register_buffer("high", torch.ones(config.outputs))
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the outputs of the last layer (N, O) for observations (N, I)."""
@@ -71,15 +77,27 @@ class Agent(nn.Module):
         return torch.as_tensor(last(x))
 
     @torch.no_grad()
-    def act(self, observation: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        """Return actions for observations (N, I): (N,) int64 moves, or (N, A) continuous ones.
-
-        Args:
-            low, high: the ends (A,) of a continuous action; unused for moves.
-        """
+    def act(self, observation: Tensor) -> Tensor:
+        """Return actions for observations (N, I): (N,) int64 moves, or (N, O) continuous ones."""
         outputs = self(observation)
         if self.config.acts == "moves":
             return torch.as_tensor(outputs.argmax(1))
         if self.config.acts == "box":
-            return outputs.clamp(low, high)
-        return low + 0.5 * (torch.tanh(outputs) + 1.0) * (high - low)
+            return outputs.clamp(self.low, self.high)
+        return self.low + 0.5 * (torch.tanh(outputs) + 1.0) * (self.high - self.low)
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[Any, None]:
+        """Return the action for an observation (I,), or the actions for several (N, I), and None.
+
+        The arguments and the pair are those of Stable-Baselines3, whose `evaluate_policy` takes an
+        agent as it is. An agent has no state and does not explore, so it needs none of the others.
+        """
+        seen = torch.from_numpy(np.asarray(observation, np.float32))
+        chosen = self.act(seen if seen.ndim > 1 else seen[None]).numpy()
+        return (chosen if seen.ndim > 1 else chosen[0]), None

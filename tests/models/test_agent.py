@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -23,8 +24,6 @@ from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training.play.policies import Networked, load
 from tests.conftest import tiny_world
 
-LOW, HIGH = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 1.0])
-
 
 def small(**shape: object) -> Agent:
     """Two inputs, one hidden layer of two units that hands on its inputs, two outputs."""
@@ -36,6 +35,7 @@ def small(**shape: object) -> Agent:
             layer.bias.zero_()
         agent.mean.copy_(torch.tensor([1.0, 0.0]))
         agent.spread.copy_(torch.tensor([2.0, 0.5]))
+        agent.low.copy_(torch.tensor([-1.0, 0.0]))
     return agent
 
 
@@ -50,10 +50,20 @@ def test_inputs_are_scaled_and_clipped() -> None:
 
 def test_outputs_become_actions_in_three_ways() -> None:
     seen = torch.tensor([[3.0, 1.0], [2.0, 0.1]])  # outputs (1, 2) and (0.5, 0.2)
-    assert small(acts="moves").act(seen, LOW, HIGH).tolist() == [1, 0]
-    assert small(acts="box").act(seen, LOW, HIGH)[0].tolist() == [1.0, 1.0]
-    squashed = small(acts="squashed").act(seen, LOW, HIGH)[1].tolist()
+    assert small(acts="moves").act(seen).tolist() == [1, 0]
+    assert small(acts="box").act(seen)[0].tolist() == [1.0, 1.0]
+    squashed = small(acts="squashed").act(seen)[1].tolist()
     assert squashed == pytest.approx([0.46212, 0.5 * (1 + 0.19738)], abs=1e-4)
+
+
+def test_an_agent_predicts_as_stable_baselines3_does() -> None:
+    agent, seen = small(acts="moves"), np.array([[3.0, 1.0], [2.0, 0.1]], np.float32)
+    chosen, state = agent.predict(seen)
+    assert chosen.tolist() == [1, 0] and state is None
+    alone, _ = agent.predict(seen[1])
+    assert alone.shape == () and int(alone) == 0
+    driven, _ = small(acts="box").predict(seen[0], None, np.array([True]), deterministic=True)
+    assert driven.tolist() == [1.0, 1.0]
 
 
 def test_an_agent_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
@@ -92,5 +102,5 @@ def test_an_agent_s_moves_are_the_game_s() -> None:
     policy = Networked(agent, DOOM)
     policy.begin(torch.arange(4))
     seen = world.start(torch.arange(4)).z
-    moves = agent.act(seen, LOW[:1], HIGH[:1])
+    moves = agent.act(seen)
     assert policy.act(seen).tolist() == [[float(move) - 1] for move in moves]

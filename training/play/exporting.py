@@ -43,6 +43,9 @@ def exported(model: Any, observation: str) -> Agent:
     with torch.no_grad():
         for ours, theirs in zip(agent.layers, layers, strict=True):
             ours.load_state_dict(theirs.state_dict())
+        if acts != "moves":
+            agent.low.copy_(torch.from_numpy(policy.action_space.low))
+            agent.high.copy_(torch.from_numpy(policy.action_space.high))
         if scaled:
             agent.mean.copy_(extractor.mean)  # type: ignore[arg-type]
             agent.spread.copy_(extractor.spread)  # type: ignore[arg-type]

@@ -138,8 +138,7 @@ class Networked:
         pass
 
     def act(self, observation: Tensor) -> Tensor:
-        low, high = map(torch.from_numpy, self.game.box)
-        chosen = self.agent.act(observation.cpu(), low, high).numpy()
+        chosen = self.agent.act(observation.cpu()).numpy()
         vectors = actions.to_vectors(chosen, self.game, self.agent.config.acts != "moves")
         return torch.from_numpy(vectors).to(observation.device)
 

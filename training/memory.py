@@ -47,7 +47,8 @@ class Args:
     clip: float = 1.0
     """Largest norm of the gradient; a larger one is scaled down."""
     init: str = ""
-    """Run folder of an M, trained on the same V's latents, from which training begins."""
+    """Run folder of an M, trained on the same V's latents, from which training begins. Or a world,
+    whose M may have learned from an earlier V: it learns the difference sooner than all anew."""
     held_out: int = 20
     """Hold out one of so many episodes from training, for `examine`."""
     seed: int = 0
@@ -81,7 +82,7 @@ def train(
                 "another V"
             )
     inputs = {"latents": latents.content} | trainer.origin(args.init, "memory")
-    if args.init:
+    if args.init and not is_world(args.init):
         path = Path(args.init) / "memory.json"
         if (seen := read(path).get("vision")) != latents.vision:
             raise ValueError(

@@ -27,7 +27,7 @@ def data(
     return Latents(
         mean[:, None].half(), torch.full((frames, 1), 2 * math.log(sigma)).half(),
         action[:, None], outcomes, torch.ones(frames), torch.tensor(lengths),
-        torch.full((len(lengths),), 100.0), torch.zeros(len(lengths), dtype=torch.int64), "",
+        torch.full((frames, 1), 100.0), torch.zeros(len(lengths), dtype=torch.int64), "",
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, grey in enumerate(GREYS):
         Episode(
             np.full((6, 64, 64, 3), grey, np.uint8), np.zeros((6, 1), np.float32),
-            np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32),
+            np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32)[:, None],
             np.arange(6) == 5, np.zeros(6, bool),
         ).save(episode_path(path, index))  # fmt: skip
     return finish(path)

@@ -22,7 +22,7 @@ from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.training import collect
 from dreamgym.training.data.episodes import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
-from dreamgym.world import World
+from dreamgym.world import State, World
 
 Z, HIDDEN = 6, 16
 PATIENCE = 60.0
@@ -53,6 +53,22 @@ def tiny_world(
     return World(game, VAE(VisionConfig(z_size=Z)), memory, starts, death)
 
 
+def with_moments(world: World, many: int = 40) -> World:
+    """Return the same world with made-up moments inside games, no two of them alike."""
+    torch.manual_seed(2)
+    size = world.memory.config.hidden
+    z, h, c = torch.randn(many, Z), torch.rand(many, size) * 2 - 1, torch.randn(many, size)
+    step = 10 * torch.arange(1, many + 1)
+    counts = world.rules.begin(torch.full((many,), 100.0))
+    counts[:, 0] = 100 - torch.arange(many)
+    if counts.shape[1] > 1:
+        counts[:, 1] = torch.arange(many) // 2
+    moments = State(z, h, c, step, torch.zeros_like(step), counts)
+    return World(
+        world.game, world.vision, world.memory, world.starts, world.death, world.form, moments
+    )
+
+
 def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom") -> Path:
     """Write a finished data set of games that nobody played; return its folder."""
     rng, size = np.random.default_rng(seed), len(games.get(task).low)
@@ -64,8 +80,9 @@ def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom"
             frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
             actions=rng.integers(-1, 2, (length, size)).astype(np.float32),
             rewards=np.ones(length, np.float32),
-            counts=np.outer(np.append(np.full(length, 100), 0), np.eye(len(counts))[0])
-            .astype(np.float32),
+            counts=np.outer(np.append(np.full(length, 100), 0), np.eye(len(counts))[0]).astype(
+                np.float32
+            ),
             terminated=last,
             truncated=np.zeros(length, bool),
         ).save(episode_path(folder, index))

@@ -1,4 +1,4 @@
-"""The tiles that a car has passed by are counted as `Way` defines them, on paper and in the game."""
+"""The tiles that a car has passed by are counted by their definition, on paper and in the game."""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from dreamgym.games.rules import DEATHS
 def settle(game: Game, counts: list[list[float]], odds: list[list[float]], draws: list[list[float]],
            death: str = "health", step: int = 0) -> tuple[list, list, list]:  # fmt: skip
     """Return what comes of a step, by PyTorch, of which the compiled rules say the same."""
-    parts: list[Tensor] = [torch.tensor(part, dtype=torch.float32) for part in (counts, odds, draws)]
+    parts: list[Tensor] = [
+        torch.tensor(part, dtype=torch.float32) for part in (counts, odds, draws)
+    ]
     rules, steps = game.rules.ending(death), torch.full((len(counts),), step)
     came = rules.settle(*parts, steps)
     found = torch.empty_like(parts[0]), torch.empty(len(counts)), torch.empty_like(steps).bool()
@@ -120,7 +122,7 @@ def test_the_end_of_a_lap_with_missed_tiles_costs_the_frames_up_to_the_limit(ste
     touched, lost, fallen = [1, 0, 0, 0, 0], [0, 0, 0, 1, 0], [1, 0, 1, 1, 0]
     one, none = [4, 3, 250], [1, 0, 250]  # one tile is ahead; three are missed, or none
     counts, paid, dead = settle(
-        CAR_RACING, [one, none, one, none, one, none], [touched, touched, lost, lost, fallen, fallen],
+        CAR_RACING, [one, none] * 3, [touched, touched, lost, lost, fallen, fallen],
         [[0.5, 0.5]] * 6, step=step,
     )  # fmt: skip
     assert counts == [[3, 3, 250], [0, 0, 250], [4, 4, 250], [1, 1, 250], [3, 3, 250], [0, 0, 250]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,50 @@ def test_free_dreams_are_as_long_as_the_games_were() -> None:
     world = tiny_world(hit=(-50.0, -50.0, -50.0), game=CAR)
     report = plays(world, seen([30, 30], 200.0, 0.0), many=16)
     assert report["dream_mean"] == pytest.approx(-0.1 * 30, abs=1e-3)
+
+
+def test_long_random_bursts_bring_a_policy_into_trouble(
+    tmp_path: Path, car_folder: Path, inside: Inside
+) -> None:
+    """With the chance 1 a burst follows a burst, and the policy itself never plays."""
+    args = Args("car_racing", 2, 7, "shipped", str(car_folder), 300, chance=1.0, hold=30)
+    collect(args, tmp_path / "a", inside, progress=False)
+    collect(args, tmp_path / "b", inside, progress=False)
+    for index in range(2):
+        one, other = (Episode.load(episode_path(tmp_path / run, index)) for run in "ab")
+        assert np.array_equal(one.actions, other.actions)
+        assert np.array_equal(one.counts, other.counts)
+        assert one.counts.shape == (len(one) + 1, 2) and one.counts.dtype == np.float32
+        bursts = [len(list(same)) for _, same in groupby(one.actions.tolist())]
+        assert len(one) / len(bursts) > 8 and max(bursts[:-1]) > 15  # 15.5 on average
+        left, missed = one.counts.T
+        assert (missed <= left).all() and (np.diff(left) <= 0).all()
+        outcomes = CAR.rules.outcomes(one)
+        assert outcomes[:, 3].tolist() == (np.diff(missed) >= 1).tolist()
+        assert outcomes[:, 4].tolist() == (np.diff(missed) >= 2).tolist()
+    assert missed[-1] > 0
+
+
+def test_without_chance_the_policy_plays_alone(
+    tmp_path: Path, car_folder: Path, inside: Inside
+) -> None:
+    played = []
+    for hold in (1, 30):
+        args = Args("car_racing", 1, 7, "shipped", str(car_folder), 20, chance=0.0, hold=hold)
+        collect(args, tmp_path / str(hold), inside, progress=False)
+        played.append(Episode.load(episode_path(tmp_path / str(hold), 0)).actions)
+    assert np.array_equal(*played)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("chance", -0.1, "chance is -0.1: give a probability"),
+        ("chance", 1.1, "chance is 1.1: give a probability"),
+        ("chance", float("nan"), "chance is nan: give a probability"),
+        ("hold", 0, "hold is 0: give 1 or more"),
+    ],
+)
+def test_bad_bursts_are_named(name: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Args("car_racing", 1, **{name: value})  # type: ignore[arg-type]

@@ -38,11 +38,11 @@ FORMAT = 2
 LARGEST = 1 << 12
 """Largest size or weight in a config: a damaged file must not make us allocate all memory."""
 FILES = ("config.json", "vision.safetensors", "memory.safetensors", "starts.safetensors")
+"""The files that a world's dreams depend on."""
 AGENT = "agent"
 """What the JSON file of an agent says that it is; that of a controller says nothing."""
 MOMENT = "moment."
 """The names of the tensors of a world's moments inside games begin with this."""
-"""The files that a world's dreams depend on."""
 SHIPPED = Path(__file__).parent / "worlds"
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """The precisions of M's matrix products."""

@@ -22,7 +22,7 @@ from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.training import collect
 from dreamgym.training.data.episodes import Episode, episode_path, episode_paths
 from dreamgym.training.runs import Run
-from dreamgym.world import World
+from dreamgym.world import State, World
 
 Z, HIDDEN = 6, 16
 PATIENCE = 60.0
@@ -39,19 +39,40 @@ def tiny_world(
     game: Game = DOOM,
     hidden: int = HIDDEN,
 ) -> World:
-    """Return a small world whose outcomes come with about the chances sigmoid(`hit`)."""
+    """Return a small world whose outcomes come with about the chances sigmoid(`hit`).
+
+    Of several chances, those that are left out at the end are 0.
+    """
     torch.manual_seed(seed)
     heads = game.rules.heads
     memory = MDNRNN(MemoryConfig(Z, len(game.low), hidden, heads=heads))
     with torch.no_grad():
-        memory.head.bias[-len(heads) :] = torch.tensor(hit)
+        named = (*hit, *[-50.0] * (len(heads) - len(hit))) if isinstance(hit, tuple) else hit
+        memory.head.bias[-len(heads) :] = torch.tensor(named)
     starts = (torch.randn(8, Z), torch.full((8, Z), -1.0), torch.full((8,), 100.0))
     return World(game, VAE(VisionConfig(z_size=Z)), memory, starts, death)
+
+
+def with_moments(world: World, many: int = 40) -> World:
+    """Return the same world with made-up moments inside games, no two of them alike."""
+    torch.manual_seed(2)
+    size = world.memory.config.hidden
+    z, h, c = torch.randn(many, Z), torch.rand(many, size) * 2 - 1, torch.randn(many, size)
+    step = 10 * torch.arange(1, many + 1)
+    counts = world.rules.begin(torch.full((many,), 100.0))
+    counts[:, 0] = 100 - torch.arange(many)
+    if counts.shape[1] > 1:
+        counts[:, 1] = torch.arange(many) // 2
+    moments = State(z, h, c, step, torch.zeros_like(step), counts)
+    return World(
+        world.game, world.vision, world.memory, world.starts, world.death, world.form, moments
+    )
 
 
 def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom") -> Path:
     """Write a finished data set of games that nobody played; return its folder."""
     rng, size = np.random.default_rng(seed), len(games.get(task).low)
+    counts = games.get(task).rules.counts
     folder.mkdir(parents=True, exist_ok=True)
     for index, length in enumerate(lengths):
         last = np.arange(length) == length - 1
@@ -59,7 +80,9 @@ def data_set(folder: Path, lengths: list[int], seed: int = 0, task: str = "doom"
             frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
             actions=rng.integers(-1, 2, (length, size)).astype(np.float32),
             rewards=np.ones(length, np.float32),
-            budget=np.append(np.full(length, 100), 0).astype(np.float32),
+            counts=np.outer(np.append(np.full(length, 100), 0), np.eye(len(counts))[0]).astype(
+                np.float32
+            ),
             terminated=last,
             truncated=np.zeros(length, bool),
         ).save(episode_path(folder, index))

@@ -225,7 +225,7 @@ def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> St
     step = torch.from_numpy((rng.random(MOMENTS) * latents.lengths[games_of].numpy()).astype(int))
     order = step.argsort(descending=True)
     step, first = step[order], latents.starts[games_of[order]]
-    h = c = torch.zeros(MOMENTS, memory.config.hidden)
+    h, c = torch.zeros(2, MOMENTS, memory.config.hidden)  # two: they are written into
     noise = torch.Generator().manual_seed(seed)
 
     def drawn(rows: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def test_a_third_game_is_learned_dreamt_and_played(
     frames = collect.collect(collect.Args(grid, 30), data, inside, progress=False)
     episodes = [Episode.load(path) for path in episode_paths(data)]
     assert frames == sum(map(len, episodes))
-    assert all(episode.budget[0] == FUEL for episode in episodes)
+    assert all(episode.counts[0] == FUEL for episode in episodes)
     v = vision.train([data], run, vision.Args(frames=1280, task=grid), progress=False)
     assert v.config.z_size == GAME.z_size
     seen = latents.encode(GAME, [data], run, v, progress=False)

@@ -42,7 +42,7 @@ EVERY = 10
 """Steps between two kept moments."""
 GAME_STEPS = 50
 GAME_SEEDS = (5, 6)
-PARTS, COUNTS = ("z", "h", "c", "step", "key"), ("budget", "whole")
+PARTS, COUNTS = ("z", "h", "c", "step", "key"), ("budget", "missed", "whole")
 """What is kept of a state, and the names of its counts' columns."""
 KINDS = ("z", "zh", "zhc", "rgb")
 FORMS = ("auto", "torch")
@@ -159,7 +159,8 @@ def further(world: World, state: State, number: int) -> State:
 def state(task: Game, kept: dict[str, torch.Tensor], number: int) -> State:
     """Return the state of all seeds' dreams at a moment, of what is kept."""
     columns = len(task.rules.begin(torch.ones(1))[0])
-    counts = [kept[f"dream.{name}"][number] for name in COUNTS[:columns]]
+    none = {"dream.missed": torch.zeros_like(kept["dream.budget"])}  # before tiles were missed
+    counts = [(none | kept)[f"dream.{name}"][number] for name in COUNTS[:columns]]
     parts = [kept[f"dream.{name}"][number] for name in PARTS]
     return State(*parts, torch.stack(counts, dim=1))
 

@@ -83,8 +83,8 @@ def test_a_game_has_an_outcome_for_each_frame_and_ends_once(played: Path) -> Non
         assert set(episode.actions.ravel().tolist()) <= {-1.0, 0.0, 1.0}
         assert (episode.rewards == 1).all()
         assert (episode.terminated | episode.truncated).tolist() == [False] * (length - 1) + [True]
-        assert len(episode.budget) == length + 1
-        assert (episode.budget[0], episode.budget[-1]) == (100, 0)
+        assert episode.counts.shape == (length + 1, 1)
+        assert (episode.counts[0], episode.counts[-1]) == (100, 0)
         assert episode.frames.reshape(length, -1).any(1).all()
 
 
@@ -200,11 +200,11 @@ def test_an_episode_on_the_disk_is_what_was_played(counted: list[Counted], tmp_p
         assert episode.frames[:, 3, 3, 1].tolist() == (10 * seed + steps).tolist()
         assert episode.actions[:, 0].tolist() == counted[index].taken
         assert episode.rewards.tolist() == (steps + 1).tolist()
-        assert episode.budget.tolist() == [100 - n * (n + 1) / 2 for n in range(length + 1)]
+        assert episode.counts.tolist() == [[100 - n * (n + 1) / 2] for n in range(length + 1)]
         ends = steps == length - 1
         assert episode.terminated.tolist() == (ends & (seed != 5)).tolist()
         assert episode.truncated.tolist() == (ends & (seed == 5)).tolist()
-        types = (episode.actions.dtype, episode.rewards.dtype, episode.budget.dtype)
+        types = (episode.actions.dtype, episode.rewards.dtype, episode.counts.dtype)
         assert types == (np.float32,) * 3
 
 

@@ -52,7 +52,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     world = load_world(out / "round-1" / "world")
     assert len(world.starts[0]) == 5
     assert set(world.starts[2].tolist()) == {
-        float(Episode.load(path).budget[0])
+        float(Episode.load(path).counts[0, 0])
         for path in episode_paths(data / "round-0", data / "round-1")
     }
     assert load_controller(out / "round-1" / "controller").config.parameters == 867

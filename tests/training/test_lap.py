@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -34,24 +35,25 @@ def test_exploring_does_what_the_paper_s_did() -> None:
     assert (brake == 0).mean() == pytest.approx(0.5, abs=0.05)
 
 
-def drive(budget: list[float], fallen: bool) -> Episode:
-    steps = len(budget) - 1
+def drive(left: list[float], fallen: bool, missed: list[float] | None = None) -> Episode:
+    steps = len(left) - 1
+    counts = np.array([left, missed or [0] * len(left)], np.float32).T
     ended = np.zeros(steps, bool)
     ended[-1] = True
     return Episode(
         np.zeros((steps, 64, 64, 3), np.uint8), np.zeros((steps, 3), np.float32),
-        np.zeros(steps, np.float32), np.array(budget, np.float32),
-        ended & (fallen or budget[-1] == 0), ended & ~(ended & fallen),
+        np.zeros(steps, np.float32), counts,
+        ended & (fallen or left[-1] == 0), ended & ~(ended & fallen),
     )  # fmt: skip
 
 
-def test_outcomes_are_one_tile_two_and_a_fall() -> None:
+def test_outcomes_are_one_tile_two_a_fall_and_tiles_missed() -> None:
     fell = CAR.rules.outcomes(drive([10, 9, 7, 7, 7], fallen=True)).astype(int)
-    assert fell.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert fell.tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0] * 5, [0, 0, 1, 0, 0]]
     lap = CAR.rules.outcomes(drive([2, 1, 0], fallen=False)).astype(int)
-    assert lap.tolist() == [[1, 0, 0], [1, 0, 0]]
-    cut = CAR.rules.outcomes(drive([5, 5], fallen=False)).astype(int)
-    assert cut.tolist() == [[0, 0, 0]]
+    assert lap.tolist() == [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]
+    cut = CAR.rules.outcomes(drive([5, 5, 5], fallen=False, missed=[0, 1, 3])).astype(int)
+    assert cut.tolist() == [[0, 0, 0, 1, 0], [0, 0, 0, 1, 1]]
 
 
 def test_games_are_cut_off_and_repeat_whoever_plays(
@@ -61,7 +63,8 @@ def test_games_are_cut_off_and_repeat_whoever_plays(
     episode = Episode.load(episode_path(tmp_path, 1))
     assert len(episode) == 12 and episode.truncated.tolist() == [False] * 11 + [True]
     assert not episode.terminated.any() and episode.actions.shape == (12, 3)
-    assert episode.budget[0] - episode.budget[1] >= 2  # those that the car stands on at first
+    left, missed = episode.counts.T
+    assert left[0] - left[1] >= 2 and not missed.any()  # those that the car stands on at first
     world, controller = load_world(car_folder), load_controller(car_folder)
     for policy in (Exploring(CAR), Distracted(Controlled(controller, CAR), CAR, 0.2, 10)):
         steps = sum(len(turn.games) for turn in turns("car_racing", [8], policy, world, steps=5))
@@ -80,12 +83,12 @@ def seen(lengths: list[int], whole: float, rewards: float) -> Latents:
     """Latents of drives in which every step touched a tile and paid the same."""
     count = sum(lengths)
     torch.manual_seed(0)
-    outcome = torch.zeros(count, 3, dtype=torch.bool)
+    outcome = torch.zeros(count, len(CAR.rules.heads), dtype=torch.bool)
     outcome[:, 0] = True
     return Latents(
         torch.randn(count, 6).half(), torch.full((count, 6), -1.0).half(), torch.zeros(count, 3),
         outcome, torch.full((count,), rewards), torch.tensor(lengths),
-        torch.full((len(lengths),), whole), torch.zeros(len(lengths), dtype=torch.int64), "",
+        torch.full((count, 1), whole), torch.zeros(len(lengths), dtype=torch.int64), "",
     )  # fmt: skip
 
 
@@ -109,3 +112,50 @@ def test_free_dreams_are_as_long_as_the_games_were() -> None:
     world = tiny_world(hit=(-50.0, -50.0, -50.0), game=CAR)
     report = plays(world, seen([30, 30], 200.0, 0.0), many=16)
     assert report["dream_mean"] == pytest.approx(-0.1 * 30, abs=1e-3)
+
+
+def test_long_random_bursts_bring_a_policy_into_trouble(
+    tmp_path: Path, car_folder: Path, inside: Inside
+) -> None:
+    """With the chance 1 a burst follows a burst, and the policy itself never plays."""
+    args = Args("car_racing", 2, 7, "shipped", str(car_folder), 300, chance=1.0, hold=30)
+    collect(args, tmp_path / "a", inside, progress=False)
+    collect(args, tmp_path / "b", inside, progress=False)
+    for index in range(2):
+        one, other = (Episode.load(episode_path(tmp_path / run, index)) for run in "ab")
+        assert np.array_equal(one.actions, other.actions)
+        assert np.array_equal(one.counts, other.counts)
+        assert one.counts.shape == (len(one) + 1, 2) and one.counts.dtype == np.float32
+        bursts = [len(list(same)) for _, same in groupby(one.actions.tolist())]
+        assert len(one) / len(bursts) > 8 and max(bursts[:-1]) > 15  # 15.5 on average
+        left, missed = one.counts.T
+        assert (missed <= left).all() and (np.diff(left) <= 0).all()
+        outcomes = CAR.rules.outcomes(one)
+        assert outcomes[:, 3].tolist() == (np.diff(missed) >= 1).tolist()
+        assert outcomes[:, 4].tolist() == (np.diff(missed) >= 2).tolist()
+    assert missed[-1] > 0
+
+
+def test_without_chance_the_policy_plays_alone(
+    tmp_path: Path, car_folder: Path, inside: Inside
+) -> None:
+    played = []
+    for hold in (1, 30):
+        args = Args("car_racing", 1, 7, "shipped", str(car_folder), 20, chance=0.0, hold=hold)
+        collect(args, tmp_path / str(hold), inside, progress=False)
+        played.append(Episode.load(episode_path(tmp_path / str(hold), 0)).actions)
+    assert np.array_equal(*played)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("chance", -0.1, "chance is -0.1: give a probability"),
+        ("chance", 1.1, "chance is 1.1: give a probability"),
+        ("chance", float("nan"), "chance is nan: give a probability"),
+        ("hold", 0, "hold is 0: give 1 or more"),
+    ],
+)
+def test_bad_bursts_are_named(name: str, value: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Args("car_racing", 1, **{name: value})  # type: ignore[arg-type]

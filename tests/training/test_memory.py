@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from dreamgym.games.car_racing import GAME as CAR_RACING
+from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, log_likelihood
 from dreamgym.training import memory, trainer
 from dreamgym.training.data.latents import Latents
@@ -27,7 +29,7 @@ def data(
     return Latents(
         mean[:, None].half(), torch.full((frames, 1), 2 * math.log(sigma)).half(),
         action[:, None], outcomes, torch.ones(frames), torch.tensor(lengths),
-        torch.full((len(lengths),), 100.0), torch.zeros(len(lengths), dtype=torch.int64), "",
+        torch.full((frames, 1), 100.0), torch.zeros(len(lengths), dtype=torch.int64), "",
     )  # fmt: skip
 
 
@@ -358,3 +360,75 @@ def test_an_argument_that_leaves_nothing_to_learn_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}: give {least} or more"):
         memory.Args(**{name: value})  # type: ignore[arg-type]
+
+
+def drives(lengths: list[int]) -> Latents:
+    """Games of scattered latents, of which V is certain; tiles are touched and missed."""
+    frames, heads = sum(lengths), CAR_RACING.rules.heads
+    torch.manual_seed(3)
+    counts = torch.cat([
+        torch.stack((300.0 + game - torch.arange(n), torch.arange(n) // 3), 1)
+        for game, n in enumerate(lengths)
+    ])  # fmt: skip
+    return Latents(
+        torch.randn(frames, 6).half(), torch.full((frames, 6), -60.0).half(),
+        torch.rand(frames, 3), torch.zeros(frames, len(heads), dtype=torch.bool),
+        torch.zeros(frames), torch.tensor(lengths), counts,
+        torch.zeros(len(lengths), dtype=torch.int64), "",
+    )  # fmt: skip
+
+
+def test_moments_are_what_m_has_made_of_the_games_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOMENTS", 300)
+    latents = drives([40, 7, 1, 25, 60])  # the last is held out
+    torch.manual_seed(0)
+    m = MDNRNN(MemoryConfig(6, 3, 16, heads=CAR_RACING.rules.heads)).eval()
+    found = memory.moments(CAR_RACING.rules, m, latents)
+    assert len(found) == 300 and found.step.dtype is torch.int64
+    means, seen = latents.mean.float(), set()
+    with torch.no_grad():
+        for game, (first, length) in enumerate(
+            zip(latents.starts.tolist(), latents.lengths.tolist(), strict=True)
+        ):
+            h, c = torch.zeros(1, 16), torch.zeros(1, 16)
+            for t in range(length):
+                at = first + t
+                for row in torch.nonzero((found.z - means[at]).abs().amax(1) < 1e-6)[:, 0].tolist():
+                    seen.add((game, t))
+                    assert int(found.step[row]) == t
+                    torch.testing.assert_close(found.h[row], h[0], atol=1e-5, rtol=0)
+                    torch.testing.assert_close(found.c[row], c[0], atol=1e-5, rtol=0)
+                    assert found.counts[row].tolist() == [300 + game - t, t // 3, 300 + game]
+                _, h, c = m.step(means[at : at + 1], latents.action[at : at + 1], h, c)
+    assert {game for game, _ in seen} == {0, 1, 2, 3}  # none is of a game that is held out
+    assert (2, 0) in seen and max(t for game, t in seen if game == 0) >= 38
+    of_games = torch.bincount((300 - found.counts[:, 2]).abs().long(), minlength=4)
+    assert (of_games - 75).abs().max() < 4 * math.sqrt(75)  # games are drawn evenly
+    assert found.h.any() and not torch.equal(found.h, found.c)
+
+
+def test_moments_are_a_function_of_their_seed_and_drawn_with_v_s_spread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "MOMENTS", 4000)
+    latents = drives([10, 10])
+    latents.mean[:], latents.logvar[:] = 3.0, 2 * math.log(0.5)
+    m = MDNRNN(MemoryConfig(6, 3, 8, heads=CAR_RACING.rules.heads)).eval()
+    one, same, other = (memory.moments(CAR_RACING.rules, m, latents, seed) for seed in (0, 0, 1))
+    assert torch.equal(one.z, same.z) and torch.equal(one.h, same.h)
+    assert not torch.equal(one.z, other.z)
+    assert float(one.z.mean()) == pytest.approx(3, abs=4 * 0.5 / math.sqrt(one.z.numel()))
+    assert float(one.z.std()) == pytest.approx(0.5, rel=4 / math.sqrt(2 * one.z.numel()))
+    shares = torch.bincount(one.step, minlength=10) / 4000
+    assert shares.tolist() == pytest.approx([0.1] * 10, abs=4 * math.sqrt(0.09 / 4000))
+
+
+def test_moments_of_survival_have_its_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOMENTS", 50)
+    latents = obedient(6)
+    latents.counts = torch.arange(len(latents.counts))[:, None].float()
+    found = memory.moments(DOOM.rules, MDNRNN(TINY), latents)
+    starts = latents.starts
+    assert found.counts.shape == (50, 1)
+    for step, (count,) in zip(found.step.tolist(), found.counts.tolist(), strict=True):
+        assert count - step in starts

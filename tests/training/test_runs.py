@@ -410,8 +410,9 @@ def test_a_column_that_is_another_is_named(tmp_path: Path, column: str, value: n
     ("name", "value"),
     [
         ("rewards", np.float32(1)), ("frames", np.zeros((40, 64, 64, 3), np.float32)),
-        ("actions", np.full((40, 1), np.nan, np.float32)), ("budget", np.zeros(40, np.float32)),
-        ("budget", np.full(41, np.inf, np.float32)), ("terminated", np.zeros(40, np.int64)),
+        ("actions", np.full((40, 1), np.nan, np.float32)),
+        ("counts", np.zeros((40, 1), np.float32)), ("counts", np.full((41, 1), 100.0)),
+        ("counts", np.full((41, 1), np.inf, np.float32)), ("terminated", np.zeros(40, np.int64)),
     ],
 )  # fmt: skip
 def test_an_episode_that_is_none_is_named(tmp_path: Path, name: str, value: object) -> None:

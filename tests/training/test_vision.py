@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dreamgym.checkpoint import load_module, read_json
+from dreamgym import games
+from dreamgym.checkpoint import (
+    FILES,
+    load_module,
+    load_world,
+    read_json,
+    save_world,
+    world_fingerprint,
+)
+from dreamgym.cli import main
+from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.models.vae import VAE
-from dreamgym.training import trainer, vision
+from dreamgym.training import memory, trainer, vision
 from dreamgym.training.data.episodes import Episode, Frames, episode_path
-from tests.conftest import data_set, finish
+from tests.conftest import Z, data_set, finish, tiny_world
 
 GREYS = (10, 200)
 
@@ -25,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, grey in enumerate(GREYS):
         Episode(
             np.full((6, 64, 64, 3), grey, np.uint8), np.zeros((6, 1), np.float32),
-            np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32),
+            np.ones(6, np.float32), np.linspace(100, 0, 7, dtype=np.float32)[:, None],
             np.arange(6) == 5, np.zeros(6, bool),
         ).save(episode_path(path, index))  # fmt: skip
     return finish(path)
@@ -150,3 +161,89 @@ def test_an_argument_that_leaves_nothing_to_learn_is_named(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         vision.Args(**wrong)  # type: ignore[arg-type]
+
+
+def same(one: VAE, other: VAE) -> bool:
+    return all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+
+
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny world of each game."""
+    folders = {}
+    for world in (tiny_world(seed=7), tiny_world(seed=8, game=CAR_RACING)):
+        folders[world.game.name] = tmp_path_factory.mktemp(world.game.name)
+        save_world(folders[world.game.name], world, torch.float16)
+    return folders
+
+
+@pytest.mark.parametrize("game", ["doom", "car_racing"])
+def test_the_v_of_a_world_is_taken_as_it_is(game: str, worlds: dict[str, Path]) -> None:
+    v = vision.load_vision(worlds[game], game)
+    assert v.config.z_size == Z and not v.training
+    assert same(v, load_world(worlds[game]).vision)
+    assert same(v, vision.load_vision(str(worlds[game])))
+
+
+def test_the_v_of_a_shipped_world_is_taken_by_its_name() -> None:
+    assert same(vision.load_vision("doom", "doom"), load_world("doom").vision)
+    with pytest.raises(ValueError, match="doom is a world of doom: give a V of car_racing"):
+        vision.load_vision("doom", "car_racing")
+
+
+@pytest.mark.parametrize(("game", "other"), [("doom", "car_racing"), ("car_racing", "doom")])
+def test_a_world_of_another_game_gives_no_v(game: str, other: str, worlds: dict[str, Path]) -> None:
+    with pytest.raises(ValueError, match=f"is a world of {game}: give a V of {other}") as caught:
+        vision.load_vision(worlds[game], other)
+    assert str(worlds[game]) in str(caught.value)
+
+
+def test_v_goes_on_from_the_v_of_a_world(
+    data: Path, worlds: dict[str, Path], tmp_path: Path
+) -> None:
+    init = {"z_size": Z, "init": str(worlds["doom"])}
+    first = train(data, tmp_path / "a", frames=4, learning_rate=1e-9, **init)  # type: ignore[arg-type]
+    theirs = load_world(worlds["doom"]).vision
+    for one, other in zip(theirs.parameters(), first.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    kept = read_json(tmp_path / "a" / "vision.json")
+    before = world_fingerprint(worlds["doom"])
+    train(data, tmp_path / "b", **init)  # type: ignore[arg-type]
+    assert world_fingerprint(worlds["doom"]) == before  # nothing is written into the world
+    assert kept["inputs"]["init"] == read_json(tmp_path / "b" / "vision.json")["inputs"]["init"]
+
+
+def test_a_run_is_of_the_world_that_it_went_on_from(data: Path, tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    save_world(world, tiny_world(seed=7))
+    train(data, tmp_path / "run", frames=4, z_size=Z, init=str(world))  # type: ignore[arg-type]
+    save_world(world, tiny_world(seed=8))
+    with pytest.raises(ValueError, match="init"):
+        train(data, tmp_path / "run", frames=4, z_size=Z, init=str(world))  # type: ignore[arg-type]
+
+
+def test_a_world_whose_v_has_another_size_gives_no_first_weights(
+    data: Path, worlds: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"vision\.safetensors: tensor '.*' has shape"):
+        train(data, tmp_path, z_size=Z + 2, init=str(worlds["doom"]))  # type: ignore[arg-type]
+
+
+def test_m_learns_on_the_v_of_a_world_by_command(
+    worlds: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latents go to the run's folder, and the new world has the old one's V and moments."""
+    shipped = replace(games.get("doom"), z_size=Z, hidden=8)
+    monkeypatch.setitem(games.GAMES, "doom", shipped)
+    folder = data_set(tmp_path / "data", [9, 12, 7])
+    words = ["--data", str(folder), "--out", str(tmp_path / "run"), "--steps", "2"]
+    before = world_fingerprint(worlds["doom"])
+    assert main(["memory", "doom", *words, "--vision", str(worlds["doom"])]) == 0
+    made = load_world(tmp_path / "run" / "world")
+    assert same(made.vision, load_world(worlds["doom"]).vision)
+    assert world_fingerprint(worlds["doom"]) == before
+    assert sorted(path.name for path in worlds["doom"].iterdir()) == sorted(FILES)
+    assert list((tmp_path / "run").glob("latents-*.npz"))
+    assert made.moments is not None and len(made.moments) == memory.MOMENTS
+    assert set(made.moments.counts[:, 0].tolist()) == {100}
+    assert main(["memory", "doom", *words, "--vision", str(worlds["car_racing"])]) != 0

@@ -25,7 +25,7 @@ def episode(length: int, seed: int = 0) -> Episode:
         frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
         actions=rng.integers(-1, 2, size=(length, 1)).astype(np.float32),
         rewards=np.ones(length, np.float32),
-        budget=np.linspace(100, 0, length + 1, dtype=np.float32),
+        counts=np.linspace(100, 0, length + 1, dtype=np.float32)[:, None],
         terminated=np.arange(length) == length - 1,
         truncated=np.zeros(length, bool),
     )
@@ -118,9 +118,9 @@ def test_a_truncated_episode_is_named(paths: list[Path], kept: int) -> None:
     assert str(caught.value).startswith(f"{paths[2]} is damaged")
 
 
-def test_an_episode_without_its_budget_is_named(paths: list[Path]) -> None:
+def test_an_episode_without_its_counts_is_named(paths: list[Path]) -> None:
     arrays = vars(episode(3))
-    del arrays["budget"]
+    del arrays["counts"]
     np.savez(paths[0], **arrays)
     with pytest.raises(ValueError) as caught:
         Episode.load(paths[0])

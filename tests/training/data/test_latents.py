@@ -22,12 +22,12 @@ LENGTHS = ((3, 1, 6), (4,))
 
 def episode(length: int, seed: int) -> Episode:
     rng = np.random.default_rng(seed)
-    budget = 100 - np.cumsum([0, *rng.integers(0, 2, length - 1) * 21, 100]).astype(np.float32)
+    health = 100 - np.cumsum([0, *rng.integers(0, 2, length - 1) * 21, 100]).astype(np.float32)
     return Episode(
         frames=rng.integers(256, size=(length, 64, 64, 3), dtype=np.uint8),
         actions=rng.integers(-1, 2, (length, 1)).astype(np.float32),
         rewards=rng.random(length).astype(np.float32),
-        budget=budget + seed,
+        counts=health[:, None] + seed,
         terminated=np.arange(length) == length - 1,
         truncated=np.zeros(length, bool),
     )
@@ -71,7 +71,8 @@ def test_every_row_is_its_own_frame_action_reward_and_outcome(
         torch.testing.assert_close(seen.logvar[rows].float(), logvar, atol=2e-3, rtol=2e-3)
         assert torch.equal(seen.action[rows], torch.from_numpy(played.actions))
         assert torch.equal(seen.reward[rows], torch.from_numpy(played.rewards))
-        hit = np.diff(played.budget) < 0
+        hit = np.diff(played.counts[:, 0]) < 0
+        assert seen.counts[rows].tolist() == played.counts[:-1].tolist()
         assert seen.outcomes[rows, 0].tolist() == hit.tolist()
         assert seen.outcomes[rows, 1].tolist() == played.terminated.tolist()
     assert seen.whole.tolist() == [100, 101, 102, 110]

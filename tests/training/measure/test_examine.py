@@ -56,7 +56,7 @@ def data(game: Game, reward: Tensor | None = None, whole: float = 200.0) -> Late
         reward = 1000 * outcomes[:, 0] / whole - 0.1
     return Latents(
         torch.full((count, Z), 2.0).half(), torch.full((count, Z), -20.0).half(), action, outcomes,
-        reward, torch.tensor(LENGTHS), torch.full((3,), whole), torch.tensor([0, 0, 1]), "",
+        reward, torch.tensor(LENGTHS), torch.full((count, 1), whole), torch.tensor([0, 0, 1]), "",
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from dreamgym.models.controller import Controller
 from dreamgym.training.play.dreams import play
 from dreamgym.training.play.policies import Controlled, Random, controller_config
 from dreamgym.world import State
-from tests.conftest import tiny_world
+from tests.conftest import tiny_world, with_moments
 
 SEEDS = torch.arange(30)
 
@@ -100,3 +100,66 @@ def test_a_step_with_its_controller_never_waits_for_the_device(
     graph = torch.compile(step, backend="eager", fullgraph=True)
     for got, wanted in zip(graph(state)[1:], step(state)[1:], strict=True):
         assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize("pause", [1, 7, 1000])
+def test_short_cuts_dreams_that_begin_inside_games_and_no_others(pause: int) -> None:
+    world = with_moments(tiny_world(hit=-50.0))  # nobody dies; moments at steps 10, 20, …, 400
+    begun = world.start(SEEDS, anywhere=0.5).step
+    inside = begun > 0
+    assert 5 < inside.sum() < 25
+
+    def lengths(**asked: int) -> torch.Tensor:
+        form = {"limit": 60, "pause": pause, "anywhere": 0.5, **asked}
+        returns, found = play(world, Random(DOOM), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
+        assert torch.equal(returns, found.float())
+        return found
+
+    assert torch.equal(lengths(short=17), torch.where(inside, 17, 60))
+    assert lengths(short=0).tolist() == [60] * 30  # as the others
+    assert lengths(short=100).tolist() == [60] * 30  # and never longer than them
+    assert lengths(short=17, anywhere=0).tolist() == [60] * 30
+
+
+def test_no_dream_outlasts_the_game_wherever_it_begins() -> None:
+    """A real game that has begun ends at the game's limit, and so do its dreams."""
+    car = tiny_world(hit=(-50.0,), game=CAR_RACING)
+    world = with_moments(car, 60)
+    assert world.moments is not None
+    world.moments.step = 960 + torch.arange(60) % 40
+    left = 1000 - world.start(SEEDS, anywhere=1.0).step
+    assert len(set(left.tolist())) > 10
+    for short in (0, 15, 300):
+        form = {"anywhere": 1.0, "short": short}
+        _, lengths = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
+        assert torch.equal(lengths, left.clamp_max(short or 1000))
+
+
+def test_a_dream_inside_a_game_pays_what_its_steps_pay() -> None:
+    """Its lap ends with tiles that the real game has missed, and is charged from its own step."""
+    world = with_moments(tiny_world(hit=(50.0,), game=CAR_RACING))  # a tile a step
+    state = world.start(SEEDS, anywhere=1.0)
+    left, missed, _ = state.counts.unbind(1)
+    ahead = left - missed
+    assert 20 < ahead.min() < ahead.max()
+    returns, lengths = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, anywhere=1.0)
+    assert torch.equal(lengths, ahead.long())
+    rest = (1000 - state.step - ahead) * (missed > 0)  # frames
+    torch.testing.assert_close(returns, 10 * ahead - 0.1 * ahead - 0.1 * rest, atol=0.01, rtol=0)
+
+
+def test_dreams_that_begin_at_first_frames_are_the_same_beside_those_that_do_not() -> None:
+    world = with_moments(tiny_world(hit=-2.0))
+    first = world.start(SEEDS, anywhere=0.5).step == 0
+    whole, lengths = play(world, Random(DOOM), SEEDS, 1.0, 1.2, limit=300)
+    mixed, mixed_lengths = play(
+        world, Random(DOOM), SEEDS, 1.0, 1.2, limit=300, anywhere=0.5, short=4
+    )
+    assert torch.equal(mixed[first], whole[first])
+    assert torch.equal(mixed_lengths[first], lengths[first]) and lengths[first].max() > 4
+    assert mixed_lengths[~first].max() <= 4
+
+
+def test_nobody_begins_inside_games_that_the_world_does_not_know() -> None:
+    with pytest.raises(ValueError, match="this world knows no moments inside games"):
+        play(tiny_world(), Random(DOOM), SEEDS, 1.0, 1.0, anywhere=0.5)

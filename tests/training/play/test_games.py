@@ -54,7 +54,7 @@ def test_turns_tell_each_step_once_and_end_each_game_once() -> None:
     for turn in turns("doom", SEEDS, Exploring(DOOM)):
         assert turn.frames.shape == (len(turn.games), 64, 64, 3)
         assert turn.frames.reshape(len(turn.games), -1).any(1).all()
-        for game, before, after in zip(turn.games, turn.budget, turn.budget_after, strict=True):
+        for game, before, after in zip(turn.games, turn.counts, turn.counts_after, strict=True):
             assert health.get(game, 100) == before
             health[game] = after
         ended += turn.games[turn.terminated | turn.truncated].tolist()
@@ -110,9 +110,9 @@ FRAMES = [[40, 50, 60], [41, 61], [42, 62], [63], [64]]
 def test_a_turn_is_the_frame_before_the_action_and_what_came_of_it(counted: list[Counted]) -> None:
     policy, shown = Said("zh"), Shown()
     told = [
-        (t.games.tolist(), t.frames[:, 0, 0, 0].tolist(), t.budget.tolist(),
+        (t.games.tolist(), t.frames[:, 0, 0, 0].tolist(), t.counts[:, 0].tolist(),
          t.actions[:, 0].round(3).tolist(), t.rewards.tolist(), t.terminated.tolist(),
-         t.truncated.tolist(), t.budget_after.tolist())
+         t.truncated.tolist(), t.counts_after[:, 0].tolist())
         for t in turns("doom", (4, 5, 6), policy, shown.world)
     ]  # fmt: skip
     assert told == [

@@ -5,7 +5,7 @@ M learns to predict the next latent of V, and the outcomes of the action, such a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dreamgym import games, modes
-from dreamgym.checkpoint import is_world, save_world
+from dreamgym.checkpoint import is_world, load_world, save_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
@@ -28,6 +28,8 @@ from .vision import load_vision
 
 MOMENTS = 2000
 """Moments inside real games at which a world's dreams can begin too. Our choice: 2 to 4 MB."""
+UNLIKELY = -3.0
+"""Logit of an outcome that M does not know yet: 5 %."""
 STARTS = 1000
 """Real first frames from which a world's dreams start (the paper's initial_z.json for Doom)."""
 
@@ -95,13 +97,40 @@ def train(
 
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
     torch.default_generator.manual_seed(args.seed)
-    m = MDNRNN(config)
+    m, init = MDNRNN(config), args.init
+    if init and is_world(init):
+        go_on_from(m, load_world(init).memory)
+        init = ""
     training, _ = split(latents, args.held_out)
     plan = trainer.Plan(
-        "M", args.steps, args.learning_rate, args.seed, args.init, args.clip,
+        "M", args.steps, args.learning_rate, args.seed, init, args.clip,
         facts={"vision": latents.vision},
     )  # fmt: skip
     return trainer.fit(run, m, Objective(m, Batches(latents, training, args)), plan, progress)
+
+
+@torch.no_grad()
+def go_on_from(m: MDNRNN, earlier: MDNRNN) -> None:
+    """Give M the weights of an earlier one, which may foretell fewer outcomes.
+
+    An outcome that the earlier one does not know begins as an unlikely one.
+
+    Raises:
+        ValueError: if the two differ in anything else.
+    """
+    if replace(earlier.config, heads=m.config.heads) != m.config:
+        raise ValueError(f"init holds an M of {earlier.config}, this one is {m.config}")
+    weights = earlier.state_dict()
+    before = m.head.out_features - len(m.config.heads)  # outputs of the mixture
+    rows = [
+        before + earlier.config.heads.index(name) if name in earlier.config.heads else -1
+        for name in m.config.heads
+    ]
+    for name, unknown in (("head.weight", 0.0), ("head.bias", UNLIKELY)):
+        old = weights[name]
+        new = [old[row] if row >= 0 else torch.full_like(old[0], unknown) for row in rows]
+        weights[name] = torch.cat((old[:before], torch.stack(new)))
+    m.load_state_dict(weights)
 
 
 class Objective:

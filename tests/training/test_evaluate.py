@@ -81,7 +81,7 @@ def test_a_score_is_of_the_seeds_the_game_and_the_range_that_are_asked_for(
     assert read_json(tmp_path / "score.json")["mean"] == score["mean"]
     if env == "dream":
         policy, seeds = Controlled(load_controller(folder), DOOM), torch.arange(TEST, TEST + 12)
-        paid, lengths = play(load_world(folder), policy, seeds, 0.8, 1.2)
+        paid, lengths, *_ = play(load_world(folder), policy, seeds, 0.8, 1.2)
         assert [game["return"] for game in games] == paid.tolist()
         assert [game["length"] for game in games] == lengths.tolist()
 

@@ -54,15 +54,20 @@ def paid(weights: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
     return (-(weights - BEST).square() + 4 * luck[:, None] * weights).sum(1)
 
 
+def played_dreams(returns: torch.Tensor) -> dreams.Played:
+    nothing = torch.zeros(len(returns))
+    return dreams.Played(returns, nothing, nothing, nothing[:, None])
+
+
 @pytest.fixture
 def bandit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Dreams and games that pay as the bandit does; returns who dreamed with which seed."""
     asked = []
 
-    def dreamed(world, policy, seeds, low, high, limit):  # type: ignore[no-untyped-def]
+    def dreamed(world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
         weights = policy.controller.weights
         asked.append((weights, seeds))
-        return paid(weights, seeds), None
+        return played_dreams(paid(weights, seeds))
 
     def played(task, world, controllers, seeds, executor):  # type: ignore[no-untyped-def]
         seeds = torch.tensor(list(seeds))
@@ -141,13 +146,13 @@ def test_dreams_have_the_range_and_the_limit_that_are_asked_for(
 ) -> None:
     asked = []
 
-    def dreamed(world, policy, seeds, *rest, limit):  # type: ignore[no-untyped-def]
-        asked.append((*rest, limit))
-        return torch.arange(len(seeds)).float(), None
+    def dreamed(world, policy, seeds, *rest, **inside):  # type: ignore[no-untyped-def]
+        asked.append((*rest, inside))
+        return played_dreams(torch.arange(len(seeds)).float())
 
     monkeypatch.setattr(dreams, "play", dreamed)
-    go(args(folder, 1, temperature=(0.7, 1.4), steps=33), tmp_path)
-    assert asked == [(0.7, 1.4, 33)]
+    go(args(folder, 1, temperature=(0.7, 1.4), steps=33, anywhere=0.5, short=20), tmp_path)
+    assert asked == [(0.7, 1.4, 33, {"anywhere": 0.5, "short": 20})]
 
 
 class Watched(CMAES):

@@ -21,9 +21,9 @@ SEEDS = torch.arange(30)
 
 def test_a_dream_of_survival_pays_its_length_up_to_the_limit() -> None:
     safe, deadly, random = tiny_world(hit=-50.0), tiny_world(hit=-1.5), Random(DOOM)
-    returns, lengths = play(safe, random, SEEDS, 1.0, 1.0, limit=17)
+    returns, lengths, *_ = play(safe, random, SEEDS, 1.0, 1.0, limit=17)
     assert returns.tolist() == [17.0] * 30 and lengths.tolist() == [17] * 30
-    returns, lengths = play(deadly, random, SEEDS, 1.0, 1.0, limit=2000)
+    returns, lengths, *_ = play(deadly, random, SEEDS, 1.0, 1.0, limit=2000)
     assert torch.equal(returns, lengths.float())
     assert 1 <= lengths.min() < lengths.max() < 2000
     assert play(safe, random, SEEDS[:2], 1.0, 1.0)[1].tolist() == [2100, 2100]  # the game's own
@@ -34,7 +34,7 @@ def test_a_dream_of_a_lap_pays_what_its_steps_pay() -> None:
     world = tiny_world(hit=(-50.0, -50.0, 50.0), game=CAR_RACING)  # a fall at once
     assert play(world, random, SEEDS, 1.0, 1.0)[0].tolist() == [-100.0] * 30
     world = tiny_world(hit=(50.0, -50.0, -50.0), game=CAR_RACING)  # 100 tiles, one a step
-    returns, lengths = play(world, random, SEEDS, 1.0, 1.0)
+    returns, lengths, *_ = play(world, random, SEEDS, 1.0, 1.0)
     assert lengths.tolist() == [100] * 30
     assert returns.tolist() == pytest.approx([100 * (1000 / 100 - 0.1)] * 30, rel=1e-4)
 
@@ -44,10 +44,10 @@ def test_each_dream_has_its_own_weights_seed_and_temperature() -> None:
     config = controller_config(world)
     torch.manual_seed(0)
     weights = torch.randn(30, config.parameters)
-    whole, _ = play(world, Controlled(Controller(config, weights), DOOM), SEEDS, 0.5, 2.0)
+    whole, *_ = play(world, Controlled(Controller(config, weights), DOOM), SEEDS, 0.5, 2.0)
     mixed = torch.randperm(30)
     policy = Controlled(Controller(config, weights[mixed]), DOOM)
-    again, _ = play(world, policy, SEEDS[mixed], 0.5, 2.0)
+    again, *_ = play(world, policy, SEEDS[mixed], 0.5, 2.0)
     assert torch.equal(again, whole[mixed])
 
 
@@ -77,9 +77,9 @@ def test_dreams_that_are_over_count_no_more_however_late_one_looks(
     path = request.getfixturevalue(name)
     world = load_world(path)
     asked = (Controlled(load_controller(path), world.game), torch.arange(40), 1.0, 1.2, 400)
-    wanted, lengths = play(world, *asked, pause=1)
+    wanted, lengths, *_ = play(world, *asked, pause=1)
     assert len(set(lengths.tolist())) > 3
-    late, late_lengths = play(world, *asked, pause=pause)
+    late, late_lengths, *_ = play(world, *asked, pause=pause)
     assert torch.equal(late, wanted) and torch.equal(late_lengths, lengths)
 
 
@@ -111,7 +111,7 @@ def test_short_cuts_dreams_that_begin_inside_games_and_no_others(pause: int) -> 
 
     def lengths(**asked: int) -> torch.Tensor:
         form = {"limit": 60, "pause": pause, "anywhere": 0.5, **asked}
-        returns, found = play(world, Random(DOOM), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
+        returns, found, *_ = play(world, Random(DOOM), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
         assert torch.equal(returns, found.float())
         return found
 
@@ -131,7 +131,7 @@ def test_no_dream_outlasts_the_game_wherever_it_begins() -> None:
     assert len(set(left.tolist())) > 10
     for short in (0, 15, 300):
         form = {"anywhere": 1.0, "short": short}
-        _, lengths = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
+        _, lengths, *_ = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, **form)  # type: ignore[arg-type]
         assert torch.equal(lengths, left.clamp_max(short or 1000))
 
 
@@ -142,7 +142,7 @@ def test_a_dream_inside_a_game_pays_what_its_steps_pay() -> None:
     left, missed, _ = state.counts.unbind(1)
     ahead = left - missed
     assert 20 < ahead.min() < ahead.max()
-    returns, lengths = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, anywhere=1.0)
+    returns, lengths, *_ = play(world, Random(CAR_RACING), SEEDS, 1.0, 1.0, anywhere=1.0)
     assert torch.equal(lengths, ahead.long())
     rest = (1000 - state.step - ahead) * (missed > 0)  # frames
     torch.testing.assert_close(returns, 10 * ahead - 0.1 * ahead - 0.1 * rest, atol=0.01, rtol=0)
@@ -151,8 +151,8 @@ def test_a_dream_inside_a_game_pays_what_its_steps_pay() -> None:
 def test_dreams_that_begin_at_first_frames_are_the_same_beside_those_that_do_not() -> None:
     world = with_moments(tiny_world(hit=-2.0))
     first = world.start(SEEDS, anywhere=0.5).step == 0
-    whole, lengths = play(world, Random(DOOM), SEEDS, 1.0, 1.2, limit=300)
-    mixed, mixed_lengths = play(
+    whole, lengths, *_ = play(world, Random(DOOM), SEEDS, 1.0, 1.2, limit=300)
+    mixed, mixed_lengths, *_ = play(
         world, Random(DOOM), SEEDS, 1.0, 1.2, limit=300, anywhere=0.5, short=4
     )
     assert torch.equal(mixed[first], whole[first])

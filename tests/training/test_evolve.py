@@ -418,7 +418,7 @@ def test_it_can_learn_in_the_real_game_and_counts_its_frames(
 def test_what_no_car_can_do_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_world(tmp_path / "world", tiny_world(hit=(-9.0, -9.0, -9.0), game=CAR_RACING))
     returns = torch.tensor([962.0, 961.0, 999.0, -50.0])
-    monkeypatch.setattr(dreams, "play", lambda *_, **__: (returns, None))
+    monkeypatch.setattr(dreams, "play", lambda *_, **__: played_dreams(returns))
     go(args(tmp_path / "world", 1, population=4, rollouts=1), tmp_path / "run")
     curve = read_json(tmp_path / "run" / "evolution.json")["curve"]
     assert curve[0]["impossible"] == 0.5

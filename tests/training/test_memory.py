@@ -432,3 +432,19 @@ def test_moments_of_survival_have_its_one_count(monkeypatch: pytest.MonkeyPatch)
     assert found.counts.shape == (50, 1)
     for step, (count,) in zip(found.step.tolist(), found.counts.tolist(), strict=True):
         assert count - step in starts
+
+
+def test_m_goes_on_from_one_that_foretells_fewer_outcomes() -> None:
+    torch.manual_seed(0)
+    few = MDNRNN(MemoryConfig(4, 3, 8, heads=("tile", "tiles", "fall")))
+    more = MDNRNN(MemoryConfig(4, 3, 8, heads=CAR_RACING.rules.heads))
+    memory.go_on_from(more, few)
+    z, action, zeros = torch.randn(5, 4), torch.rand(5, 3), torch.zeros(5, 8)
+    (was, *before), (now, *after) = (m.step(z, action, zeros, zeros) for m in (few, more))
+    assert all(map(torch.equal, before, after))  # h and c
+    torch.testing.assert_close(now[:3], was[:3])  # the mixture
+    torch.testing.assert_close(now.heads[:, :3], was.heads)
+    assert (now.heads[:, 3:] == memory.UNLIKELY).all()
+    other = MDNRNN(MemoryConfig(4, 3, 16, heads=CAR_RACING.rules.heads))
+    with pytest.raises(ValueError, match="init holds an M of MemoryConfig.*hidden=8"):
+        memory.go_on_from(other, few)

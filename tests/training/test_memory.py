@@ -446,5 +446,5 @@ def test_m_goes_on_from_one_that_foretells_fewer_outcomes() -> None:
     torch.testing.assert_close(now.heads[:, :3], was.heads)
     assert (now.heads[:, 3:] == memory.UNLIKELY).all()
     other = MDNRNN(MemoryConfig(4, 3, 16, heads=CAR_RACING.rules.heads))
-    with pytest.raises(ValueError, match="init holds an M of MemoryConfig.*hidden=8"):
+    with pytest.raises(ValueError, match=r"init holds an M of MemoryConfig.*hidden=8"):
         memory.go_on_from(other, few)

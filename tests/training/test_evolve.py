@@ -59,7 +59,7 @@ def bandit(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, torch.Te
     """Dreams and games that pay as the bandit does; returns who dreamed with which seed."""
     asked = []
 
-    def dreamed(world, policy, seeds, low, high, limit):  # type: ignore[no-untyped-def]
+    def dreamed(world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
         weights = policy.controller.weights
         asked.append((weights, seeds))
         return paid(weights, seeds), None
@@ -141,8 +141,9 @@ def test_dreams_have_the_range_and_the_limit_that_are_asked_for(
 ) -> None:
     asked = []
 
-    def dreamed(world, policy, seeds, *rest, limit):  # type: ignore[no-untyped-def]
-        asked.append((*rest, limit))
+    def dreamed(world, policy, seeds, *rest, **inside):  # type: ignore[no-untyped-def]
+        asked.append(rest)
+        assert inside == {"anywhere": 0, "short": 300}
         return torch.arange(len(seeds)).float(), None
 
     monkeypatch.setattr(dreams, "play", dreamed)

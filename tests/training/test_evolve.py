@@ -23,7 +23,7 @@ from dreamgym.training.play.policies import Controlled, controller_config
 from dreamgym.training.runs import LOCK
 from dreamgym.training.splits import FINAL, VALIDATION
 from dreamgym.world import World
-from tests.conftest import Inside, tiny_world
+from tests.conftest import Inside, tiny_world, with_moments
 
 BEST = -0.3
 
@@ -422,6 +422,38 @@ def test_what_no_car_can_do_is_counted(tmp_path: Path, monkeypatch: pytest.Monke
     go(args(tmp_path / "world", 1, population=4, rollouts=1), tmp_path / "run")
     curve = read_json(tmp_path / "run" / "evolution.json")["curve"]
     assert curve[0]["impossible"] == 0.5
+
+
+def test_its_dreams_begin_where_it_is_told_and_are_cut_there_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_world(tmp_path / "world", with_moments(tiny_world(hit=-50.0)))
+    plain, told = dreams.play, []
+
+    def play(world, policy, seeds, *rest, **asked):  # type: ignore[no-untyped-def]
+        returns, lengths = plain(world, policy, seeds, *rest, **asked)
+        begun = world.start(seeds, anywhere=asked["anywhere"]).step
+        told.append((begun > 0, lengths))
+        return returns, lengths
+
+    monkeypatch.setattr(dreams, "play", play)
+    asked = args(tmp_path / "world", 2, population=4, rollouts=8, anywhere=0.5, short=7, steps=40)
+    go(asked, tmp_path / "run")
+    assert len(told) == 2
+    for inside, lengths in told:
+        assert torch.equal(lengths, torch.where(inside, 7, 40))
+        assert 0 < inside.sum() < 32
+
+
+def test_a_search_inside_games_needs_a_world_that_knows_them(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="this world knows no moments inside games"):
+        go(small(folder, 1, anywhere=0.5), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("anywhere", -0.1), ("anywhere", 1.5), ("short", -1)])
+def test_a_share_or_a_cut_that_is_none_is_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}"):
+        evolve.Args("doom", **{name: value})  # type: ignore[arg-type]
 
 
 def test_it_sees_what_it_is_told_to_see(folder: Path, tmp_path: Path) -> None:

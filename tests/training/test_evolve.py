@@ -431,10 +431,10 @@ def test_its_dreams_begin_where_it_is_told_and_are_cut_there_alone(
     plain, told = dreams.play, []
 
     def play(world, policy, seeds, *rest, **asked):  # type: ignore[no-untyped-def]
-        returns, lengths = plain(world, policy, seeds, *rest, **asked)
+        played = plain(world, policy, seeds, *rest, **asked)
         begun = world.start(seeds, anywhere=asked["anywhere"]).step
-        told.append((begun > 0, lengths))
-        return returns, lengths
+        told.append((begun > 0, played.lengths))
+        return played
 
     monkeypatch.setattr(dreams, "play", play)
     asked = args(tmp_path / "world", 2, population=4, rollouts=8, anywhere=0.5, short=7, steps=40)

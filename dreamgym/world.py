@@ -387,8 +387,7 @@ class World:
             raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
         half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
-            pixels = torch.sigmoid(torch.from_numpy(self._convolutions.decode(z.detach().numpy())))
-            return pixels.mul_(255).round_().to(torch.uint8)
+            return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)

@@ -94,6 +94,10 @@ class State:
 
     def put(self, rows: Tensor, other: State) -> None:
         """Overwrite some rows, given by indices or a mask, with those of another state."""
+        if self.z.device.type == "cpu":  # NumPy takes a sixth of PyTorch's time for a few rows
+            for part, new in zip(self.arrays(), other.arrays(), strict=True):
+                part[rows.numpy()] = new
+            return
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
@@ -249,6 +253,8 @@ class World:
     @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
         """Draw each dream's τ ~ U(low, high), (N, 1); τ is exactly low if both ends are equal."""
+        if low == high:
+            return torch.full((len(state), 1), low, dtype=torch.float32, device=self.device)
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
         return low + (high - low) * self._noise.uniform(state.key, before, 2, first)[:, :1]
 

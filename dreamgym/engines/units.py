@@ -24,7 +24,8 @@ from dreamgym.compiling import compiled
 from dreamgym.engines.threads import together
 
 PATIENCE = 200_000
-"""How often a thread looks whether the part before is done, until it goes to sleep for a while."""
+"""How often a thread looks whether the part before is done, until it goes to sleep for a while. It
+takes longer than a unit, because to sleep and wake up takes longer than most units do."""
 NAP = 1e-4
 """Seconds for which a thread sleeps that has waited long for the others. It only happens if the
 processor does something else meanwhile."""

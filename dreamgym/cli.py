@@ -33,6 +33,9 @@ COMMANDS = {
     "report": ("measure.report", "update the tables of README and docs from the results"),
 }
 """For each command, the module of `training` with its `main`, and a line of help."""
+SPINS = "10000"
+"""How often PyTorch's threads look for work before they sleep, while an agent learns; by itself
+OpenMP has 30 times as many."""
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
 """Errors that end a command with their message alone. Others are bugs and show a traceback."""
 
@@ -89,6 +92,10 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     for before, word in zip(words, rest, strict=False):  # empty, as from an unset shell variable
         if not word or word.endswith("="):
             raise ValueError(f"{word[:-1] or before} is empty: leave it out, or give it a value")
+    if name == "train" and "torch" not in sys.modules:
+        # PyTorch's threads look for work for a while after each operation, and all that time keep
+        # a core from the dream's threads. GNU's OpenMP reads this when it is loaded.
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     import tyro
 
     command = import_module(f"dreamgym.training.{COMMANDS[name][0]}").main

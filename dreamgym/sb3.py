@@ -127,12 +127,9 @@ class DreamVecEnv(VecEnv):
 
 def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
     """Split the info of a batch into one dict of plain numbers for each lane."""
-    first, *names = (key for key in infos if not key.startswith("_"))
-    lanes = [{first: value} for value in infos[first].tolist()]
-    for name in names:
-        for lane, value in zip(lanes, infos[name].tolist(), strict=True):
-            lane[name] = value
-    return lanes
+    names = [key for key in infos if not key.startswith("_")]
+    lanes = zip(*(infos[name].tolist() for name in names), strict=True)
+    return [dict(zip(names, lane, strict=True)) for lane in lanes]
 
 
 class Scaled(BaseFeaturesExtractor):

@@ -98,6 +98,10 @@ class State:
 
     def put(self, rows: Tensor, other: State) -> None:
         """Overwrite some rows, given by indices or a mask, with those of another state."""
+        if self.z.device.type == "cpu":  # NumPy takes a sixth of PyTorch's time for a few rows
+            for part, new in zip(self.arrays(), other.arrays(), strict=True):
+                part[rows.numpy()] = new
+            return
         for field in fields(self):
             getattr(self, field.name)[rows] = getattr(other, field.name)
 
@@ -286,6 +290,8 @@ class World:
     @plainly
     def draw_temperature(self, state: State, low: float, high: float) -> Tensor:
         """Draw each dream's τ ~ U(low, high), (N, 1); τ is exactly low if both ends are equal."""
+        if low == high:
+            return torch.full((len(state), 1), low, dtype=torch.float32, device=self.device)
         before, first = torch.full_like(state.key, -1), self.starts[0].shape[1] + 1
         return low + (high - low) * self._noise.uniform(state.key, before, 2, first)[:, :1]
 
@@ -424,8 +430,7 @@ class World:
             raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
         half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
-            pixels = torch.sigmoid(torch.from_numpy(self._convolutions.decode(z.detach().numpy())))
-            return pixels.mul_(255).round_().to(torch.uint8)
+            return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)

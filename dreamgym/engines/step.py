@@ -8,7 +8,6 @@ products, and `MDNRNN.step` and `mdn_rnn.sample` are the reference.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,7 +17,7 @@ import torch
 
 from dreamgym.compiling import compiled
 from dreamgym.engines import kernels, tiles, units
-from dreamgym.engines.threads import count, shared, together
+from dreamgym.engines.threads import count, shared
 from dreamgym.engines.tiles import TILE, WIDTH
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN
@@ -27,14 +26,11 @@ f32 = np.float32
 BLOCK = 8 * TILE
 """Rows of a whole block. The inputs of so many (110 KB for Doom) fit into any second-level cache,
 and the weights are read once for a hundred million operations."""
-COPY, GATES, HEAD, DRAW = range(units.PARTS)
+COPY, GATES, HEAD, DRAW = range(4)
 """The parts of a step: copy the inputs side by side, compute the gates and cells, compute the
 outputs of the head, and draw."""
 PANELS = 4
 """Panels of the head in a unit: as many as a product of a single row takes at once."""
-NAP = 1e-4
-"""Seconds for which a thread sleeps that has waited long for the others. It only happens if the
-processor does something else meanwhile."""
 
 
 class Moment(NamedTuple):
@@ -115,20 +111,9 @@ class Step:
         """
         threads = count(rows // TILE)
         wholes, tail, sizes = _share(rows, threads, len(self.gates[0]) // 4, panels)
-        counters, left = units.counters(), rows - tail
-        x = np.empty((left, self.gates[0].shape[1]), np.float32)
-        out = np.empty((left, panels * WIDTH), np.float32)
-
-        def work() -> None:
-            held = -1
-            try:
-                while (held := step(held, wholes, tail, sizes, counters, x, out, *given)) >= 0:
-                    time.sleep(NAP)
-            except BaseException:
-                counters[units.STOP] = 1
-                raise
-
-        together(work, threads)
+        x = np.empty((rows - tail, self.gates[0].shape[1]), np.float32)
+        out = np.empty((rows - tail, panels * WIDTH), np.float32)
+        units.work(step, threads, sizes, wholes, tail, x, out, *given)
 
     def products(self, rows: int) -> Callable[[], None]:
         """Return a function that does a step's two products for so many rows, and nothing else."""
@@ -164,17 +149,14 @@ def _share(rows: int, threads: int, groups: int, panels: int) -> tuple[int, int,
 
 @compiled
 def _remember(  # type: ignore[no-untyped-def]
-    held, wholes, tail, sizes, counters, shared_x, _, gates, bias, z, action, h, c, new_h, new_c
+    held, sizes, counters, wholes, tail, shared_x, _, gates, bias, z, action, h, c, new_h, new_c
 ):
     """Write M's h and c (N, H), perhaps over those from before.
 
     Args:
-        held: a unit that this thread has taken before, or -1.
-        wholes, tail, sizes, counters: see `engines.units`.
+        held, sizes, counters: see `units.work`, and there what is returned.
+        wholes, tail: see `units.divide`.
         shared_x: scratch memory for the inputs of the tail.
-
-    Returns:
-        A unit that this thread has taken and that may not begin yet, or -1 if none is left.
     """
     rows = min(len(z), BLOCK) if wholes else 0
     x = np.empty((rows, shared_x.shape[1]), f32)
@@ -184,7 +166,7 @@ def _remember(  # type: ignore[no-untyped-def]
         number = held if held >= 0 else units.take(counters, 0)
         part, at = units.find(number, wholes, sizes)
         may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == units.PARTS:
+        if may < 1 or part == len(sizes):
             return number if may == 0 else -1
         if part < 0:
             first = at * BLOCK
@@ -204,7 +186,7 @@ def _remember(  # type: ignore[no-untyped-def]
 
 @compiled
 def _dream(  # type: ignore[no-untyped-def]
-    held, wholes, tail, sizes, counters, shared_x, shared_out, gates, gates_bias, z, action, h, c,
+    held, sizes, counters, wholes, tail, shared_x, shared_out, gates, gates_bias, z, action, h, c,
     new_h, new_c, head, head_bias, mixtures, bound, key, step, temperature, new_z, odds, draws,
 ):  # fmt: skip
     """Write the next z, h and c, the odds and the numbers for the rules; see `_remember`."""
@@ -217,7 +199,7 @@ def _dream(  # type: ignore[no-untyped-def]
         number = held if held >= 0 else units.take(counters, 0)
         part, at = units.find(number, wholes, sizes)
         may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == units.PARTS:
+        if may < 1 or part == len(sizes):
             return number if may == 0 else -1
         if part < 0:
             first = at * BLOCK

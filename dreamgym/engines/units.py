@@ -5,11 +5,14 @@ starts late or runs slowly does less, and each weight of M is read by one thread
 
 Large batches are first cut into whole blocks of rows, each of which one thread carries through all
 parts of a step. The rows that are left make one last block, the tail. All threads work on it
-together, a part at a time: a unit is a few rows, or a few columns of a product for all rows.
+together, a part at a time: a unit is a few rows, or a few columns of a product for all rows. A
+single picture is such a tail, too.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,18 +21,40 @@ from numba import types
 from numba.extending import intrinsic
 
 from dreamgym.compiling import compiled
+from dreamgym.engines.threads import together
 
-PARTS = 4
-"""The parts of a step, each of which needs the whole of the part before."""
-STOP = PARTS + 1
-"""The counter that is not 0 if a thread has failed, so that nobody waits for its units."""
-PATIENCE = 20_000
-"""How often a thread looks whether the part before is done, until it goes to sleep for a while."""
+PATIENCE = 200_000
+"""How often a thread looks whether the part before is done, until it goes to sleep for a while. It
+takes longer than a unit, because to sleep and wake up takes longer than most units do."""
+NAP = 1e-4
+"""Seconds for which a thread sleeps that has waited long for the others. It only happens if the
+processor does something else meanwhile."""
 
 
-def counters() -> np.ndarray:
-    """Return the counters of a step: of the units taken, of those done in each part, and `STOP`."""
-    return np.zeros(PARTS + 2, np.int64)
+def work(step: Callable[..., int], threads: int, sizes: np.ndarray, *given: object) -> None:
+    """Let threads do all units of a step.
+
+    Args:
+        step: compiled code that each thread calls as `step(held, sizes, counters, *given)`. `held`
+            is a unit that it has taken before, or -1. `counters` count the units taken, those done
+            in each part, and the threads that have failed. It returns a unit that it has taken and
+            that may not begin yet, or -1 if none is left.
+        threads: the most threads that may pay.
+        sizes: for each part of the step, the number of its units. A part needs the whole of the
+            part before.
+    """
+    counters = np.zeros(len(sizes) + 2, np.int64)
+
+    def some() -> None:
+        held = -1
+        try:
+            while (held := step(held, sizes, counters, *given)) >= 0:
+                time.sleep(NAP)
+        except BaseException:
+            counters[-1] = 1  # so that nobody waits for this thread's units
+            raise
+
+    together(some, threads)
 
 
 def divide(rows: int, threads: int, block: int) -> tuple[int, int]:
@@ -76,7 +101,7 @@ read: Any = intrinsic(_read)
 def find(number, wholes, sizes):  # type: ignore[no-untyped-def]
     """Return the part to which a unit belongs, and its number there; part -1 is a whole block.
 
-    The part is `PARTS` if there are no more units.
+    There are no more units if the part is none of `sizes`.
 
     Args:
         number: of the unit among all.
@@ -86,11 +111,11 @@ def find(number, wholes, sizes):  # type: ignore[no-untyped-def]
     if number < wholes:
         return -1, number
     number -= wholes
-    for part in range(PARTS):
+    for part in range(len(sizes)):
         if number < sizes[part]:
             return part, number
         number -= sizes[part]
-    return PARTS, number
+    return len(sizes), number
 
 
 @compiled
@@ -105,6 +130,6 @@ def may_begin(part, sizes, counters):  # type: ignore[no-untyped-def]
     for _ in range(PATIENCE):
         if read(counters, part) >= sizes[part - 1]:  # counter 0 counts the units that are taken
             return 1
-        if read(counters, STOP):
+        if read(counters, len(sizes) + 1):
             return -1
     return 0

@@ -15,9 +15,9 @@ import pygame
 from gymnasium.envs.box2d import car_dynamics as dynamics
 from gymnasium.envs.box2d import car_racing as original
 from gymnasium.utils import EzPickle
-from PIL import Image
 
 from dreamgym.engines.canvas import CORNERS, Canvas
+from dreamgym.engines.shrink import bilinear
 from dreamgym.envs import actions, arguments, seeds
 from dreamgym.envs.pixels import PixelGame
 from dreamgym.games import FRAME
@@ -284,5 +284,4 @@ class CarRacing(PixelGame):
 
 def shrink(road: np.ndarray) -> np.ndarray:
     """Scale a picture (84, 96, 3) uint8 down to (64, 64, 3), bilinearly as in the paper's code."""
-    picture = Image.fromarray(np.ascontiguousarray(road))
-    return np.asarray(picture.resize(FRAME[1::-1], Image.Resampling.BILINEAR))
+    return bilinear(road, FRAME[:2])

@@ -488,9 +488,9 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         observation = self._dreams.observe(self._state)
         if self._over.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos = self._final(observation)
-            self._episodes[self._over] += 1
-            self._begin(self._over)
-            observation = self._dreams.observe(self._state)
+            over = self._over.copy()
+            self._episodes[over] += 1
+            observation[over] = self._dreams.observe(self._begin(over))
         return observation, reward, terminated, truncated, infos | self._info()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -504,8 +504,11 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         """Return a copy with a state of its own, since a step overwrites the state."""
         return copy.deepcopy(self)
 
-    def _begin(self, lanes: np.ndarray, options: dict[str, Any] | None = None) -> None:
-        """Start an episode in each lane of a mask (N,). The options hold for this episode alone."""
+    def _begin(self, lanes: np.ndarray, options: dict[str, Any] | None = None) -> State:
+        """Start an episode in each lane of a mask (N,), and return the new episodes' states.
+
+        The options hold for these episodes alone.
+        """
         state, temperature = self._dreams.begin(self._seeds[lanes], self._episodes[lanes], options)
         if self._state is None:
             self._state, self._temperature = state, temperature
@@ -514,6 +517,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             self._state.put(rows, state)
             self._temperature[rows] = temperature
         self._over[lanes] = False
+        return state
 
     def _mask(self, options: dict[str, Any]) -> np.ndarray:
         everyone = np.ones(self.num_envs, bool)

@@ -215,9 +215,9 @@ def shrink(screen: np.ndarray) -> np.ndarray:
     """Crop the status bar from a screen (H, W, 3) uint8 and average the rest to (64, 64, 3)."""
     shown = screen[: round(len(screen) * HUD_TOP)]
     if "numba" in sys.modules:  # dreams and twins use it; for this alone it takes long to load
-        from dreamgym.engines import shrink as averaged
+        from dreamgym.engines.shrink import box
 
-        return averaged.shrink(shown, FRAME[:2])
+        return box(shown, FRAME[:2])
     return np.asarray(Image.fromarray(shown).resize(FRAME[1::-1], Image.Resampling.BOX))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dreamgym.engines import tiles
-from dreamgym.engines.convolutions import FRAMES, Convolutions
+from dreamgym.engines.convolutions import FRAMES, Convolutions, _limits
 from dreamgym.models.vae import VAE, VisionConfig
 
 pytestmark = pytest.mark.skipif(not tiles.supported(), reason="no fused multiply-add here")
@@ -47,10 +47,18 @@ def test_frames_are_encoded_as_v_does(short: bool, z_size: int) -> None:
 @pytest.mark.parametrize("short", [True, False])
 def test_latents_are_decoded_as_v_does(short: bool, z_size: int) -> None:
     vision, z = made(short, z_size), latents(3, z_size)
-    wanted = vision.decode(torch.from_numpy(z)).permute(0, 2, 3, 1)
-    ours = torch.sigmoid(torch.from_numpy(Convolutions(vision).decode(z)))
-    assert wanted.std() > 0.01
-    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
+    wanted = 255 * vision.decode(torch.from_numpy(z)).permute(0, 2, 3, 1)
+    ours = torch.from_numpy(Convolutions(vision).decode(z))
+    assert wanted.std() > 2.5
+    torch.testing.assert_close(ours.float(), wanted, rtol=0, atol=0.5 + 3e-4)
+
+
+def test_levels_begin_where_pytorch_rounds_to_them() -> None:
+    limits = torch.from_numpy(_limits()[1:-1])
+    levels = torch.arange(1, 256)
+    for step in range(-50, 50):  # numbers just below a limit, and from it on
+        near = (limits.view(torch.int32) + step * (1 - 2 * (limits < 0).int())).view(torch.float32)
+        assert torch.equal((255 * torch.sigmoid(near)).round(), (levels - int(step < 0)).float())
 
 
 @pytest.mark.parametrize("n", SIZES)
@@ -60,6 +68,19 @@ def test_a_frame_has_the_same_bits_alone_and_in_a_batch(n: int) -> None:
     for some, many in zip(convolutions.encode(seen[:n]), convolutions.encode(seen), strict=True):
         assert np.array_equal(some, many[:n])
     assert np.array_equal(convolutions.decode(z[:n]), convolutions.decode(z)[:n])
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_frame_has_the_same_bits_on_any_number_of_threads(n: int) -> None:
+    convolutions, before = Convolutions(made(short=True)), torch.get_num_threads()
+    seen, z, came = frames(n), latents(n), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            came.append((*convolutions.encode(seen), convolutions.decode(z)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(np.array_equal, came[0], came[1])) and all(map(np.array_equal, *came[1:]))
 
 
 def test_frames_may_lie_anywhere_in_memory() -> None:

@@ -165,12 +165,12 @@ def test_a_failure_in_one_thread_lets_the_others_end(monkeypatch):
     world = tiny_world()
     state = world.start(torch.arange(30))
 
-    def broken(held, *given):
+    def broken(held, sizes, counters, *given):
         if threading.current_thread() is threading.main_thread():
-            given[3][0] += 1  # takes a unit that it never does
+            counters[0] += 1  # takes a unit that it never does
             time.sleep(0.05)
             raise ArithmeticError("the first unit is lost")
-        return compiled(held, *given)
+        return compiled(held, sizes, counters, *given)
 
     from dreamgym.engines import step
 

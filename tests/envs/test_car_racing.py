@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from gymnasium.envs.box2d import car_racing as original
 from gymnasium.utils.env_checker import check_env
+from PIL import Image
 from stable_baselines3.common.env_checker import check_env as check_env_of_sb3
 
 import dreamgym  # noqa: F401
-from dreamgym.envs.car_racing import ROWS, CarRacing, shrink
+from dreamgym.envs.car_racing import ROWS, CarRacing
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.rules import Lap
 
@@ -34,11 +35,17 @@ def make() -> Iterator[Callable[..., CarRacing]]:
         env.close()
 
 
+def scaled(picture: np.ndarray) -> np.ndarray:
+    """Return what an agent sees of Gymnasium's picture, by Pillow as in the paper's code."""
+    road = Image.fromarray(np.ascontiguousarray(picture[:ROWS]))
+    return np.asarray(road.resize((64, 64), Image.Resampling.BILINEAR))
+
+
 def compare(ours: CarRacing, seed: int, driver: Driver, steps: int) -> dict[str, Any]:
     """Drive our game and Gymnasium's side by side; return the last info and what was paid."""
     theirs = original.CarRacing(lap_complete_percent=1.0, continuous=ours.continuous)
     frame, _ = ours.reset(seed=seed)
-    assert np.array_equal(frame, shrink(theirs.reset(seed=seed)[0][:ROWS]))
+    assert np.array_equal(frame, scaled(theirs.reset(seed=seed)[0]))
     paid = 0.0
     for _ in range(steps):
         action = driver(theirs)
@@ -46,7 +53,7 @@ def compare(ours: CarRacing, seed: int, driver: Driver, steps: int) -> dict[str,
         picture, right_reward, right_end, _, right_info = theirs.step(action)
         road = ours._game._render("state_pixels")
         assert np.array_equal(road, picture[:ROWS])
-        assert np.array_equal(frame, shrink(picture[:ROWS]))
+        assert np.array_equal(frame, scaled(picture))
         assert (reward, terminated) == (right_reward, right_end)
         assert info.get("lap_finished") == right_info.get("lap_finished")
         assert info["tiles_left"] == len(theirs.track) - theirs.tile_visited_count

@@ -53,6 +53,8 @@ the machine for a while.
 """
 SIZES = (1, 16, 64, 256, 1024, 4096)
 """Numbers of dreams in a batch."""
+LANES = 64
+"""Dreams in which PPO learns, beside the number in `dreamgym.zoo`: as many as users often take."""
 TRAINING = (16, 64)
 """Episodes and steps in M's batch; fewer episodes than in training, so that a step is short."""
 
@@ -198,12 +200,14 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
         evolve.evolve(args, out, Local(1), progress=False)
         rate = generations / (time.perf_counter() - began)
     add(f"CMA-ES, generations of 1,024 dreams of {steps} steps", rate)
-    hyper = train.hyperparameters(train.Args(str(folder)), game)
-    dreams = train.dreams(train.Args(str(folder)), game, hyper)
-    twins = train.dreams(train.Args(str(folder), env="twin"), game, hyper)
-    for what, envs, rollouts in (("the dream", dreams, 3), ("the real twin", twins, 1)):
-        timed = _Timed(envs)
-        kwargs = dict(hyper["kwargs"])
+    for what, learning, rollouts in (
+        ("the dream", train.Args(str(folder), envs=LANES), 3),
+        ("the dream", train.Args(str(folder)), 3),
+        ("the real twin", train.Args(str(folder), env="twin"), 1),
+    ):
+        hyper = train.hyperparameters(learning, game)
+        envs = train.dreams(learning, game, hyper)
+        timed, kwargs = _Timed(envs), hyper["kwargs"]
         if what == "the real twin":
             kwargs["n_steps"] = 128  # a longer rollout of real games would take minutes
             kwargs["batch_size"] = min(kwargs["batch_size"], 128 * envs.num_envs)

@@ -54,7 +54,8 @@ def test_turns_tell_each_step_once_and_end_each_game_once() -> None:
     for turn in turns("doom", SEEDS, Exploring(DOOM)):
         assert turn.frames.shape == (len(turn.games), 64, 64, 3)
         assert turn.frames.reshape(len(turn.games), -1).any(1).all()
-        for game, before, after in zip(turn.games, turn.counts, turn.counts_after, strict=True):
+        counts = turn.counts[:, 0], turn.counts_after[:, 0]
+        for game, before, after in zip(turn.games, *counts, strict=True):
             assert health.get(game, 100) == before
             health[game] = after
         ended += turn.games[turn.terminated | turn.truncated].tolist()

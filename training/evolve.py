@@ -48,11 +48,6 @@ from .splits import DEMO, FINAL, VALIDATION
 
 SPREAD = 1.0
 """Standard deviation of the sums before C's tanh in the first generation, if `Args.scaled`."""
-WARM = 0.5
-"""Factor on `SPREAD` if the search goes on from a controller (`Args.init`).
-
-Our choice: the full first step would destroy what that controller has learned.
-"""
 UNIT = 0.6
 """Standard deviation of a hidden unit: tanh of a normal number of standard deviation 1."""
 
@@ -89,6 +84,9 @@ class Args:
     many noisy validations is partly luck."""
     init: str = ""
     """File of a controller of the same shape, from which to begin; if left out, from zeros."""
+    width: float = 0.5
+    """Factor on the first step of a search that goes on from `init`: the full one would destroy
+    what that controller has learned. Our choice."""
     reality: bool = False
     """Learn in the real game instead of the dream, as the paper's C for CarRacing did."""
     observation: str = ""
@@ -111,6 +109,8 @@ class Args:
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
+        if not self.width > 0:
+            raise ValueError(f"width is {self.width}: give a factor above 0")
         if self.temperature is not None:
             parse_temperature(self.temperature)
         if self.reality and self.steps:
@@ -185,7 +185,7 @@ def _evolve(
     run.at_least(len(curve))
     if steps is None and args.scaled:
         steps = first_steps(world, config, args)
-    scale = SPREAD * (WARM if args.init else 1) if args.scaled else None
+    scale = SPREAD * (args.width if args.init else 1) if args.scaled else None
     search = CMAES(first, args.population, args.seed, steps, scale)
     means: list[Controller] = []  # of all generations: any of them may become a finalist
 

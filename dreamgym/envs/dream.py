@@ -181,7 +181,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     ## Episode Termination
     Terminates when the dreamt player is dead, the lap is over or the car has left the field.
     `gym.make` truncates after the real game's limit: 2,100 steps for Doom, 1,000 for CarRacing.
-    `max_episode_steps` changes this limit.
+    `max_episode_steps` changes this limit. It counts from `reset()`, also in a dream that begins
+    inside a game.
 
     ## Arguments
     An argument that is not valid raises a `ValueError` that says what to give instead.
@@ -393,6 +394,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._state: State | None = None
         self._over = np.zeros(num_envs, bool)
+        self._first = np.zeros(num_envs, np.int64)  # the step of the game at which each began
 
     @property
     def world(self) -> World:
@@ -477,7 +479,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         vectors = self._dreams.vectors(actions, self.num_envs)
         before, self._state = self._state, None  # an interrupted step leaves nothing to go on with
         state, reward, terminated = self.world.advance(before, vectors, self._temperature)
-        truncated = self._dreams.numbers(state.step) >= self.limit
+        truncated = self._dreams.numbers(state.step) - self._first >= self.limit
         self._state = state
         if waiting.any():  # NEXT_STEP: this step only resets these lanes and ignores their actions
             reward[waiting], terminated[waiting], truncated[waiting] = 0, False, False
@@ -510,6 +512,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         The options hold for these episodes alone.
         """
         state, temperature = self._dreams.begin(self._seeds[lanes], self._episodes[lanes], options)
+        self._first[lanes] = self._dreams.numbers(state.step)
         if self._state is None:
             self._state, self._temperature = state, temperature
         else:

@@ -388,9 +388,9 @@ def policy_fingerprint(path: str | Path) -> str:
         CheckpointError: if one of its files is missing, or its JSON file is damaged.
     """
     path = Path(path)
-    facts = read_json(path.with_suffix(".json"))
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: check the folder, or train it")
+    facts = read_json(path.with_suffix(".json"))
     kind = {key: facts.get(key) for key in ("config", "algo")}
     return hashlib.sha256(f"{fingerprint(path)} {json.dumps(kind)}".encode()).hexdigest()[:16]
 

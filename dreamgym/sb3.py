@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from torch import nn
 
 import dreamgym  # noqa: F401
 from dreamgym.checkpoint import shared_world
@@ -27,11 +30,14 @@ from dreamgym.envs.spaces import (
     spread,
 )
 from dreamgym.envs.twins import TwinVectorEnv
-from dreamgym.games import FRAME, GAMES, Game
+from dreamgym.games import FRAME, GAMES, Game, get
 from dreamgym.twin import Twin
 
 DREAM, TWIN = "dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv"
 """The vector entry points of every registered dream and twin."""
+NOISE = 0.1
+"""Standard deviation of the noise on C's outputs when it begins to learn. Our choice: small enough
+for a car that drives well to stay on the road."""
 
 
 class DreamVecEnv(VecEnv):
@@ -133,7 +139,7 @@ def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class Scaled(BaseFeaturesExtractor):
-    """Standardise each number of an observation, and clip it to ±10 standard deviations.
+    """Standardise each number of an observation, and clip it.
 
     The numbers have very different scales: M's cell state varies a hundred times as much as some
     of V's latents. The means and standard deviations are part of the policy. So they are saved
@@ -141,6 +147,7 @@ class Scaled(BaseFeaturesExtractor):
 
     Args:
         mean, spread: the means and the standard deviations (I,), as `scaled` measures them.
+        clip: standard deviations beyond which a number is clipped; 0: none is.
 
     Raises:
         ValueError: if their number is not the number I of values in an observation.
@@ -150,19 +157,115 @@ class Scaled(BaseFeaturesExtractor):
     spread: torch.Tensor
 
     def __init__(
-        self, observation_space: gym.spaces.Box, mean: Sequence[float], spread: Sequence[float]
-    ):
+        self, observation_space: gym.spaces.Box, mean: Sequence[float], spread: Sequence[float],
+        clip: float = 10.0,
+    ):  # fmt: skip
         if not (len(mean),) == (len(spread),) == observation_space.shape:
             raise ValueError(
                 f"{len(mean)} means and {len(spread)} spreads for observations of the shape "
                 f"{observation_space.shape}: measure them for this observation"
             )
         super().__init__(observation_space, len(mean))
+        self.clip = clip
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("spread", torch.tensor(spread, dtype=torch.float32))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        return ((observations - self.mean) / self.spread).clamp(-10, 10)
+        scaled = (observations - self.mean) / self.spread
+        return scaled.clamp(-self.clip, self.clip) if self.clip else scaled
+
+
+class ControllerPolicy(ActorCriticPolicy):
+    """C, the paper's controller, as the policy of PPO or A2C: one layer with tanh, and a critic.
+
+    PPO follows the gradient of C's own weights, where CMA-ES only compares controllers.
+
+    `PPO(ControllerPolicy, DreamVecEnv(id, continuous=True), policy_kwargs={"task": "doom"})`
+
+    Args:
+        *args, **kwargs: those of Stable-Baselines3's `ActorCriticPolicy`.
+        task: the game, whose C it is.
+        noise: standard deviation with which C's outputs vary at first, so that PPO can compare.
+
+    Raises:
+        ValueError: if the actions are not the game's continuous ones, or there are hidden layers.
+    """
+
+    action_net: _Outputs
+
+    def __init__(self, *args: Any, task: str, noise: float = NOISE, **kwargs: Any):
+        self.task, self.noise = task, noise
+        extractor = kwargs.pop("features_extractor_kwargs", None) or {}
+        if kwargs.get("features_extractor_class") is Scaled:
+            centred = {} if get(task).bias else {"mean": [0.0] * len(extractor["mean"])}
+            extractor = extractor | centred | {"clip": 0.0}  # C has no clip, and bias or no mean
+        words: dict[str, Any] = {
+            "net_arch": {"pi": [], "vf": [64, 64]}, "log_std_init": math.log(noise),
+        }  # fmt: skip
+        super().__init__(*args, **words | kwargs | {"features_extractor_kwargs": extractor})
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)
+        game, space = get(self.task), self.action_space
+        if not isinstance(space, gym.spaces.Box) or space.shape != (len(game.low),):
+            raise ValueError(
+                f"the actions are {space}, C needs those of {game.called} as numbers: make the "
+                "dreams with continuous=True"
+            )
+        if len(self.mlp_extractor.policy_net):
+            raise ValueError("net_arch has hidden layers for the policy: C has none")
+        self.action_net = _Outputs(self.mlp_extractor.latent_dim_pi, game)
+        words: Any = self.optimizer_kwargs | {"lr": lr_schedule(1)}
+        self.optimizer = self.optimizer_class(self.parameters(), **words)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return super()._get_constructor_parameters() | {"task": self.task, "noise": self.noise}
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """C's weights (P,), see `dreamgym.models.controller.Controller`."""
+        mean, spread = self._scales()
+        layer = self.action_net.layer
+        weight = layer.weight.detach() / spread  # (A, I), for observations that are not scaled
+        bias = () if layer.bias is None else (layer.bias.detach() - weight @ mean,)
+        return torch.cat((weight.flatten(), *bias)).cpu()
+
+    @weights.setter
+    def weights(self, weights: torch.Tensor) -> None:
+        mean, spread = self._scales()
+        layer = self.action_net.layer
+        weight, bias = weights.to(spread.device).split(
+            (layer.weight.numel(), len(weights) - layer.weight.numel())
+        )
+        weight = weight.view_as(layer.weight)
+        with torch.no_grad():
+            layer.weight.copy_(weight * spread)
+            if layer.bias is not None:
+                layer.bias.copy_(bias + weight @ mean)
+
+    def _scales(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the means and the standard deviations (I,) by which C's inputs are scaled."""
+        if isinstance(scaled := self.pi_features_extractor, Scaled):
+            return scaled.mean, scaled.spread
+        like = self.action_net.layer.weight[0].detach()
+        return torch.zeros_like(like), torch.ones_like(like)
+
+
+class _Outputs(nn.Module):
+    """C's outputs, with those that the game halves as the game takes them."""
+
+    def __init__(self, inputs: int, game: Game):
+        super().__init__()
+        self.layer = nn.Linear(inputs, len(game.low), bias=game.bias)
+        nn.init.zeros_(self.layer.weight)
+        if game.bias:
+            nn.init.zeros_(self.layer.bias)
+        halved = torch.tensor([part in game.halved for part in range(len(game.low))])
+        self.register_buffer("halved", halved, persistent=False)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs = torch.tanh(self.layer(inputs))
+        return torch.where(self.halved, (outputs + 1) / 2, outputs)  # type: ignore[arg-type]
 
 
 def scaled(id: str, **kwargs: Any) -> dict[str, Any]:

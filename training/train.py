@@ -26,8 +26,10 @@ from tqdm import tqdm
 from dreamgym.checkpoint import (
     CheckpointError,
     load_world,
+    policy_fingerprint,
     read_json,
     save_agent,
+    save_controller,
     shared_world,
     world_fingerprint,
     world_folder,
@@ -36,15 +38,16 @@ from dreamgym.checkpoint import (
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games import Game
-from dreamgym.sb3 import DreamVecEnv, scaled
+from dreamgym.models.controller import Controller
+from dreamgym.sb3 import ControllerPolicy, DreamVecEnv, scaled
 from dreamgym.world import World
 
 from .flags import RUNS, Flat, Name, Tau, Whole, game_for
 from .play.executors import Executor, Local
 from .play.exporting import exported
 from .play.games import score
-from .play.policies import algorithm, load_trained
-from .runs import OTHER, Run, check_numbers, is_number
+from .play.policies import algorithm, controller_config, load_fitting, load_trained
+from .runs import OTHER, Run, check_input, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
 TWINS = 16
@@ -73,6 +76,11 @@ class Args:
     """Divide each number that the agent sees by its own standard deviation, see `sb3.Scaled`."""
     linear: bool = False
     """Use a policy without hidden layers."""
+    controller: bool = False
+    """Learn the paper's C itself by ppo or a2c; `controller.safetensors` is written too."""
+    init: str = ""
+    """File of a policy from which to begin: of a controller if `controller`, else the `.zip` of the
+    same algorithm."""
     validate: Whole = 0
     """Steps from one validation in the real game to the next; 0: a tenth of `timesteps`."""
     games: int = 20
@@ -95,6 +103,8 @@ class Args:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
         if self.temperature is not None:
             parse_temperature(self.temperature)
+        if self.controller and self.algo not in ("ppo", "a2c"):
+            raise ValueError(f"controller: {self.algo} cannot learn C, choose ppo or a2c")
 
 
 def learn(
@@ -121,7 +131,13 @@ def learn(
     args = replace(args, temperature=parse_temperature(usual))
     hyper = hyperparameters(args, game)
     args = replace(args, timesteps=args.timesteps or int(hyper["n_timesteps"]))
-    with Run(out, "learning", args, {"world": world_fingerprint(folder)}, "timesteps") as run:
+    inputs = {"world": world_fingerprint(folder), "init": ""}
+    if args.init:
+        if not args.controller and Path(args.init).suffix != ".zip":
+            raise ValueError(f"init {args.init} is no .zip of {args.algo}, which alone can go on")
+        check_input(args.init)
+        inputs["init"] = policy_fingerprint(args.init)
+    with Run(out, "learning", args, inputs, "timesteps") as run:
         return _learn(run, args, game, hyper, executor, progress, device)
 
 
@@ -152,6 +168,8 @@ def _learn(
         model.set_random_seed(int(fresh[0] >> 1))  # else it would dream its first dreams again
     else:
         model = kind(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
+        if args.init:
+            _begin(model, args)
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
     if state["steps"] and hasattr(model, "replay_buffer"):
         _refill(model)
@@ -168,6 +186,18 @@ def _learn(
     if validation.over and progress:
         print(f"{args.algo} stopped: {args.patience} validations in a row brought no better score")
     return out / BEST
+
+
+def _begin(model: Any, args: Args) -> None:
+    """Give a new algorithm the weights of the policy from which it is to begin."""
+    world = shared_world(str(world_folder(args.world)), "cpu")
+    if not args.controller:
+        model.set_parameters(load_trained(args.init, world).model.get_parameters())
+        return
+    begun, wanted = load_fitting(args.init, world), controller_config(world, args.observation)
+    if begun.config != wanted:
+        raise ValueError(f"init {args.init} is a {begun.config}, the search needs a {wanted}")
+    model.policy.weights = begun.weights
 
 
 def _refill(model: Any) -> None:
@@ -202,6 +232,9 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
     if args.scaled:
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, game)
+    if args.controller:
+        kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"task": game.name}
+        hyper["policy"] = ControllerPolicy
     hyper = {key: hyper.get(key) for key in own}
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 
@@ -211,7 +244,7 @@ def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -
     shared = {
         "world": args.world, "observation": args.observation or game.observation, "device": device,
     }  # fmt: skip
-    shared |= hyper["env_kwargs"]
+    shared |= hyper["env_kwargs"] | ({"continuous": True} if args.controller else {})
     if args.env == "twin":
         return VecMonitor(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared))
     dreams = DreamVecEnv(
@@ -308,17 +341,25 @@ def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
 
 
 def export(out: Path, world: World) -> Path | None:
-    """Write the acting part of a run's best agent as `agent.safetensors`; None if it has no such.
+    """Write the acting part of a run's best agent without a pickle; None if it has no such.
+
+    It is `agent.safetensors`, or `controller.safetensors` if the agent is C.
 
     Args:
         world: the world in which it learned.
     """
     trained = load_trained(out / BEST, world)
+    facts = read_json((out / BEST).with_suffix(".json"))
+    if isinstance(policy := trained.model.policy, ControllerPolicy):
+        path = out / "controller.safetensors"
+        shape = controller_config(world, trained.observation)
+        save_controller(path, Controller(shape, policy.weights), **facts)
+        return path
     try:
         agent = exported(trained.model, trained.observation)
     except ValueError:  # a recurrent one, say: its `.zip` is all there is
         return None
-    path, facts = out / "agent.safetensors", read_json((out / BEST).with_suffix(".json"))
+    path = out / "agent.safetensors"
     save_agent(path, agent, **facts)
     return path
 

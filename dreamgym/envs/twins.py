@@ -140,7 +140,7 @@ class TwinVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         self._games.reset(range(self.num_envs), lanes)
         self._twin.begin(self._games.board.frames, self._seeds, self._episodes)
         self._begun = True
-        return self._twin.show(), self._infos(self._games.board.counts)
+        return self._twin.show(), self._infos(self._games.board.infos)
 
     def step(
         self, actions: Any
@@ -167,7 +167,7 @@ class TwinVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             self._twin.begin(board.frames[ended], self._seeds[ended], self._episodes[ended], ended)
             observation = self._twin.show()
         self._begun = True
-        infos |= self._infos(board.counts)
+        infos |= self._infos(board.infos)
         return observation, board.rewards.copy(), terminated, truncated, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -204,12 +204,12 @@ class TwinVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         return {
             "final_obs": final,
             "_final_obs": over.copy(),
-            "final_info": self._infos(self._games.board.last_counts),
+            "final_info": self._infos(self._games.board.last_infos),
             "_final_info": over.copy(),
         }
 
-    def _infos(self, counts: np.ndarray) -> dict[str, Any]:
+    def _infos(self, numbers: np.ndarray) -> dict[str, Any]:
         infos: dict[str, Any] = {}
-        for name, column in zip(self.world.game.rules.counts, counts.T, strict=True):
+        for name, column in zip(self.world.game.info, numbers.T, strict=True):
             infos |= {name: column.copy(), f"_{name}": np.ones(self.num_envs, bool)}
         return infos

@@ -35,8 +35,8 @@ class Board(NamedTuple):
     rewards: np.ndarray  # (N,) float64
     terminated: np.ndarray  # (N,) bool
     truncated: np.ndarray  # (N,) bool
-    counts: np.ndarray  # (N, C) float64, the counts in the games' infos
-    last_counts: np.ndarray  # (N, C) float64
+    infos: np.ndarray  # (N, I) float64, the numbers in the games' infos, see `Game.info`
+    last_infos: np.ndarray  # (N, I) float64
 
 
 class Plan(NamedTuple):
@@ -47,8 +47,8 @@ class Plan(NamedTuple):
     arguments: dict[str, Any]
     numbers: range
     """Which of the games are this worker's."""
-    counts: tuple[str, ...]
-    """The names in `info` of the counts."""
+    info: tuple[str, ...]
+    """The names of the numbers in the game's `info`."""
     limit: float
     """Steps after which an episode is truncated."""
 
@@ -68,12 +68,11 @@ class Games:
     """
 
     def __init__(self, game: Game, number: int, processes: int, limit: float, **arguments: Any):
-        counts = game.rules.counts
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
             "actions": (np.float32, (len(game.low),)), "frames": (np.uint8, FRAME),
             "last": (np.uint8, FRAME), "rewards": (np.float64, ()), "terminated": (np.bool_, ()),
-            "truncated": (np.bool_, ()), "counts": (np.float64, (len(counts),)),
-            "last_counts": (np.float64, (len(counts),)),
+            "truncated": (np.bool_, ()), "infos": (np.float64, (len(game.info),)),
+            "last_infos": (np.float64, (len(game.info),)),
         }  # fmt: skip
         layout = {name: (kind, (number, *shape)) for name, (kind, shape) in shapes.items()}
         size = sum(np.dtype(kind).itemsize * int(np.prod(shape)) for kind, shape in layout.values())
@@ -84,7 +83,7 @@ class Games:
         self._end = weakref.finalize(self, _close, self._workers)
         for each in range(many):
             numbers = range(number * each // many, number * (each + 1) // many)
-            plan = Plan(game.real, arguments, numbers, counts, limit)
+            plan = Plan(game.real, arguments, numbers, game.info, limit)
             self._workers.append(_Worker(plan, memory, layout))
         self._tell([None] * many)
 
@@ -218,9 +217,9 @@ class _Table:
             truncated = bool(truncated or self.steps[number] >= self.plan.limit)
             board.rewards[number], board.terminated[number] = reward, terminated
             board.truncated[number] = truncated
-            self._show(number, frame, info, board.frames, board.counts)
+            self._show(number, frame, info, board.frames, board.infos)
             if terminated or truncated:
-                self._show(number, frame, info, board.last, board.last_counts)
+                self._show(number, frame, info, board.last, board.last_infos)
                 self._begin(number, None)
 
     def close(self) -> None:
@@ -230,14 +229,14 @@ class _Table:
     def _begin(self, number: int, seed: int | None) -> None:
         frame, info = self.games[number].reset(seed=seed)
         self.steps[number] = 0
-        self._show(number, frame, info, self.board.frames, self.board.counts)
+        self._show(number, frame, info, self.board.frames, self.board.infos)
 
     def _show(
         self, number: int, frame: np.ndarray, info: dict[str, Any], frames: np.ndarray,
-        counts: np.ndarray,
+        infos: np.ndarray,
     ) -> None:  # fmt: skip
         frames[number] = frame
-        counts[number] = [info[name] for name in self.plan.counts]
+        infos[number] = [info[name] for name in self.plan.info]
 
 
 _starting = threading.Lock()

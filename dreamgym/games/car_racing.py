@@ -71,6 +71,7 @@ GAME = Game(
     mean_length=950,
     test_games=100,  # as many as the paper drove
     engines=(("CarRacing-v3", "CarRacing-v3"),),
+    telling=("speed", "spin"),
     lost=on_grass,
     recipe=(
         Round(600, 300, 300_000, 3000, 30, games=20),

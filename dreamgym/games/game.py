@@ -79,6 +79,8 @@ class Game:
     """Takes the name of a visible object and its width in pixels of the frame. Returns the kind of
     the object, or an empty string for an object that does not count. None if the game does not
     report its objects."""
+    telling: tuple[str, ...] = ()
+    """Further numbers in the real game's `info`, beside the counts of its rules."""
     lost: Callable[[np.ndarray], np.ndarray] | None = None
     """Takes pictures (N, 64, 64, 3) uint8 and returns in which of them the player is lost, (N,)
     bool. None if a picture does not tell."""
@@ -86,6 +88,11 @@ class Game:
     """The rounds by which its world is made."""
     learning: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
+
+    @property
+    def info(self) -> tuple[str, ...]:
+        """The names of the numbers in the real game's `info`."""
+        return (*self.rules.counts, *self.telling)
 
     @cached_property
     def box(self) -> tuple[np.ndarray, np.ndarray]:

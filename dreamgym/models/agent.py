@@ -22,14 +22,14 @@ action, with -1 and 1 as the ends."""
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """Shape of an agent. The defaults are those of `dreamgym.zoo` for PPO in Doom."""
+    """Shape of an agent. The defaults are those of a linear one in Doom."""
 
     inputs: int = 1088
     outputs: int = 3
     units: int = 64
     """Units of each hidden layer."""
-    depth: int = 2
-    """How many hidden layers there are."""
+    depth: int = 0
+    """How many hidden layers there are; 0: none, as in C."""
     activation: str = "tanh"
     """One of `ACTIVATIONS`."""
     acts: str = "moves"

@@ -197,11 +197,11 @@ def test_a_v_that_is_half_trained_is_no_input(
     data, args = data_set(tmp_path / "data", [40] * 3), vision.Args(frames=3 * 128)
     loss, losses = vision.VAE.loss, []
 
-    def stops(self: vision.VAE, frames: torch.Tensor) -> object:
+    def stops(self: vision.VAE, frames: torch.Tensor, rarity: float) -> object:
         losses.append(1)
         if len(losses) == 3:
             raise KeyboardInterrupt
-        return loss(self, frames)
+        return loss(self, frames, rarity)
 
     monkeypatch.setattr(vision.VAE, "loss", stops)
     monkeypatch.setattr(trainer, "SAVE_EVERY", 0.0)

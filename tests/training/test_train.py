@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,27 @@ from stable_baselines3.common.monitor import Monitor
 
 import dreamgym  # noqa: F401
 from dreamgym import games
-from dreamgym.checkpoint import CheckpointError, load_world, read_json, save_world
+from dreamgym.checkpoint import (
+    CheckpointError,
+    load_world,
+    read_json,
+    save_controller,
+    save_world,
+)
 from dreamgym.cli import main
+from dreamgym.models.controller import Controller
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
-from dreamgym.training.play.policies import ALGORITHMS, algorithm, load, load_trained
+from dreamgym.training.play.policies import (
+    ALGORITHMS,
+    Controlled,
+    Trained,
+    algorithm,
+    controller_config,
+    load,
+    load_trained,
+)
 from dreamgym.training.splits import VALIDATION
 from tests.conftest import tiny_world
 
@@ -105,7 +121,7 @@ def test_every_algorithm_learns_is_saved_loaded_and_dreams_again(
     again, *_ = dreams.play(model, agent, torch.arange(3), 1.0, 1.0, limit=20)
     assert torch.equal(returns, again)
     own = tmp_path / "agent.safetensors"
-    assert own.exists() == (algo not in ("ppo_lstm", "qrdqn", "tqc"))
+    assert own.exists() == (algo not in ("ppo_lstm", "qrdqn"))
     if own.exists():
         best, same = load_trained(tmp_path / "policy.zip", model), load(own, model, model.game)
         seen = model.observe(model.start(torch.arange(64)), same.observation)
@@ -197,9 +213,62 @@ def test_a_linear_policy_is_one_layer(folder, tmp_path, unreal):
     assert load_trained(path, load_world(folder)).observation == "zh"
 
 
+@pytest.mark.parametrize("algo", ["ppo", "a2c"])
+@pytest.mark.parametrize("task", ["doom", "car_racing"])
+@pytest.mark.parametrize("scaled", [True, False])
+def test_c_itself_learns(scaled, task, algo, folder, car_folder, tmp_path, unreal):
+    """From the weights it is given, and what is written acts as the trained policy does."""
+    path = {"doom": folder, "car_racing": car_folder}[task]
+    world = load_world(path)
+    config, draw = controller_config(world), torch.Generator().manual_seed(3)
+    begun = Controller(config, 0.3 * torch.randn(config.parameters, generator=draw))
+    save_controller(tmp_path / "first.safetensors", begun)
+    asked = args(path, algo, controller=True, init=str(tmp_path / "first.safetensors"),
+                 scaled=scaled)  # fmt: skip
+    seen = world.observe(world.start(torch.arange(64)), config.observation)
+
+    hyper = train.hyperparameters(asked, world.game)
+    envs = train.dreams(asked, world.game, hyper)
+    fresh = algorithm(algo)(hyper["policy"], envs, device="cpu", **hyper["kwargs"])
+    train._begin(fresh, asked)
+    torch.testing.assert_close(fresh.policy.weights, begun.weights, atol=1e-5, rtol=1e-4)
+    wanted = Controlled(begun, world.game)
+    for policy in (wanted, before := Trained(fresh, world.game, config.observation)):
+        policy.begin(torch.arange(64))
+    torch.testing.assert_close(before.act(seen), wanted.act(seen), atol=1e-5, rtol=0)
+
+    learn(asked, tmp_path / "run")
+    learned = load(tmp_path / "run" / "controller.safetensors", world, world.game)
+    trained = load_trained(tmp_path / "run" / "policy.zip", world)
+    for policy in (learned, trained):
+        policy.begin(torch.arange(64))
+    torch.testing.assert_close(learned.act(seen), trained.act(seen), atol=1e-5, rtol=0)
+    latest = load_trained(tmp_path / "run" / "latest.zip", world).model.policy.weights
+    assert not torch.allclose(latest, begun.weights, atol=1e-5)
+    assert learned.controller.config == config
+    assert not (tmp_path / "run" / "agent.safetensors").exists()
+
+
+def test_an_agent_goes_on_from_another(folder, tmp_path, unreal):
+    first = learn(args(folder, timesteps=128), tmp_path / "first")
+    fresh = PPO.load(learn(args(folder, timesteps=128, seed=1), tmp_path / "other"))
+    asked = args(folder, timesteps=128, seed=1, init=str(first))
+    train._begin(fresh, asked)
+    for one, other in zip(
+        fresh.policy.parameters(), PPO.load(first).policy.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+    assert learn(asked, tmp_path / "second").exists()
+    with pytest.raises(ValueError, match="begun"):
+        learn(replace(asked, init=str(tmp_path / "other" / "policy.zip")), tmp_path / "second")
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
+        (["--algo", "sac", "--controller"], "controller: sac cannot learn C, choose ppo or a2c"),
+        (["--init", "agent.safetensors"], "init agent.safetensors is no .zip of ppo"),
+        (["--init", "none.zip"], "none.zip"),
         (["--algo", "dreamer"], "algo is 'dreamer': choose one of ppo, a2c"),
         (["--games", "0"], "games is 0"),
         (["--observation", "pixels"], "observation is 'pixels'"),

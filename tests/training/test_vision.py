@@ -66,10 +66,10 @@ def test_v_takes_batch_after_batch_at_the_cosine_s_rate_with_fresh_noise(
         read.append(batch)
         return batch
 
-    def lost(v, batch):  # type: ignore[no-untyped-def]
+    def lost(v, batch, rarity):  # type: ignore[no-untyped-def]
         shown.append(batch.numpy().copy())
         noise.append(torch.randn(3, generator=torch.random.default_generator.clone_state()))
-        return loss(v, batch)
+        return loss(v, batch, rarity)
 
     def steps(adam, *rest):  # type: ignore[no-untyped-def]
         rates.append(float(adam.param_groups[0]["lr"]))
@@ -131,11 +131,11 @@ def test_a_stopped_run_takes_the_steps_that_are_left(
     whole = train(data, tmp_path / "whole")
     loss, calls = VAE.loss, []
 
-    def stops(v, batch):  # type: ignore[no-untyped-def]
+    def stops(v, batch, rarity):  # type: ignore[no-untyped-def]
         calls.append(1)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return loss(v, batch)
+        return loss(v, batch, rarity)
 
     monkeypatch.setattr(VAE, "loss", stops)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):

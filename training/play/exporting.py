@@ -35,9 +35,10 @@ def exported(model: Any, observation: str) -> Agent:
     if len(names) != bool(between) or len(sizes) > 1 or not fits:
         raise ValueError(f"{type(policy).__name__} has layers that an agent has not")
     scaled = isinstance(extractor, Scaled)
+    clip = float(extractor.clip) if scaled else 0.0  # type: ignore[arg-type]
     config = AgentConfig(
         layers[0].in_features, layers[-1].out_features, sizes.pop() if sizes else 1,
-        len(layers) - 1, names[0] if names else "tanh", acts, 10.0 if scaled else 0.0, observation,
+        len(layers) - 1, names[0] if names else "tanh", acts, clip, observation,
     )  # fmt: skip
     agent = Agent(config)
     with torch.no_grad():

@@ -247,11 +247,12 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
 def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> State:
     """Return moments inside the games that M has learned from, with M's state warmed up.
 
-    Games are drawn evenly, and so is the moment in each.
+    Games are drawn evenly, and so is the moment in each, which is never its first.
     """
     rng, (training, _) = np.random.default_rng(seed), split(latents, Args.held_out)
     games_of = torch.from_numpy(rng.choice(training, MOMENTS))
-    step = torch.from_numpy((rng.random(MOMENTS) * latents.lengths[games_of].numpy()).astype(int))
+    later = latents.lengths[games_of].numpy() - 1
+    step = torch.from_numpy(np.minimum(1 + rng.random(MOMENTS) * later, later).astype(int))
     order = step.argsort(descending=True)
     step, first = step[order], latents.starts[games_of[order]]
     h, c = torch.zeros(2, MOMENTS, memory.config.hidden)  # two: they are written into

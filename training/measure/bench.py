@@ -444,6 +444,7 @@ def _game_rate(job: tuple[str, str, int]) -> float:
     """Return the steps per second of one real game under random play."""
     name, world, seed = job
     step = _engine(name, seed) if ":" in name else _random(name, world, seed)
+    step()  # to warm up: a twin's first step may compile
     steps, began = 0, time.perf_counter()
     while time.perf_counter() - began < SECONDS:
         step()

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -31,7 +30,7 @@ RIDGE = 1e-4
 """Added to each input's sum of squares, as a share of it. Our choice: inputs that say the same
 share the weight, and nothing else changes."""
 SLOPE = 0.05
-"""Least weight of a step in the squares. Elsewhere it is the slope of C's tanh, since an error
+"""Added to the weight of a step in the squares, which is the slope of C's tanh, since an error
 where that is flat changes no action. Our choice."""
 
 
@@ -76,7 +75,7 @@ def carried(
     training, held_out = split(latents, 5)
     longest = latents.lengths.argsort(descending=True)
     learned, tested = (
-        longest[torch.isin(longest, torch.from_numpy(np.asarray(part)))][:games]
+        longest[torch.isin(longest, torch.from_numpy(part))][:games]
         for part in (training, held_out)
     )
     inputs = config.inputs + config.bias

@@ -347,11 +347,9 @@ def _encode_one(  # type: ignore[no-untyped-def]
     """
     windows = np.empty((4, KERNEL, KERNEL, c.shape[2]), f32)
     while True:
-        number = held if held >= 0 else units.take(counters, 0)
-        part, at = units.find(number, 0, sizes)
-        may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == len(sizes):
-            return number if may == 0 else -1
+        number, part, at = units.pick(held, 0, sizes, counters)
+        if part == len(sizes):
+            return number
         if part == 0:
             _look(frame, *first, a, at * BAND, min(len(a), (at + 1) * BAND))
         elif part == 1:
@@ -406,11 +404,9 @@ def _decode_one(  # type: ignore[no-untyped-def]
     """
     hidden, ready = np.empty((1, len(dense[1])), f32), False
     while True:
-        number = held if held >= 0 else units.take(counters, 0)
-        part, at = units.find(number, 0, sizes)
-        may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == len(sizes):
-            return number if may == 0 else -1
+        number, part, at = units.pick(held, 0, sizes, counters)
+        if part == len(sizes):
+            return number
         if part == 0:
             if not ready:  # each thread computes it for itself, sooner than it could wait for it
                 _product_of_lanes(z.reshape(1, -1), dense[0], hidden)

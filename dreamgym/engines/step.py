@@ -163,11 +163,9 @@ def _remember(  # type: ignore[no-untyped-def]
     sums = np.empty((max(rows, len(z) - tail), 4 * WIDTH), f32)
     some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     while True:
-        number = held if held >= 0 else units.take(counters, 0)
-        part, at = units.find(number, wholes, sizes)
-        may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == len(sizes):
-            return number if may == 0 else -1
+        number, part, at = units.pick(held, wholes, sizes, counters)
+        if part == len(sizes):
+            return number
         if part < 0:
             first = at * BLOCK
             n = min(BLOCK, len(z) - first)
@@ -196,11 +194,9 @@ def _dream(  # type: ignore[no-untyped-def]
     some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     out = np.empty((rows, shared_out.shape[1]), f32)
     while True:
-        number = held if held >= 0 else units.take(counters, 0)
-        part, at = units.find(number, wholes, sizes)
-        may = units.may_begin(part, sizes, counters)
-        if may < 1 or part == len(sizes):
-            return number if may == 0 else -1
+        number, part, at = units.pick(held, wholes, sizes, counters)
+        if part == len(sizes):
+            return number
         if part < 0:
             first = at * BLOCK
             n = min(BLOCK, len(z) - first)

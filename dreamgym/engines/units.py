@@ -133,3 +133,21 @@ def may_begin(part, sizes, counters):  # type: ignore[no-untyped-def]
         if read(counters, len(sizes) + 1):
             return -1
     return 0
+
+
+@compiled
+def pick(held, wholes, sizes, counters):  # type: ignore[no-untyped-def]
+    """Return the number of the next unit, its part and its number there, once it may begin.
+
+    If no unit may, the part is none of `sizes`, and the first is what a step returns, see `work`.
+
+    Args:
+        held: a unit that was taken before, or -1.
+        wholes, sizes: see `find`.
+    """
+    number = held if held >= 0 else take(counters, 0)
+    part, at = find(number, wholes, sizes)
+    may = may_begin(part, sizes, counters)
+    if may < 1 or part == len(sizes):
+        return number if may == 0 else -1, len(sizes), at
+    return number, part, at

@@ -183,7 +183,8 @@ class ControllerPolicy(ActorCriticPolicy):
     `PPO(ControllerPolicy, DreamVecEnv(id, continuous=True), policy_kwargs={"task": "doom"})`
 
     Args:
-        *args, **kwargs: those of Stable-Baselines3's `ActorCriticPolicy`.
+        *args: those of Stable-Baselines3's `ActorCriticPolicy`.
+        **kwargs: those of Stable-Baselines3's `ActorCriticPolicy`.
         task: the game, whose C it is.
         noise: standard deviation with which C's outputs vary at first, so that PPO can compare.
 

@@ -194,7 +194,7 @@ def _uniforms(keys, step, lanes, first):  # type: ignore[no-untyped-def]
     return drawn
 
 
-@compiled
+@compiled(inline="always")
 def draw_rows(  # type: ignore[no-untyped-def]
     mixtures, first, rows, out, key, step, tau, z, chance
 ):

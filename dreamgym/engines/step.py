@@ -22,13 +22,13 @@ from dreamgym.engines.tiles import TILE, WIDTH
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN
 
-f32 = np.float32
+f32, i64 = np.float32, np.int64
 BLOCK = 8 * TILE
 """Rows of a whole block. The inputs of so many (110 KB for Doom) fit into any second-level cache,
 and the weights are read once for a hundred million operations."""
-COPY, GATES, HEAD, DRAW = range(4)
-"""The parts of a step: copy the inputs side by side, compute the gates and cells, compute the
-outputs of the head, and draw."""
+WHOLE, COPY, GATES, HEAD, DRAW = range(-1, 4)
+"""The parts of a step: all of it for a whole block; for the tail, copy the inputs side by side,
+compute the gates and cells, compute the outputs of the head, and draw."""
 PANELS = 4
 """Panels of the head in a unit: as many as a product of a single row takes at once."""
 
@@ -161,23 +161,23 @@ def _remember(  # type: ignore[no-untyped-def]
     rows = min(len(z), BLOCK) if wholes else 0
     x = np.empty((rows, shared_x.shape[1]), f32)
     sums = np.empty((max(rows, len(z) - tail), 4 * WIDTH), f32)
-    some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
+    old, some_h, some_c = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     while True:
         number, part, at = units.pick(held, wholes, sizes, counters)
         if part == len(sizes):
             return number
-        if part < 0:
-            first = at * BLOCK
-            n = min(BLOCK, len(z) - first)
-            _copy(first, n, x, 0, z, action, h)
-            for group in range(sizes[GATES]):
-                _cells(first, n, group, x, gates, bias, sums, *some, c, new_h, new_c)
-        elif part == COPY:
-            first = tail + at * TILE
-            _copy(first, min(TILE, len(z) - first), shared_x, at * TILE, z, action, h)
-        else:
-            _cells(tail, len(z) - tail, at, shared_x, gates, bias, sums, *some, c, new_h, new_c)
-        if part >= 0:
+        first, n, row = _rows(part, at, tail, len(z))
+        inputs = x if part == WHOLE else shared_x
+        if part in (WHOLE, COPY):
+            _copy(first, n, inputs, row, z, action, h)
+        if part in (WHOLE, GATES):
+            begin, end = (0, sizes[GATES]) if part == WHOLE else (at, at + 1)
+            for group in range(begin, end):
+                _cells(
+                    first, n, group, inputs, gates, bias, sums, old, some_h, some_c, c, new_h,
+                    new_c,
+                )  # fmt: skip
+        if part != WHOLE:
             units.take(counters, 1 + part)
         held = -1
 
@@ -187,47 +187,53 @@ def _dream(  # type: ignore[no-untyped-def]
     held, sizes, counters, wholes, tail, shared_x, shared_out, gates, gates_bias, z, action, h, c,
     new_h, new_c, head, head_bias, mixtures, bound, key, step, temperature, new_z, odds, draws,
 ):  # fmt: skip
-    """Write the next z, h and c, the odds and the numbers for the rules; see `_remember`."""
+    """Write the next z, h and c, the odds and the numbers for the rules; see `_remember`.
+
+    Each kernel is called in one place, since the compiler copies it to every one.
+    """
     rows = min(len(z), BLOCK) if wholes else 0
     x = np.empty((rows, shared_x.shape[1]), f32)
     sums = np.empty((max(rows, len(z) - tail), 4 * WIDTH), f32)
-    some = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
+    old, some_h, some_c = np.zeros(WIDTH, f32), np.empty(WIDTH, f32), np.empty(WIDTH, f32)
     out = np.empty((rows, shared_out.shape[1]), f32)
     while True:
         number, part, at = units.pick(held, wholes, sizes, counters)
         if part == len(sizes):
             return number
-        if part < 0:
-            first = at * BLOCK
-            n = min(BLOCK, len(z) - first)
-            _copy(first, n, x, 0, z, action, h)
-            for group in range(sizes[GATES]):
-                _cells(first, n, group, x, gates, gates_bias, sums, *some, c, new_h, new_c)
-            tiles.multiply_rows(new_h, first, n, head, 0, len(head), head_bias, out, 0)
-            _draw(first, n, mixtures, bound, out, key, step, temperature, new_z, odds, draws)
-        elif part == COPY:
-            first = tail + at * TILE
-            _copy(first, min(TILE, len(z) - first), shared_x, at * TILE, z, action, h)
-        elif part == GATES:
-            _cells(
-                tail, len(z) - tail, at, shared_x, gates, gates_bias, sums, *some, c, new_h, new_c
-            )
-        elif part == HEAD:
-            begin = at * PANELS
-            many, column = min(PANELS, len(head) - begin), begin * WIDTH
-            tiles.multiply_rows(
-                new_h, tail, len(z) - tail, head, begin, many, head_bias, shared_out, column
-            )
-        else:
-            first = tail + at * TILE
-            n, outs = min(TILE, len(z) - first), shared_out[at * TILE :]
-            _draw(first, n, mixtures, bound, outs, key, step, temperature, new_z, odds, draws)
-        if part >= 0:
+        first, n, row = _rows(part, at, tail, len(z))
+        inputs, outs = (x, out) if part == WHOLE else (shared_x, shared_out)
+        if part in (WHOLE, COPY):
+            _copy(first, n, inputs, row, z, action, h)
+        if part in (WHOLE, GATES):
+            begin, end = (0, sizes[GATES]) if part == WHOLE else (at, at + 1)
+            for group in range(begin, end):
+                _cells(
+                    first, n, group, inputs, gates, gates_bias, sums, old, some_h, some_c, c, new_h,
+                    new_c,
+                )  # fmt: skip
+        if part in (WHOLE, HEAD):
+            panel, end = (0, len(head)) if part == WHOLE else (at * PANELS, (at + 1) * PANELS)
+            many = min(end, len(head)) - panel
+            tiles.multiply_rows(new_h, first, n, head, panel, many, head_bias, outs, panel * WIDTH)
+        if part in (WHOLE, DRAW):
+            _draw(first, n, mixtures, bound, outs[row:], key, step, temperature, new_z, odds, draws)
+        if part != WHOLE:
             units.take(counters, 1 + part)
         held = -1
 
 
-@compiled
+@compiled(inline="always")
+def _rows(part, at, tail, end):  # type: ignore[no-untyped-def]
+    """Return a unit's first row, how many rows it has, and the row of its scratch memory."""
+    if part == WHOLE:
+        return at * BLOCK, min(BLOCK, end - at * BLOCK), 0
+    if part in (COPY, DRAW):
+        first = tail + at * TILE
+        return first, min(TILE, end - first), at * TILE
+    return tail, end - tail, 0
+
+
+@compiled(inline="always")
 def _copy(first, rows, x, row, z, action, h):  # type: ignore[no-untyped-def]
     """Write the inputs of some rows side by side to x, from its row `row` on."""
     size, actions, cells = z.shape[1], action.shape[1], h.shape[1]
@@ -240,7 +246,7 @@ def _copy(first, rows, x, row, z, action, h):  # type: ignore[no-untyped-def]
             x[row + i, size + actions + j] = h[first + i, j]
 
 
-@compiled
+@compiled(inline="always")
 def _cells(  # type: ignore[no-untyped-def]
     first, rows, group, x, gates, bias, sums, old, some_h, some_c, c, new_h, new_c
 ):
@@ -248,7 +254,7 @@ def _cells(  # type: ignore[no-untyped-def]
 
     `sums` (≥ rows, 64), `old`, `some_h` and `some_c` (16,) are scratch memory.
     """
-    tiles.multiply_rows(x, 0, rows, gates, 4 * group, 4, bias, sums, 0)
+    tiles.multiply_rows(x, i64(0), rows, gates, 4 * group, i64(4), bias, sums, i64(0))
     begin = group * WIDTH
     count = min(WIDTH, c.shape[1] - begin)
     for i in range(rows):
@@ -264,7 +270,7 @@ def _cells(  # type: ignore[no-untyped-def]
             new_c[first + i, begin + j] = some_c[j]
 
 
-@compiled
+@compiled(inline="always")
 def _draw(  # type: ignore[no-untyped-def]
     first, rows, mixtures, bound, out, key, step, temperature, new_z, odds, draws
 ):

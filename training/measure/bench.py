@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -23,12 +24,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder, write_json
+from dreamgym.cli import SPINS
 from dreamgym.engines.linear import Linear, supports_bfloat16
 from dreamgym.engines.threads import shared
+from dreamgym.envs.workers import SPAWN
 from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
-from dreamgym.models.mdn_rnn import MDNRNN
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE
 from dreamgym.sb3 import DreamVecEnv
 from dreamgym.world import SHARE, State, World
@@ -40,6 +43,8 @@ from ..play.policies import Controlled, controller_config
 from . import yardstick
 from .report import HEAD, speed
 from .results import origin
+
+Answer = TypeVar("Answer")
 
 WORDS = {"auto": (), "torch": ("PyTorch alone",), "compiled": ("PyTorch's compiler",)}
 """What a row's label says of the world's `form`."""
@@ -135,7 +140,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     for what, where in {"dreams": device, "V and M": "cpu"}.items():
         if not supports_bfloat16(where):
             left_out[f"{what} in bfloat16"] = f"{where} does not multiply in it by itself"
-    _agents(folder, game, cores, add)
+    rows += _apart(_agents, str(folder), game)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
     rows = [{"what": what, "rate": rate, "against": real} for what, rate in after.items()] + rows
     for row in rows:
@@ -156,9 +161,8 @@ def _environments(
                  "DreamVecEnv": play_batch(DreamVecEnv(name, size, world=folder))}  # fmt: skip
         if size == 1:
             works = {"gym.make": play(gym.make(name, world=folder))} | works
-        jax = [yardstick.step(model.memory.config, size)] if yardstick.installed() else []
-        dreamt, *came = rates(size, dream(model, size), *works.values(), *jax)
-        beside = came.pop() if jax else None
+        dreamt, *came = rates(size, dream(model, size), *works.values())
+        beside = _apart(_jax, model.memory.config, size) if yardstick.installed() else None
         for what, rate in zip(works, came, strict=True):
             facts = {"added": 1e6 * size * (1 / rate - 1 / dreamt)}
             if beside:
@@ -191,24 +195,30 @@ def _learning(model: World, add: Callable[..., None]) -> None:
         add("M training, ours, bfloat16", now, before)
 
 
-def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> None:
-    """Add the rows of CMA-ES in the dream, and of PPO in the dream and in the real game's twin."""
+def _jax(config: MemoryConfig, size: int) -> float:
+    """Return the rate of a plain step of M in JAX."""
+    return rate_of(yardstick.step(config, size), size)
+
+
+def _agents(world: str, game: Game) -> list[dict[str, Any]]:
+    """Return the rows of CMA-ES in the dream, and of PPO in the dream and in the real twin."""
     steps, generations = 100, 3
-    args = evolve.Args(str(folder), generations, steps=steps, validate=0)
+    args = evolve.Args(world, generations, steps=steps, validate=0)
     with TemporaryDirectory() as out:
         began = time.perf_counter()
         evolve.evolve(args, out, Local(1), progress=False)
         rate = generations / (time.perf_counter() - began)
-    add(f"CMA-ES, generations of 1,024 dreams of {steps} steps", rate)
-    for what, learning, rollouts in (
-        ("the dream", train.Args(str(folder), envs=LANES), 3),
-        ("the dream", train.Args(str(folder)), 3),
-        ("the real twin", train.Args(str(folder), env="twin"), 1),
+    what = f"CMA-ES, generations of 1,024 dreams of {steps} steps"
+    rows: list[dict[str, Any]] = [{"what": what, "rate": rate, "against": 0.0}]
+    for where, learning, rollouts in (
+        ("the dream", train.Args(world, envs=LANES), 3),
+        ("the dream", train.Args(world), 3),
+        ("the real twin", train.Args(world, env="twin"), 1),
     ):
         hyper = train.hyperparameters(learning, game)
         envs = train.dreams(learning, game, hyper)
         timed, kwargs = _Timed(envs), hyper["kwargs"]
-        if what == "the real twin":
+        if where == "the real twin":
             kwargs["n_steps"] = 128  # a longer rollout of real games would take minutes
             kwargs["batch_size"] = min(kwargs["batch_size"], 128 * envs.num_envs)
         made = PPO(hyper["policy"], timed, device="cpu", **kwargs)
@@ -216,9 +226,21 @@ def _agents(folder: Path, game: Game, cores: int, add: Callable[..., None]) -> N
         timed.spent, began = 0.0, time.perf_counter()
         made.learn(rollouts * made.n_steps * envs.num_envs)
         wall = time.perf_counter() - began
+        what = f"PPO, steps in {where} × {envs.num_envs}"
         rate = rollouts * made.n_steps * envs.num_envs / wall
-        add(f"PPO, steps in {what} × {envs.num_envs}", rate, waiting=timed.spent / wall)
+        rows.append({"what": what, "rate": rate, "against": 0.0, "waiting": timed.spent / wall})
         envs.close()
+    return rows
+
+
+def _apart(function: Callable[..., Answer], *given: object) -> Answer:
+    """Return what a function returns in a process of its own, where threads spin as in `train`.
+
+    So threads of one library that look for work do not slow what is measured after them.
+    """
+    spins = ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPINS))
+    with ProcessPoolExecutor(1, SPAWN, initializer=os.putenv, initargs=spins) as process:
+        return process.submit(function, *given).result()
 
 
 def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> list[float]:

@@ -17,7 +17,12 @@ def add(game: Game) -> None:
         "reward_threshold": game.threshold,
     }
     own = {"task": game.name, "world": game.name}
-    register(id=game.pixel_id, entry_point=game.real, **limits)
+    register(
+        id=game.pixel_id,
+        entry_point=game.real,
+        vector_entry_point=game.many or None,
+        **limits,
+    )
     register(
         id=game.latent_id,
         entry_point="dreamgym.wrappers:make_twin",

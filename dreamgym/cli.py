@@ -30,6 +30,10 @@ COMMANDS = {
     "make": ("make", "make a shipped world from nothing; call it again to continue"),
     "demo": ("demo", "learn in the dream for minutes, then play the real game"),
     "bench": ("measure.bench", "measure the steps per second of dreams and games in one run"),
+    "experiment": (
+        "measure.experiment",
+        "measure what the dream's temperature does to what is learned",
+    ),
     "film": ("measure.film", "write an animation of a dream and the real game side by side"),
     "report": ("measure.report", "update the tables of README and docs from the results"),
 }

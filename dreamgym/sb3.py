@@ -22,6 +22,7 @@ from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.envs.dream import DreamVectorEnv
+from dreamgym.envs.real import RealVectorEnv
 from dreamgym.envs.spaces import (
     check_actions,
     check_game,
@@ -29,11 +30,10 @@ from dreamgym.envs.spaces import (
     observation_space,
     spread,
 )
-from dreamgym.envs.twins import TwinVectorEnv
 from dreamgym.games import FRAME, GAMES, Game, get
 from dreamgym.twin import Twin
 
-DREAM, TWIN = "dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv"
+BATCHES = ("dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv")
 """The vector entry points of every registered dream and twin."""
 NOISE = 0.1
 """Standard deviation of the noise on C's outputs when it begins to learn. Our choice: small enough
@@ -41,30 +41,33 @@ for a car that drives well to stay on the road."""
 
 
 class DreamVecEnv(VecEnv):
-    """N dreams as one batch, computed together and not one after the other; or N twins.
+    """N dreams as one batch, computed together; or N real games, as twins or by their pixels.
 
     `PPO("MlpPolicy", DreamVecEnv("DreamDoom-v0", num_envs=64, temperature=1.15))`
     `PPO("MlpPolicy", DreamVecEnv("LatentDoom-v0", num_envs=16))`
+    `PPO("CnnPolicy", DreamVecEnv("PixelDoom-v0", num_envs=16))`
 
     Args:
-        id: the id of a registered dream or twin; `"module:id"` imports a module first, as in
-            `gym.make`.
+        id: the id of a registered dream, twin or real game; `"module:id"` imports a module first,
+            as in `gym.make`.
         num_envs: the number of dreams or real games, N.
         **kwargs: arguments of the dream, see `dreamgym.envs.dream.DreamEnv`, or of the twins, see
-            `dreamgym.envs.twins.TwinVectorEnv`.
+            `dreamgym.envs.twins.TwinVectorEnv`, or of the real games, see
+            `dreamgym.envs.real.RealVectorEnv`.
 
     Raises:
-        ValueError: if `id` is neither a dream nor a twin, or an argument is not valid.
+        ValueError: if `id` is none of them, or an argument is not valid.
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
         module, _, name = id.rpartition(":")
         if module:
             importlib.import_module(module)
-        if gym.spec(name).vector_entry_point not in (DREAM, TWIN):
+        real = [game.many for game in GAMES.values() if game.many]
+        if gym.spec(name).vector_entry_point not in (*BATCHES, *real):
             known = ", ".join(f"{game.dream_id}, {game.latent_id}" for game in GAMES.values())
             raise ValueError(f"{id} is no dream and no twin: give an id such as {known}")
-        self.dreams: DreamVectorEnv | TwinVectorEnv = gym.make_vec(
+        self.dreams: DreamVectorEnv | RealVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,
         ).unwrapped  # type: ignore[assignment]  # fmt: skip

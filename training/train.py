@@ -1,6 +1,6 @@
 """The command `train`: an algorithm of Stable-Baselines3 learns in the batched dream.
 
-It may also learn in the twin, the real game seen through V and M, for comparison.
+For comparison, it may also learn in the real game, seen through V and M or by its pixels.
 
 At regular intervals the agent plays the real game: a validation. The agent with the best validation
 is kept. If the validations no longer get better, learning stops, even if the dream's returns rise.
@@ -20,7 +20,13 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    VecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 from tqdm import tqdm
 
 from dreamgym.checkpoint import (
@@ -46,12 +52,21 @@ from .flags import RUNS, Flat, Name, Tau, Whole, game_for
 from .play.executors import Executor, Local
 from .play.exporting import exported
 from .play.games import score
-from .play.policies import algorithm, controller_config, load_fitting, load_trained
+from .play.policies import (
+    FRAMES,
+    STACK,
+    algorithm,
+    controller_config,
+    load_fitting,
+    load_trained,
+)
 from .runs import OTHER, Run, check_input, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
 TWINS = 16
-"""Real games that run side by side if an agent learns in them and no number is given."""
+"""Twins that run side by side if an agent learns in them and no number is given."""
+ENVS = ("dream", "twin", "pixels")
+"""Where an agent may learn."""
 LATEST, BEST = "latest.zip", "policy.zip"
 """Files in the run folder: the agent from which learning goes on, and the best agent so far."""
 
@@ -69,7 +84,7 @@ class Args:
     temperature: Tau = None
     """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
     envs: int = 0
-    """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 real games."""
+    """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 twins."""
     observation: str = ""
     """What the agent sees: z, zh or zhc; if left out, the game's own."""
     scaled: bool = True
@@ -90,11 +105,14 @@ class Args:
     seed: int = 0
     """Seed of the algorithm and of its dreams."""
     env: str = "dream"
-    """Where it learns: `dream`, or `twin`, which is the real game seen through V and M."""
+    """Where it learns: `dream`; `twin`, the real game seen through V and M; or `pixels`, the real
+    game's last four frames seen by a convolutional network, for which the world is not used."""
 
     def __post_init__(self) -> None:
-        if self.env not in ("dream", "twin"):
-            raise ValueError(f"env is {self.env!r}: choose 'dream' or 'twin'")
+        if self.env not in ENVS:
+            raise ValueError(f"env is {self.env!r}: choose one of {', '.join(ENVS)}")
+        if self.env == "pixels" and (self.controller or self.linear or self.observation):
+            raise ValueError("env is 'pixels': leave out controller, linear and observation")
         least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
         most = {"games": FINAL - VALIDATION, "seed": 2**31 - 1}
         for name, low in least.items():
@@ -217,8 +235,12 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         ValueError: if there is no such algorithm, or `linear` is asked of a recurrent one.
     """
     algorithm(args.algo)
-    zoo = import_module(f"dreamgym.zoo.{args.algo}").hyperparams
-    hyper = copy.deepcopy(zoo[game.dream_id])  # Stable-Baselines3 writes into `policy_kwargs`
+    zoo, where = import_module(f"dreamgym.zoo.{args.algo}").hyperparams, game.dream_id
+    if args.env == "pixels":
+        where = game.pixel_id
+        if where not in zoo:
+            raise ValueError(f"env is 'pixels': {args.algo} has no hyperparameters for it")
+    hyper = copy.deepcopy(zoo[where])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
@@ -230,7 +252,7 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     if args.linear:
         net = {"pi": [], "vf": [64]} if "n_steps" in kwargs else []
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"net_arch": net}
-    if args.scaled:
+    if args.scaled and args.env != "pixels":
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, game)
     if args.controller:
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"task": game.name}
@@ -245,6 +267,10 @@ def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -
         "world": args.world, "observation": args.observation or game.observation, "device": device,
     }  # fmt: skip
     shared |= hyper["env_kwargs"] | ({"continuous": True} if args.controller else {})
+    if args.env == "pixels":
+        few = {"continuous": shared["continuous"]} if "continuous" in shared else {}
+        games = VecMonitor(DreamVecEnv(game.pixel_id, args.envs or hyper["n_envs"], **few))
+        return VecTransposeImage(VecFrameStack(games, STACK))
     if args.env == "twin":
         return VecMonitor(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared))
     dreams = DreamVecEnv(
@@ -349,6 +375,8 @@ def export(out: Path, world: World) -> Path | None:
         world: the world in which it learned.
     """
     trained = load_trained(out / BEST, world)
+    if trained.observation == FRAMES:
+        return None  # a convolutional network is no `models.agent`
     facts = read_json((out / BEST).with_suffix(".json"))
     if isinstance(policy := trained.model.policy, ControllerPolicy):
         path = out / "controller.safetensors"

@@ -20,6 +20,7 @@ from dreamgym.engines.canvas import CORNERS, Canvas
 from dreamgym.engines.shrink import bilinear
 from dreamgym.envs import actions, arguments, seeds
 from dreamgym.envs.pixels import PixelGame
+from dreamgym.envs.real import RealVectorEnv
 from dreamgym.games import FRAME
 from dreamgym.games.car_racing import GAME
 
@@ -280,6 +281,12 @@ class CarRacing(PixelGame):
             "tiles_left": float(left), "tiles_missed": float(missed),
             "speed": float(hull.linearVelocity.length), "spin": float(hull.angularVelocity),
         }  # fmt: skip
+
+
+class CarRacingVectorEnv(RealVectorEnv):
+    """Many games of `CarRacing` as one batch: `gym.make_vec("PixelCarRacing-v0", num_envs=16)`."""
+
+    game = GAME
 
 
 def shrink(road: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from dreamgym.envs import actions, arguments, keeper, seeds
 from dreamgym.envs.pixels import PixelGame
+from dreamgym.envs.real import RealVectorEnv
 from dreamgym.games import FRAME
 from dreamgym.games.doom import GAME, HEALTH
 
@@ -189,6 +190,12 @@ class TakeCover(PixelGame):
             (box.object_name, box.x * sx, box.y * sy, box.width * sx, box.height * sy)
             for box in self._state.labels
         ]
+
+
+class TakeCoverVectorEnv(RealVectorEnv):
+    """Many games of `TakeCover` as one batch: `gym.make_vec("PixelDoom-v0", num_envs=16)`."""
+
+    game = GAME
 
 
 def bare(seed: int) -> Callable[[], object]:

@@ -40,6 +40,7 @@ GAME = Game(
     title="CarRacing",
     called="Gymnasium's CarRacing",
     real="dreamgym.envs.car_racing:CarRacing",
+    many="dreamgym.envs.car_racing:CarRacingVectorEnv",
     rules=Lap(
         lap=1000,  # this, the cost and the fall: Gymnasium's CarRacing-v3
         cost=0.1,

@@ -43,6 +43,7 @@ GAME = Game(
     title="Doom",
     called="ViZDoom's Take Cover",
     real="dreamgym.envs.take_cover:TakeCover",
+    many="dreamgym.envs.take_cover:TakeCoverVectorEnv",
     rules=Survival(damage=21, faces=8),  # 3,000 hits all took 21 times 1 to 8, equally often
     low=(-1.0,),
     high=(1.0,),

@@ -45,6 +45,8 @@ class Game:
     """Takes a random generator and returns the player of one game, for the first recordings."""
     max_steps: int
     """Steps after which an episode is truncated."""
+    many: str = ""
+    """Entry point of a batch of pixel environments; empty if Gymnasium's own are to be used."""
     deadband: float = 0.0
     """If above 0, a continuous action beyond ± this counts as ±1, and any other as 0. If 0, an
     action counts as it is."""

@@ -3,7 +3,9 @@
     python -m rl_zoo3.train --algo ppo --env DreamDoom-v0 \\
         --gym-packages dreamgym --conf-file dreamgym.zoo.ppo
 
-They are our own and come from few trials (`training/LOG.md`). Rewards and observations are
+Those of the dreams are our own and come from few trials (`training/LOG.md`). Those of the real
+games' pixels are rl-zoo3's for Atari (version 2.9), without its schedules, and with rewards that
+are scaled instead of clipped. Rewards and observations are
 normalised by their standard deviation: a game of Take Cover pays up to 2,100, and M's cell state
 varies a hundred times as much as its h. rl-zoo3 keeps these statistics in a file beside the model.
 `dreamgym train` puts those of the observations into the policy (`dreamgym.sb3.Scaled`), so that it
@@ -29,11 +31,24 @@ REPLAY: dict[str, Any] = {
 """The values from which every algorithm with a replay buffer starts."""
 
 
-def of_each_game(algo: str, usual: dict[str, Any]) -> dict[str, dict[str, Any]]:
+PIXELS: dict[str, Any] = {
+    "policy": "CnnPolicy",
+    "normalize": True,
+    "n_timesteps": 500_000,
+}
+"""The values from which every algorithm starts that sees a real game's pixels."""
+
+
+def of_each_game(
+    algo: str, usual: dict[str, Any], pixels: dict[str, Any] | None = None
+) -> dict[str, dict[str, Any]]:
     """Return an algorithm's hyperparameters for each game, by the id of its dream.
 
     Args:
         algo: the algorithm's name in rl-zoo3, such as `"ppo"`.
-        usual: the values for every game; those in `Game.learning` take precedence.
+        usual: the values for every dream; those in `Game.learning` take precedence.
+        pixels: the values for every real game's pixels, by the id of the pixel environment.
     """
-    return {game.dream_id: usual | game.learning.get(algo, {}) for game in GAMES.values()}
+    games = GAMES.values()
+    dreams = {game.dream_id: usual | game.learning.get(algo, {}) for game in games}
+    return dreams | ({game.pixel_id: pixels for game in games} if pixels else {})

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dreamgym.zoo import of_each_game
+from dreamgym.zoo import PIXELS, of_each_game
 
 USUAL: dict[str, Any] = {
     "policy": "MlpPolicy",
@@ -13,4 +13,6 @@ USUAL: dict[str, Any] = {
     "gae_lambda": 0.95,
 }
 
-hyperparams = of_each_game("a2c", USUAL)
+FROM_PIXELS: dict[str, Any] = PIXELS | {"n_envs": 16, "ent_coef": 0.01, "vf_coef": 0.25}
+
+hyperparams = of_each_game("a2c", USUAL, FROM_PIXELS)

@@ -19,6 +19,7 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 import dreamgym  # noqa: F401
 from dreamgym import games
@@ -30,12 +31,14 @@ from dreamgym.checkpoint import (
     save_world,
 )
 from dreamgym.cli import main
+from dreamgym.envs import actions
 from dreamgym.models.controller import Controller
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
 from dreamgym.training.play.policies import (
     ALGORITHMS,
+    FRAMES,
     Controlled,
     Trained,
     algorithm,
@@ -200,9 +203,67 @@ def test_an_agent_s_action_is_the_game_s(car_folder, tmp_path, unreal):
 def test_the_zoo_knows_every_algorithm_and_dream():
     for name in ALGORITHMS:
         zoo = import_module(f"dreamgym.zoo.{name}").hyperparams
-        assert zoo.keys() == {task.dream_id for task in games.GAMES.values()}
+        real = {task.pixel_id for task in games.GAMES.values()} & zoo.keys()
+        assert zoo.keys() - real == {task.dream_id for task in games.GAMES.values()}
+        assert len(real) == (len(games.GAMES) if name in ("ppo", "a2c", "dqn") else 0)
         for hyper in zoo.values():
             assert {"n_timesteps", "policy", "n_envs", "normalize"} <= hyper.keys()
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
+def test_an_agent_learns_from_the_pixels_of_the_real_game(algo, folder, tmp_path, unreal):
+    """It is scored by its own last four frames, and not by V's pictures of them."""
+    learn(args(folder, algo, env="pixels", timesteps=64, envs=2), tmp_path)
+    assert not (tmp_path / "agent.safetensors").exists()
+    agent = load_trained(tmp_path / "latest.zip", load_world(folder))
+    assert agent.observation == FRAMES and agent.model._n_updates > 0
+    frames = np.random.default_rng(0).integers(0, 256, (6, 3, 64, 64, 3)).astype(np.uint8)
+    stacked = VecFrameStack(_Shown(frames), 4)
+    seen = [stacked.reset(), *(stacked.step(np.zeros(3))[0] for _ in range(4))]
+    agent.begin(torch.arange(3))
+    for step, shown in enumerate(seen):
+        chosen = agent.act(torch.from_numpy(frames[step]))
+        wanted, _ = agent.model.predict(shown, deterministic=True)
+        assert np.array_equal(chosen.numpy(), actions.to_vectors(wanted, agent.game, False))
+
+
+class _Shown(VecEnv):
+    """Shows given frames, whatever is done."""
+
+    def __init__(self, frames: np.ndarray):
+        self.frames, self.at = frames, 0
+        space = gym.spaces.Box(0, 255, frames.shape[2:], np.uint8)
+        super().__init__(frames.shape[1], space, gym.spaces.Discrete(3))
+
+    def reset(self) -> np.ndarray:
+        return self.frames[0]
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self.at += 1
+
+    def step_wait(self) -> Any:
+        nothing = np.zeros(self.num_envs)
+        return self.frames[self.at], nothing, nothing.astype(bool), [{}] * self.num_envs
+
+    def close(self) -> None: ...
+    def get_attr(self, *_: Any) -> list[Any]:
+        return [None] * self.num_envs
+
+    def set_attr(self, *_: Any) -> None: ...
+    def env_method(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    def env_is_wrapped(self, *_: Any) -> list[bool]:
+        return [False] * self.num_envs
+
+
+def test_a_pixel_agent_refuses_what_it_cannot_have(folder, tmp_path):
+    with pytest.raises(ValueError, match="sac has no hyperparameters"):
+        learn(args(folder, "sac", env="pixels"), tmp_path)
+    with pytest.raises(ValueError, match="leave out controller"):
+        args(folder, env="pixels", controller=True)
+    with pytest.raises(ValueError, match="choose one of dream, twin, pixels"):
+        args(folder, env="pixel")
 
 
 def test_a_linear_policy_is_one_layer(folder, tmp_path, unreal):

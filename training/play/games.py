@@ -18,7 +18,7 @@ from dreamgym import games
 from dreamgym.checkpoint import load_world, world_fingerprint
 from dreamgym.models.controller import Controller
 from dreamgym.twin import Twin
-from dreamgym.world import World
+from dreamgym.world import OBSERVATIONS, World
 
 from .executors import Executor
 from .policies import BLIND, Policy, Reference, refer
@@ -60,12 +60,12 @@ def turns(
     begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
     frames, counts = np.stack([frame for frame, _ in begun]), _counts(task, begun)
     policy.begin(many)
-    twin = Twin(world, policy.observation) if world and policy.observation else None
+    twin = Twin(world, policy.observation) if world and policy.observation in OBSERVATIONS else None
     if twin:
         twin.begin(frames, many.numpy(), np.zeros(len(seeds), np.int64))
     playing = np.arange(len(seeds))
     for step in itertools.count(1):
-        seen = twin.observe() if twin else torch.empty(len(playing), 0)
+        seen = twin.observe() if twin else torch.from_numpy(frames)
         chosen = policy.act(seen).numpy()
         came = [envs[i].step(action) for i, action in zip(playing, chosen, strict=True)]
         shown, rewards, terminated, truncated, infos = zip(*came, strict=True)

@@ -22,7 +22,7 @@ from dreamgym.checkpoint import (
     read_json,
 )
 from dreamgym.envs import actions
-from dreamgym.games import Game
+from dreamgym.games import FRAME, Game
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import OBSERVATIONS, World
@@ -49,6 +49,11 @@ first data are collected, see `games.Game.explore`.
 """
 
 
+FRAMES = "rgb"
+"""The kind of observation of a policy that sees frames (N, 64, 64, 3) uint8: in the real game its
+own, and not V's pictures of them."""
+STACK = 4
+"""Frames that such a policy sees at once: the last ones, the newest last (Mnih et al., 2015)."""
 FULL = 0.5
 """Share of the random actions of `Distracted` that go to the ends, such as full gas. Our choice."""
 
@@ -57,7 +62,7 @@ class Policy(Protocol):
     """Plays N games at once."""
 
     observation: str
-    """Kind of observation that it needs, see `World.observe`; empty: none."""
+    """Kind of observation that it needs, see `World.observe`; `FRAMES`; or empty: none."""
 
     def begin(self, seeds: Tensor) -> None:
         """Begin N games; the seeds (N,) int64 are for the policy's own random draws."""
@@ -161,10 +166,11 @@ class Trained:
     def begin(self, seeds: Tensor) -> None:
         self.state: Any = None  # of a recurrent policy: a tuple of arrays (layers, N, cells)
         self.first = np.ones(len(seeds), bool)
+        self.shown = np.zeros((len(seeds), *FRAME[:2], STACK * FRAME[2]), np.uint8)
 
     def act(self, observation: Tensor) -> Tensor:
         chosen, self.state = self.model.predict(
-            observation.cpu().numpy(), self.state, self.first, deterministic=True
+            self._stacked(observation.cpu().numpy()), self.state, self.first, deterministic=True
         )
         self.first = np.zeros(len(observation), bool)
         continuous = isinstance(self.model.action_space, gym.spaces.Box)
@@ -173,9 +179,19 @@ class Trained:
 
     def keep(self, rows: Tensor) -> None:
         kept = rows.cpu().numpy()
-        self.first = self.first[kept]
+        self.first, self.shown = self.first[kept], self.shown[kept]
         if self.state is not None:
             self.state = tuple(part[:, kept] for part in self.state)
+
+    def _stacked(self, seen: np.ndarray) -> np.ndarray:
+        """Return what the model sees: a latent observation as it is, or a frame and those before.
+
+        As in Stable-Baselines3's `VecFrameStack`, frames from before a game are black.
+        """
+        if self.observation != FRAMES:
+            return seen
+        self.shown = np.concatenate((self.shown[..., FRAME[2] :], seen), axis=-1)
+        return self.shown
 
 
 class Distracted:
@@ -374,7 +390,8 @@ def load_trained(path: str | Path, world: World) -> Trained:
         ) from error
     kinds = {world.size(each): each for each in OBSERVATIONS}
     seen = model.observation_space.shape or (0,)
-    if len(seen) != 1 or seen[0] not in kinds:
+    frames = seen == (STACK * FRAME[2], *FRAME[:2])  # channels first, as Stable-Baselines3 has them
+    if not frames and (len(seen) != 1 or seen[0] not in kinds):
         raise ValueError(
             f"{path} sees {seen}, this world shows "
             f"{', '.join(f'{size} ({name})' for size, name in kinds.items())}: "
@@ -385,4 +402,4 @@ def load_trained(path: str | Path, world: World) -> Trained:
     size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
     if sizes.get(type(action)) != size:
         raise ValueError(f"{path} acts by {action}, which {game.called} does not have")
-    return Trained(model, game, kinds[seen[0]])
+    return Trained(model, game, FRAMES if frames else kinds[seen[0]])

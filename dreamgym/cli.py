@@ -32,7 +32,7 @@ COMMANDS = {
     "bench": ("measure.bench", "measure the steps per second of dreams and games in one run"),
     "experiment": (
         "measure.experiment",
-        "measure what the dream's temperature does to what is learned",
+        "measure what is learned at each of the dream's temperatures",
     ),
     "film": ("measure.film", "write an animation of a dream and the real game side by side"),
     "report": ("measure.report", "update the tables of README and docs from the results"),

@@ -64,9 +64,9 @@ def test_the_correlation_is_of_the_ranks_of_the_papers_real_scores() -> None:
             for tau, score in zip(experiment.PAPER, scores, strict=False)
         ]
 
-    same = rows(1, 2, 5, 9, 3)  # the paper's real scores rise in this order
-    assert experiment.agreement(same)["correlation"] == pytest.approx(0.9)
-    assert experiment.agreement(rows(1, 2, 4, 5, 3))["correlation"] == pytest.approx(1)
+    same, swapped = rows(1, 2, 5, 9, 3), rows(2, 1, 5, 9, 3)
+    assert experiment.agreement(same)["correlation"] == pytest.approx(1)
+    assert experiment.agreement(swapped)["correlation"] == pytest.approx(0.9)
     assert experiment.agreement(rows(1)) == {}
 
 

@@ -77,7 +77,7 @@ def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
         pytest.skip("this processor does not multiply in bfloat16: PyTorch's LSTM fails in it")
     monkeypatch.setattr(bench, "supports_bfloat16", lambda _: half)
     monkeypatch.setattr(bench, "Local", lambda _: inside)
-    monkeypatch.setattr(bench, "_apart", lambda function, *given: function(*given))
+    monkeypatch.setattr(bench._Apart, "call", lambda _, function, *given: function(*given))
     monkeypatch.setattr(bench, "SECONDS", 0.05)
     monkeypatch.setattr(bench.shutil, "which", lambda _: "g++")
     monkeypatch.setattr(torch, "compile", lambda step, **_: step)  # it takes half a minute

@@ -9,7 +9,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -31,7 +32,7 @@ from dreamgym.envs.workers import SPAWN
 from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
-from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
 from dreamgym.sb3 import DreamVecEnv
 from dreamgym.world import SHARE, State, World
@@ -140,7 +141,8 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     for what, where in {"dreams": device, "V and M": "cpu"}.items():
         if not supports_bfloat16(where):
             left_out[f"{what} in bfloat16"] = f"{where} does not multiply in it by itself"
-    rows += _apart(_agents, str(folder), game)
+    with _Apart() as process:
+        rows += process.call(_agents, str(folder), game)
     after = {what: (rate + real_rate(*games[what])) / 2 for what, rate in before.items()}
     rows = [{"what": what, "rate": rate, "against": real} for what, rate in after.items()] + rows
     for row in rows:
@@ -161,8 +163,11 @@ def _environments(
                  "DreamVecEnv": play_batch(DreamVecEnv(name, size, world=folder))}  # fmt: skip
         if size == 1:
             works = {"gym.make": play(gym.make(name, world=folder))} | works
-        dreamt, *came = rates(size, dream(model, size), *works.values())
-        beside = _apart(_jax, model.memory.config, size) if yardstick.installed() else None
+        with _Apart() as process:
+            jax = [process.of(yardstick.step, model.memory.config, size)]
+            jax = jax if yardstick.installed() else []
+            dreamt, *came = rates(size, dream(model, size), *works.values(), *jax)
+        beside = came.pop() if jax else None
         for what, rate in zip(works, came, strict=True):
             facts = {"added": 1e6 * size * (1 / rate - 1 / dreamt)}
             if beside:
@@ -193,11 +198,6 @@ def _learning(model: World, add: Callable[..., None]) -> None:
     add("M training, ours, float32", before)
     for now in halved:
         add("M training, ours, bfloat16", now, before)
-
-
-def _jax(config: MemoryConfig, size: int) -> float:
-    """Return the rate of a plain step of M in JAX."""
-    return rate_of(yardstick.step(config, size), size)
 
 
 def _agents(world: str, game: Game) -> list[dict[str, Any]]:
@@ -233,14 +233,52 @@ def _agents(world: str, game: Game) -> list[dict[str, Any]]:
     return rows
 
 
-def _apart(function: Callable[..., Answer], *given: object) -> Answer:
-    """Return what a function returns in a process of its own, where threads spin as in `train`.
+class _Apart:
+    """A process of its own, whose threads spin as briefly as in `train`.
 
-    So threads of one library that look for work do not slow what is measured after them.
+    There a library's threads that look for work slow nothing that is measured here.
     """
-    spins = ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPINS))
-    with ProcessPoolExecutor(1, SPAWN, initializer=os.putenv, initargs=spins) as process:
-        return process.submit(function, *given).result()
+
+    def __enter__(self) -> _Apart:
+        spins = ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPINS))
+        self.process = ProcessPoolExecutor(1, SPAWN, initializer=os.putenv, initargs=spins)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.shutdown()
+
+    def call(self, function: Callable[..., Answer], *given: object) -> Answer:
+        """Return what a function returns there."""
+        return self.process.submit(function, *given).result()
+
+    def of(self, make: Callable[..., Callable[[], object]], *given: Any) -> _Elsewhere:
+        """Return a work that is made and done there."""
+        return _Elsewhere(self, make, given)
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """A work in another process, which also measures it."""
+
+    process: _Apart
+    make: Callable[..., Callable[[], object]]
+    given: tuple[Any, ...]
+
+    def __call__(self) -> None:
+        self.turn(0)
+
+    def turn(self, seconds: float) -> float:
+        return self.process.call(_made_and_timed, self.make, self.given, seconds)
+
+
+@cache
+def _made(make: Callable[..., Callable[[], object]], given: tuple[Any, ...]) -> Any:
+    return make(*given)
+
+
+def _made_and_timed(make: Any, given: tuple[Any, ...], seconds: float) -> float:
+    """Return how many times a second a work is done, which is made only once."""
+    return _turn(_made(make, given), seconds)
 
 
 def rates(size: float, *works: Callable[[], object], seconds: float = 0.0) -> list[float]:
@@ -258,6 +296,8 @@ def rate_of(work: Callable[[], object], size: float = 1, seconds: float = 0.0) -
 
 def _turn(work: Callable[[], object], seconds: float) -> float:
     """Return how many times a second a work is done, measured for so many seconds."""
+    if isinstance(work, _Elsewhere):
+        return work.turn(seconds)
     _wait()
     done, began = 0, time.perf_counter()
     while not done or time.perf_counter() - began < seconds:

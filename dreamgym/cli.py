@@ -16,6 +16,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from dreamgym.envs.workers import SPINS
+
 COMMANDS = {
     "collect": ("collect", "play real games and record every frame"),
     "vision": ("vision", "train V on the recorded frames"),
@@ -39,9 +41,6 @@ COMMANDS = {
     "report": ("measure.report", "update the tables of README and docs from the results"),
 }
 """For each command, the module of `training` with its `main`, and a line of help."""
-SPINS = "10000"
-"""How often PyTorch's threads look for work before they sleep, while an agent learns; by itself
-OpenMP has 30 times as many."""
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
 """Errors that end a command with their message alone. Others are bugs and show a traceback."""
 
@@ -101,7 +100,7 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     if name == "train" and "torch" not in sys.modules:
         # PyTorch's threads look for work for a while after each operation, and all that time keep
         # a core from the dream's threads. GNU's OpenMP reads this when it is loaded.
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+        os.environ.setdefault(*SPINS)
     import tyro
 
     command = import_module(f"dreamgym.training.{COMMANDS[name][0]}").main

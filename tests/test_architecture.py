@@ -27,7 +27,7 @@ FLOORS = [
     {"checkpoint"},
     {"envs"},
     {"wrappers"},
-    {"sb3", "zoo"},
+    {"sb3", "web", "zoo"},
     {"training"},
     {"cli"},
     {"__main__"},

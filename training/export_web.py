@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 from dreamgym.checkpoint import load_agent, load_controller, load_world, world_folder
 from dreamgym.files import check_writable, replacing
 from dreamgym.games import Game
-from dreamgym.games.rules import Rules, Survival
+from dreamgym.games.rules import Rules
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller
 from dreamgym.web.kernel import kernel
@@ -25,15 +26,6 @@ from dreamgym.world import World
 
 from .flags import Name, game_for
 
-STORIES = {"doom": {0.1: "fireballs vanish", 1.0: "as M learned it", 1.15: "the paper's best",
-                    1.3: "harder than real"},
-           "car_racing": {0.1: "one road for ever", 0.5: "a calm road", 1.0: "as M learned it",
-                          1.3: "roads break off"}}  # fmt: skip
-"""What is to be seen at some temperatures, by the name of the game."""
-KEYS = {"doom": {"ArrowLeft": [-1.0], "ArrowRight": [1.0]},
-        "car_racing": {"ArrowLeft": [-1.0, 0.0, 0.0], "ArrowRight": [1.0, 0.0, 0.0],
-                       "ArrowUp": [0.0, 1.0, 0.0], "ArrowDown": [0.0, 0.0, 0.8]}}  # fmt: skip
-"""What the arrow keys do, by the name of the game."""
 SLIDERS = 10
 """Latents that the page shows as sliders."""
 
@@ -69,7 +61,7 @@ def export(world: str | Path, out: str | Path) -> Path:
         "KERNEL": base64.b64encode(kernel()).decode(),
         "WEIGHTS": base64.b64encode(halves.tobytes()).decode(),
     }.items():
-        text = text.replace(f"@{mark}@", content, 1)
+        text = text.replace(f"@{mark}@", content)
     with replacing(out) as file:
         file.write(text.encode())
     return Path(out)
@@ -106,8 +98,8 @@ def described(world: World) -> dict[str, Any]:
         "hidden": m.hidden, "mixtures": m.mixtures, "actions": m.action_size,
         "heads": list(m.heads), "rules": ruled(world.rules), "counts": list(game.rules.counts),
         "max_steps": game.max_steps, "fps": game.fps, "temperature": game.temperature,
-        "stories": [[tau, words] for tau, words in STORIES.get(game.name, {}).items()],
-        "keys": KEYS.get(game.name, {}), "latents": informative.tolist(),
+        "stories": list(game.stories.items()),
+        "keys": game.keys, "latents": informative.tolist(),
         "action": {
             "deadband": game.deadband, "halved": list(game.halved), "low": list(game.low),
             "high": list(game.high), "moves": [list(move) for move in game.moves.values()],
@@ -116,12 +108,8 @@ def described(world: World) -> dict[str, Any]:
 
 
 def ruled(rules: Rules) -> dict[str, Any]:
-    """Return the rules of a game as the page knows them."""
-    if isinstance(rules, Survival):
-        facts = {"damage": rules.damage, "faces": rules.faces}
-        return {"kind": "survival", "by_health": rules.death == "health", **facts}
-    names = ("lap", "cost", "fall", "limit")
-    return {"kind": "lap", **{name: getattr(rules, name) for name in names}}
+    """Return the rules of a game as the page knows them: their kind, and their numbers."""
+    return {"kind": type(rules).__name__.lower(), **asdict(rules)}  # type: ignore[call-overload]
 
 
 def policies(game: Game, folder: Path) -> dict[str, Any]:

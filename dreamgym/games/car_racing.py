@@ -82,6 +82,18 @@ GAME = Game(
         Round(80, 0, 0, 3000, 24, validate=12, games=20),
         Round(80, 0, 0, 3000, 24, validate=12, games=20, finalists=2),
     ),
+    stories={
+        0.1: "one road for ever",
+        0.5: "a calm road",
+        1.0: "as M learned it",
+        1.3: "roads break off",
+    },
+    keys={
+        "ArrowLeft": (-1.0, 0.0, 0.0),
+        "ArrowRight": (1.0, 0.0, 0.0),
+        "ArrowUp": (0.0, 1.0, 0.0),
+        "ArrowDown": (0.0, 0.0, 0.8),
+    },
     learning={
         "ppo": {"n_steps": 64, "batch_size": 2048, "gamma": 0.99},
         "a2c": {"gamma": 0.99, "learning_rate": 5e-4},

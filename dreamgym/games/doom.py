@@ -66,6 +66,20 @@ GAME = Game(
         Round(10_000, 0, 3_000_000, 3000, 30),
         Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
     ),
+    published={
+        0.10: (2086, 193),
+        0.50: (2060, 196),
+        1.00: (1145, 868),
+        1.15: (918, 1092),
+        1.30: (732, 753),
+    },
+    stories={
+        0.1: "fireballs vanish",
+        1.0: "as M learned it",
+        1.15: "the paper's best",
+        1.3: "harder than real",
+    },
+    keys={"ArrowLeft": (-1.0,), "ArrowRight": (1.0,)},
     learning={
         "ppo": {"n_steps": 128, "gamma": 0.997, "ent_coef": 0.01},
         "a2c": {"gamma": 0.997, "ent_coef": 0.01, "learning_rate": 7e-4},

@@ -88,6 +88,13 @@ class Game:
     bool. None if a picture does not tell."""
     recipe: tuple[Round, ...] = ()
     """The rounds by which its world is made."""
+    published: dict[float, tuple[float, float]] = field(default_factory=dict)
+    """Mean scores in the dream and in the real game by the temperature in which C evolved, as World
+    Models has them in its table 2."""
+    stories: dict[float, str] = field(default_factory=dict)
+    """What is to be seen in dreams at some temperatures, in a few words."""
+    keys: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    """What the arrow keys do, by JavaScript's names of them, each as a continuous action."""
     learning: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
 

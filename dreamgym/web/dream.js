@@ -48,15 +48,21 @@ function gaussian(radius, angle) {
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 
-/** Turn the bits of 16-bit floating-point numbers into numbers. */
-function widened(halves) {
+/** Write 16-bit floating-point numbers, given by their bits, into an array of 32-bit ones. */
+function widen(halves, into) {
   const table = new Float32Array(1 << 16);
   for (let bits = 0; bits < table.length; bits++) {
     const sign = bits & 0x8000 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
     table[bits] = exponent === 31 ? NaN
       : sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : 2 ** -14 * (fraction / 1024));
   }
-  return Float32Array.from(halves, (bits) => table[bits]);
+  for (let i = 0; i < halves.length; i++) {
+    const value = table[halves[i]];
+    if (value !== value) { // NaN, the only number that differs from itself
+      throw new Error("The weights in this page are damaged: one is not a number. Export it again.");
+    }
+    into[i] = value;
+  }
 }
 
 /** The weights of a world, and how they are multiplied: by WebAssembly, or by plain JavaScript. */
@@ -80,10 +86,7 @@ class Model {
       30 * 30 * 32, SIDE * SIDE * 3 + 64];
     const total = end + scratch.reduce((sum, size) => sum + 4 * Math.ceil(size / 4), 0);
     this.memory = this.#connect(wasm, 4 * total);
-    this.memory.set(widened(halves));
-    if (this.memory.subarray(0, end).some(Number.isNaN)) {
-      throw new Error("The weights in this page are damaged: one is not a number. Export it again.");
-    }
+    widen(halves, this.memory);
     this.at = Object.fromEntries(config.tensors.map((each) => [each.name, each.at]));
     this.sizes = Object.fromEntries(config.tensors.map((each) => [each.name, each.size]));
     let next = end;
@@ -143,7 +146,8 @@ class Model {
     this.add(gates.at, this.at["gates"], x.at, x.array.length, 1, 4 * cells, 0);
     const newH = new Float32Array(cells), newC = new Float32Array(cells);
     for (let j = 0; j < cells; j++) {
-      const [i, f, g, o] = [0, 1, 2, 3].map((part) => gates.array[part * cells + j]);
+      const i = gates.array[j], f = gates.array[cells + j];
+      const g = gates.array[2 * cells + j], o = gates.array[3 * cells + j];
       newC[j] = sigmoid(f) * c[j] + sigmoid(i) * Math.tanh(g);
       newH[j] = sigmoid(o) * Math.tanh(newC[j]);
     }
@@ -216,7 +220,7 @@ const RULES = {
     settle(rules, counts, odds, [first, second]) {
       const hit = first < odds[0], roll = 1 + Math.floor(second * rules.faces);
       const health = Math.max(0, counts[0] - (hit ? rules.damage * roll : 0));
-      return { counts: [health], reward: 1, over: rules.by_health ? health <= 0 : first < odds[1] };
+      return { counts: [health], reward: 1, over: rules.death === "health" ? health <= 0 : first < odds[1] };
     },
   },
   lap: {
@@ -291,7 +295,13 @@ class Dream {
   /** Return what a policy sees: `z`, `zh` or `zhc`, whose order is z, c, h. */
   observe(kind) {
     const parts = { z: [this.z], zh: [this.z, this.h], zhc: [this.z, this.c, this.h] }[kind];
-    return Float32Array.of(...parts.flatMap((part) => [...part]));
+    const seen = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      seen.set(part, at);
+      at += part.length;
+    }
+    return seen;
   }
 
   /** Return all that the rest of the dream depends on; nothing of it is ever written to. */
@@ -374,5 +384,5 @@ class Agent {
 }
 
 if (typeof module !== "undefined") {
-  module.exports = { Agent, Controller, Dream, Model, gaussian, keyOf, mix, uniforms, widened };
+  module.exports = { Agent, Controller, Dream, Model, gaussian, keyOf, mix, uniforms };
 }

@@ -120,7 +120,7 @@ class Page {
     const counts = this.config.counts.map((name, i) => `${name.replace("_", " ")} ${Math.round(dream.counts[i])}`);
     $("who").textContent = ICONS[this.driver];
     $("facts").textContent = [
-      `${NAMES[this.driver]}: score ${dream.score.toFixed(this.config.game === "doom" ? 0 : 1)}`,
+      `${NAMES[this.driver]}: score ${dream.score.toFixed(Number.isInteger(dream.score) ? 0 : 1)}`,
       `best ${best === null ? "none yet" : best.toFixed(0)}`, ...counts,
       `action ${this.action.map((x) => x.toFixed(1)).join(", ")}`,
     ].join(" · ");

@@ -554,5 +554,5 @@ def test_an_agent_may_learn_in_the_real_game(folder, tmp_path, unreal):
 
 
 def test_where_it_learns_must_be_known(folder):
-    with pytest.raises(ValueError, match="env is 'game': choose 'dream' or 'twin'"):
+    with pytest.raises(ValueError, match="env is 'game': choose one of dream, twin, pixels"):
         args(folder, env="game")

@@ -1,0 +1,1 @@
+"""Tests of the playable dream: the page, and what it computes."""

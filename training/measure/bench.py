@@ -25,10 +25,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from dreamgym.checkpoint import PRECISIONS, load_world, shared_world, world_folder, write_json
-from dreamgym.cli import SPINS
 from dreamgym.engines.linear import Linear, supports_bfloat16
 from dreamgym.engines.threads import shared
-from dreamgym.envs.workers import SPAWN
+from dreamgym.envs.workers import SPAWN, SPINS
 from dreamgym.files import check_writable
 from dreamgym.games import Game
 from dreamgym.models.controller import Controller
@@ -240,7 +239,7 @@ class _Apart:
     """
 
     def __enter__(self) -> _Apart:
-        spins = ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPINS))
+        spins = (SPINS[0], os.environ.get(*SPINS))
         self.process = ProcessPoolExecutor(1, SPAWN, initializer=os.putenv, initargs=spins)
         return self
 

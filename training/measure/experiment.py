@@ -19,6 +19,7 @@ from dreamgym import games
 from dreamgym.checkpoint import load_world, read_json, world_fingerprint, world_folder, write_json
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import check_writable, replacing
+from dreamgym.games import Game
 
 from .. import evaluate, evolve
 from ..flags import RUNS, Flat, Name, game_for
@@ -27,15 +28,8 @@ from ..runs import check_folder
 from ..splits import TEST
 from .results import origin
 
-PAPER = {
-    0.10: ((2086, 140), (193, 58)),
-    0.50: ((2060, 277), (196, 50)),
-    1.00: ((1145, 690), (868, 511)),
-    1.15: ((918, 546), (1092, 556)),
-    1.30: ((732, 269), (753, 139)),
-}
-"""Mean and standard deviation in the dream and in the real game by temperature, as published for
-Doom (World Models, table 2)."""
+TEMPERATURES = (0.10, 0.50, 1.00, 1.15, 1.30)
+"""World Models, table 2."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +40,7 @@ class Args:
     """The game; if left out, that of the world, or else doom."""
     world: str = ""
     """A folder, or the name of a shipped world; if left out, the game's shipped world."""
-    temperatures: tuple[float, ...] = tuple(PAPER)
+    temperatures: tuple[float, ...] = TEMPERATURES
     """The dreams' temperatures."""
     seeds: int = 1
     """Searches in each, with the seeds 0, 1, 2, …"""
@@ -73,9 +67,9 @@ def experiment(
     """Evolve and score a controller for each temperature; go on with what the folder `out` holds.
 
     The result has `rows`, one for each controller, with its `temperature`, its `seed`, and its
-    scores in the `dream` and in the `real` game, and `random`, the score of random play. If the
-    paper has a real score for two temperatures or more, `correlation` is Spearman's, of these with
-    ours, and `p_value` belongs to it.
+    scores in the `dream` and in the `real` game, and `random`, the score of random play. If real
+    scores are published for two of the temperatures or more, `correlation` is Spearman's, of these
+    with ours, and `p_value` belongs to it.
 
     Raises:
         ValueError: if the world is of another game.
@@ -99,7 +93,7 @@ def experiment(
             rows.append({"temperature": temperature, "seed": seed, **scores})
     blind = _scored(args, str(folder), "random", "real", None, executor, Path(out))
     report = {"args": vars(args), "world": world_fingerprint(folder), **made, "rows": rows}
-    return report | {"random": blind} | agreement(rows)
+    return report | {"random": blind} | agreement(rows, game)
 
 
 def _scored(
@@ -127,16 +121,16 @@ def _scored(
     return {key: score[key] for key in ("mean", "sd", "ci95", "fingerprints", "episodes")}
 
 
-def agreement(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the rank correlation of our real scores with the paper's, if it can be computed."""
-    taus = [tau for tau in PAPER if any(row["temperature"] == tau for row in rows)]
+def agreement(rows: list[dict[str, Any]], game: Game) -> dict[str, float]:
+    """Return the rank correlation of our real scores with the published, if it can be computed."""
+    taus = [tau for tau in game.published if any(row["temperature"] == tau for row in rows)]
     ours = [
         float(np.mean([row["real"]["mean"] for row in rows if row["temperature"] == tau]))
         for tau in taus
     ]
-    if len(taus) < 2:
+    if len(set(ours)) < 2:
         return {}
-    found = stats.spearmanr(ours, [PAPER[tau][1][0] for tau in taus])
+    found = stats.spearmanr(ours, [game.published[tau][1] for tau in taus])
     return {"correlation": float(found.statistic), "p_value": float(found.pvalue)}
 
 
@@ -160,9 +154,9 @@ def plot(report: dict[str, Any], path: str | Path) -> None:
         label = "in the dream" if where == "dream" else "in the real game"
         axes.errorbar(np.add(taus, shift), means, errors, marker="o", color=colour,
                       capsize=3, label=label)  # fmt: skip
-        published = [scores[where == "real"][0] for scores in PAPER.values()]
-        if report["args"]["task"] == "doom":
-            axes.plot(list(PAPER), published, ":", marker="x", color=colour,
+        if published := games.get(report["args"]["task"]).published:
+            scores = [score[where == "real"] for score in published.values()]
+            axes.plot(list(published), scores, ":", marker="x", color=colour,
                       label=f"{label}, World Models (2018)")  # fmt: skip
     axes.axhline(report["random"]["mean"], color="grey", linestyle="--", label="random play")
     axes.set_xlabel("temperature τ of the dream in which C evolved")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from dreamgym import games
 from dreamgym.training import evolve
 from dreamgym.training.measure import experiment
 from dreamgym.training.play.executors import InProcess
@@ -61,13 +62,15 @@ def test_the_correlation_is_of_the_ranks_of_the_papers_real_scores() -> None:
     def rows(*scores: float) -> list[dict[str, object]]:
         return [
             {"temperature": tau, "real": {"mean": score}}
-            for tau, score in zip(experiment.PAPER, scores, strict=False)
+            for tau, score in zip(experiment.TEMPERATURES, scores, strict=False)
         ]
 
+    doom = games.get("doom")
     same, swapped = rows(1, 2, 5, 9, 3), rows(2, 1, 5, 9, 3)
-    assert experiment.agreement(same)["correlation"] == pytest.approx(1)
-    assert experiment.agreement(swapped)["correlation"] == pytest.approx(0.9)
-    assert experiment.agreement(rows(1)) == {}
+    assert experiment.agreement(same, doom)["correlation"] == pytest.approx(1)
+    assert experiment.agreement(swapped, doom)["correlation"] == pytest.approx(0.9)
+    assert experiment.agreement(rows(1), doom) == {}
+    assert experiment.agreement(same, games.get("car_racing")) == {}
 
 
 def test_what_cannot_be_measured_is_refused(car_folder: Path, tmp_path: Path) -> None:

@@ -208,9 +208,13 @@ def _sums(
             b.store(whole, place(r, p)).align = 4
 
 
+WIDE = _has("avx512f")
+"""Whether a register holds a whole panel. There are twice as many of these registers, so a tile of
+several rows takes two panels at once: a panel alone has too few sums under way."""
 _1x4, _1x1, _2x2, _2x1, _3x1, _4x1, _5x1, _6x1 = (
     _tile(*shape) for shape in ((1, 4), (1, 1), (2, 2), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1))
 )
+_3x2, _4x2, _5x2, _6x2 = (_tile(rows, 2) for rows in (3, 4, 5, 6))
 
 
 @compiled
@@ -244,6 +248,20 @@ def multiply_rows(x, first, rows, w, panel, panels, bias, out, at):  # type: ign
     elif rows == 2:
         while panel + 2 <= end:
             _2x2(x, first, w, panel, bias, out, 0, at)
+            panel, at = panel + 2, at + 2 * WIDTH
+    if WIDE and rows > 2:
+        while panel + 2 <= end:
+            for tile in range(tiles):
+                row = rows * tile // tiles
+                size = rows * (tile + 1) // tiles - row
+                if size == 6:
+                    _6x2(x, first + row, w, panel, bias, out, row, at)
+                elif size == 5:
+                    _5x2(x, first + row, w, panel, bias, out, row, at)
+                elif size == 4:
+                    _4x2(x, first + row, w, panel, bias, out, row, at)
+                else:
+                    _3x2(x, first + row, w, panel, bias, out, row, at)
             panel, at = panel + 2, at + 2 * WIDTH
     while panel < end:
         for tile in range(tiles):

@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-small test-slow test-clients mutants check docs clean
+.PHONY: help demo test test-small test-slow test-clients test-web mutants check docs clean
 
 # These settings limit PyTorch, oneDNN, MKL and numba, and so dreamgym, to AVX2 instructions, as on
 # a processor that has no newer ones.
@@ -44,6 +44,10 @@ test-slow: .venv/installed ## run the tests that take minutes
 test-clients: .venv-clients/installed ## run other libraries; GYMNASIUM= and CLEANRL= name clones
 	@OMP_NUM_THREADS=1 STABLE_BASELINES3=$(CURDIR)/.venv-clients/stable-baselines3 \
 	    .venv-clients/bin/python -m pytest --quiet -m clients tests/clients
+
+test-web: .venv/installed ## run the page of the playable dream in Chromium, which must be installed
+	@$(PIP) --editable '.[web]'
+	@$(PYTEST) tests/web
 
 mutants: .venv/installed ## put a fault into each of 200 lines; show those that no test notices
 	@$(BIN)/python tests/mutants.py

@@ -58,6 +58,16 @@ def ours(flush: bool = False) -> Iterator[None]:
             torch.set_default_dtype(dtype)
 
 
+def bfloat16(device: str, enabled: bool) -> torch.autocast:
+    """Return a context in which products run in bfloat16, if it is enabled.
+
+    It converts the weights in every product. PyTorch would keep converted weights until the caller
+    leaves the outermost autocast, such as that of `ours`: V and M would learn in it without ever
+    seeing what they have learnt.
+    """
+    return torch.autocast(device, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
 def flushes() -> bool:
     """Return whether denormal numbers count as zero in this thread."""
     return DENORMAL * 0.5 == 0

@@ -65,8 +65,11 @@ class DreamVecEnv(VecEnv):
             importlib.import_module(module)
         real = [game.many for game in GAMES.values() if game.many]
         if gym.spec(name).vector_entry_point not in (*BATCHES, *real):
-            known = ", ".join(f"{game.dream_id}, {game.latent_id}" for game in GAMES.values())
-            raise ValueError(f"{id} is no dream and no twin: give an id such as {known}")
+            ids = [(game.dream_id, game.latent_id, game.pixel_id) for game in GAMES.values()]
+            known = ", ".join(sum(ids, ()))
+            raise ValueError(
+                f"{id} is no dream, no twin and no real game of ours: give an id such as {known}"
+            )
         self.dreams: DreamVectorEnv | RealVectorEnv = gym.make_vec(
             id, num_envs, vectorization_mode="vector_entry_point",
             autoreset_mode=AutoresetMode.SAME_STEP, **kwargs,

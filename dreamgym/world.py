@@ -27,7 +27,7 @@ from dreamgym.games import FRAME, Game
 from dreamgym.models.mdn_rnn import MDNRNN, sample
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
-from dreamgym.modes import flushes, ours, plainly
+from dreamgym.modes import bfloat16, flushes, ours, plainly
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
 """Kinds of latent observation and the order of their parts. Doom's [z, c, h] is the paper's."""
@@ -431,7 +431,7 @@ class World:
         half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
             return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+        with bfloat16(self.device.type, half):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import dreamgym  # noqa: F401
+from dreamgym import modes
 from dreamgym.checkpoint import load_world
 from dreamgym.engines import threads as pools
 
@@ -108,6 +109,28 @@ def test_nothing_that_is_dreamt_carries_a_gradient(folder: Path) -> None:
     state, reward, dead = world.step(world.start(torch.arange(3)), action, tau)
     seen = world.observe(state, "zhc")
     assert not any(each.requires_grad for each in (state.z, state.h, state.c, reward, dead, seen))
+
+
+def test_weights_that_change_are_converted_again_in_a_caller_s_autocast() -> None:
+    """`ours` turns autocast off by one of its own, which is open as long as V and M learn."""
+    x, weight, sums = torch.ones(2, 4), torch.nn.Parameter(torch.ones(4, 3)), []
+    with modes.ours():
+        for _ in range(3):
+            with modes.bfloat16("cpu", enabled=True):
+                product = x @ weight
+            assert product.dtype is torch.bfloat16
+            sums.append(product.sum().item())
+            with torch.no_grad():
+                weight += 1
+    assert sums == [24, 48, 72]
+
+
+def test_only_modes_enters_autocast() -> None:
+    """Whoever enters it elsewhere can meet weights that PyTorch converted long ago."""
+    root = Path(__file__).parent.parent
+    sources = [path for room in ("dreamgym", "training") for path in (root / room).rglob("*.py")]
+    users = {path.name for path in sources if "torch.autocast(" in path.read_text()}
+    assert users == {"modes.py"}
 
 
 def ambient() -> dict[str, Any]:

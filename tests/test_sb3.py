@@ -165,8 +165,8 @@ def test_real_games_side_by_side_are_the_twin_s(folder: Path) -> None:
 def test_what_is_no_dream_or_no_game_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="CartPole-v1 is no dream"):
         DreamVecEnv("CartPole-v1", 2)
-    with pytest.raises(ValueError, match="PixelDoom-v0 is no dream and no twin"):
-        DreamVecEnv("PixelDoom-v0", 2)
+    with pytest.raises(ValueError, match="CarRacing-v3 is no dream, no twin and no real game"):
+        DreamVecEnv("CarRacing-v3", 2)
     with pytest.raises(ValueError, match="expected uint8 frames"):
         VecLatentObservation(DummyVecEnv([lambda: gym.make("CartPole-v1")]), str(folder))
 

@@ -143,7 +143,7 @@ class Objective:
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch, fresh = self.batches.next()
         keep = (~fresh)[:, None]  # (B, 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
+        with modes.bfloat16("cpu", supports_bfloat16("cpu")):
             state = (self.h * keep, self.c * keep)
             out, (h, c) = self.m.unroll(batch.z[:, :-1], batch.action, state)
             prediction = self.m.predict(out)

@@ -15,7 +15,7 @@ from dreamgym import games
 from dreamgym.checkpoint import check_config, config_from, is_world, load_module, load_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.models.vae import VAE, VisionConfig
-from dreamgym.modes import ours
+from dreamgym.modes import bfloat16, ours
 
 from . import trainer
 from .data.episodes import Frames, content, dataset, game_of
@@ -105,7 +105,7 @@ class Objective:
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch = torch.from_numpy(self.coming.result())  # (B, 64, 64, 3)
         self.coming = self.reader.submit(self.frames.read, step + 1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
+        with bfloat16("cpu", supports_bfloat16("cpu")):
             return self.v.loss(batch, self.rarity)
 
     def state(self) -> dict[str, Tensor]:

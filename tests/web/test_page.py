@@ -122,6 +122,7 @@ def test_the_controller_acts_as_in_python(world: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("acts", ["moves", "box"])
 def test_an_agent_acts_as_in_python(acts: str, folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(folder, tmp_path / "world")
     model = load_world(folder)
     outputs = len(model.game.moves) if acts == "moves" else len(model.game.low)
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.models.vae import VAE
+from dreamgym.modes import bfloat16
 
 from ..runs import held
 from .episodes import DAMAGED, Episode, dataset, read_ahead
@@ -176,7 +177,7 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
 @torch.inference_mode()
 def _encoded(game: Game, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
-    with torch.autocast("cpu", torch.bfloat16, enabled=supports_bfloat16("cpu")):
+    with bfloat16("cpu", supports_bfloat16("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
     mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))
     return {

@@ -33,6 +33,7 @@ from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.vae import VAE
+from dreamgym.modes import bfloat16
 from dreamgym.sb3 import DreamVecEnv
 from dreamgym.world import SHARE, State, World
 
@@ -183,7 +184,8 @@ def _learning(model: World, add: Callable[..., None]) -> None:
     """
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
     config, m = model.vision.config, model.memory.config
-    half, named = (torch.bfloat16, "bfloat16") if supports_bfloat16("cpu") else (None, "float32")
+    half = supports_bfloat16("cpu")
+    named = "bfloat16" if half else "float32"
     ours, stock = fast(VAE(config)), StockVAE(config)
     for what, slow, quick in (
         ("V training", fit(stock, frames), fit(ours, frames, half)),
@@ -192,7 +194,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
         before, now = rates(len(frames), slow, quick)
         add(f"{what}, stock layers, float32", before)
         add(f"{what}, ours, {named}", now, before)
-    works = [remember(MDNRNN(m)), *([remember(MDNRNN(m), half)] if half else [])]
+    works = [remember(MDNRNN(m)), *([remember(MDNRNN(m), half=True)] if half else [])]
     before, *halved = rates(math.prod(TRAINING), *works)
     add("M training, ours, float32", before)
     for now in halved:
@@ -406,12 +408,12 @@ def fast(v: VAE) -> VAE:
     return v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
+def fit(v: VAE, frames: torch.Tensor, half: bool = False) -> Callable[[], object]:
     """Return a function that does one training step of V."""
-    adam = torch.optim.Adam(v.parameters(), fused=mixed is not None)
+    adam = torch.optim.Adam(v.parameters(), fused=half)
 
     def step() -> None:
-        with torch.autocast("cpu", mixed, enabled=mixed is not None):
+        with bfloat16("cpu", half):
             loss, _ = v.loss(frames)
         adam.zero_grad()
         loss.backward()
@@ -420,18 +422,18 @@ def fit(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Calla
     return step
 
 
-def see(v: VAE, frames: torch.Tensor, mixed: torch.dtype | None = None) -> Callable[[], object]:
+def see(v: VAE, frames: torch.Tensor, half: bool = False) -> Callable[[], object]:
     """Return a function that encodes the frames by V."""
 
     @torch.no_grad()
     def step() -> None:
-        with torch.autocast("cpu", mixed, enabled=mixed is not None):
+        with bfloat16("cpu", half):
             v.encode(frames)
 
     return step
 
 
-def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object]:
+def remember(m: MDNRNN, half: bool = False) -> Callable[[], object]:
     """Return a function that does one training step of M, on random latents."""
     adam = torch.optim.Adam(m.parameters(), fused=True)
     z = torch.randn(TRAINING[0], TRAINING[1] + 1, m.config.z_size)
@@ -439,7 +441,7 @@ def remember(m: MDNRNN, mixed: torch.dtype | None = None) -> Callable[[], object
     outcomes, known = torch.zeros(*TRAINING, len(m.config.heads)), torch.ones(*TRAINING, 2)
 
     def step() -> None:
-        with torch.autocast("cpu", mixed, enabled=mixed is not None):
+        with bfloat16("cpu", half):
             h, _ = m.unroll(z[:, :-1], actions)
             prediction = m.predict(h)
         loss, _ = m.loss(prediction, z[:, 1:], outcomes, known)

@@ -68,7 +68,10 @@ class Policy(Protocol):
         """Begin N games; the seeds (N,) int64 are for the policy's own random draws."""
 
     def act(self, observation: Tensor) -> Tensor:
-        """Return actions (N, A), as M takes them, for observations (N, I)."""
+        """Return actions (N, A), as M takes them, for observations (N, I).
+
+        A policy that needs none of `World.observe` is given the frames.
+        """
 
     def keep(self, rows: Tensor) -> None:
         """Keep the games where the mask `rows` (N,) is true, and drop the others."""

@@ -402,6 +402,16 @@ class World:
         return State(z, h, c, state.step + 1, state.key, state.counts)
 
     @plainly
+    def foretell(self, state: State, action: Tensor) -> Tensor:
+        """Return the chances (N, O) that M gives the outcomes of actions (N, A).
+
+        Their names, in this order, are M's `config.heads`.
+        """
+        self._check_actions(len(state), action.shape)
+        h, _ = self._remember(state, action)
+        return torch.sigmoid(self.memory.predict(h).heads)
+
+    @plainly
     def observe(self, state: State, kind: str) -> Tensor:
         """Return the observations: (N, `size(kind)`) float32, or (N, 64, 64, 3) uint8 for `"rgb"`.
 

@@ -56,5 +56,5 @@ def test_stable_baselines3_takes_the_batch() -> None:
     envs = DreamVecEnv("PixelCarRacing-v0", 2, processes=1)
     assert envs.reset().shape == (2, 64, 64, 3)
     envs.close()
-    with pytest.raises(ValueError, match="no dream and no twin"):
+    with pytest.raises(ValueError, match="no dream, no twin and no real game"):
         DreamVecEnv("CartPole-v1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ ZOOM = 3
 """Magnification: screen pixels for each pixel of a frame, per axis."""
 GAP = 2
 """Width of the gap between the two pictures, in pixels of a frame."""
+SKIP = 4
+"""Steps from one picture to the next: a GIF cannot show pictures as fast as games do."""
 
 
 def film(
@@ -30,7 +33,7 @@ def film(
     out: str | Path,
     steps: int = 300,
     seed: int = DEMO,
-    skip: int = 4,
+    skip: int = SKIP,
 ) -> Path:
     """Write a GIF of one policy: on the left it plays in the dream, on the right the real game.
 
@@ -55,17 +58,27 @@ def film(
     dream = _played(gym.make(game.dream_id, **form), player, steps, seed)
     real = _played(gym.make(game.latent_id, **form), player, steps, seed)
     length = max(len(dream), len(real))
-    pictures = []
-    for t in range(0, length, skip):
-        left, right = (frames[min(t, len(frames) - 1)] for frames in (dream, real))
-        gap = np.zeros((left.shape[0], GAP, 3), np.uint8)
-        row = np.concatenate((left, gap, right), axis=1)
-        picture = Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), 0)
-        pictures.append(picture.quantize(128, Image.Quantize.FASTOCTREE))
+    pictures = [
+        beside([frames[min(t, len(frames) - 1)] for frames in (dream, real)])
+        for t in range(0, length, skip)
+    ]
+    return write(pictures, out, skip / game.fps)
+
+
+def beside(frames: Sequence[np.ndarray]) -> Image.Image:
+    """Return frames (64, 64, 3) uint8 side by side as one enlarged picture of a film."""
+    gap = np.zeros((frames[0].shape[0], GAP, 3), np.uint8)
+    row = np.concatenate([part for frame in frames for part in (gap, frame)][1:], axis=1)
+    picture = Image.fromarray(row).resize((row.shape[1] * ZOOM, row.shape[0] * ZOOM), 0)
+    return picture.quantize(128, Image.Quantize.FASTOCTREE)
+
+
+def write(pictures: Sequence[Image.Image], out: str | Path, seconds: float) -> Path:
+    """Write pictures as a GIF that shows each for so many seconds, and begins again at the end."""
     with replacing(out) as file:
         pictures[0].save(
             file, "GIF", save_all=True, append_images=pictures[1:], loop=0, optimize=True,
-            duration=1000 * skip // game.fps,
+            duration=round(1000 * seconds),
         )  # fmt: skip
     return Path(out)
 

@@ -30,6 +30,8 @@ ZOOM = 8
 """Magnification: screen pixels for each pixel of a frame, per axis."""
 LINE = 22
 """Height of a line of text, in pixels."""
+HEAD = 3
+"""Lines of text above the pictures."""
 WAIT = 1.2
 """Seconds that the last picture of a game stays before the next begins."""
 RAMP = 0.1
@@ -244,8 +246,8 @@ class Session:
         """Return a picture (64, 64, 3) uint8 of each side that is shown."""
         return [self.sides[name].picture() for name in self.shown]
 
-    def captions(self) -> list[str]:
-        """Return a line of text for each side that is shown."""
+    def captions(self) -> list[tuple[str, str]]:
+        """Return two lines of text for each side that is shown."""
         lines = []
         for name in self.shown:
             side = self.sides[name]
@@ -256,7 +258,7 @@ class Session:
             title = name if name == "real" else f"dream τ = {self.dream.temperature:.2f}"
             title += " from reality" if name == "dream" and self.free else ""
             end = ", over" if side.over else ""
-            lines.append(f"{title}: {side.steps} steps, score {side.score:.0f}, {counts}{end}")
+            lines.append((f"{title}: {side.steps} steps, score {side.score:.0f}{end}", counts))
         return lines
 
     def facts(self) -> str:
@@ -308,7 +310,9 @@ class Window:
     def _fit(self) -> None:
         """Give the window the size of what is shown."""
         width = 64 * ZOOM * len(self.session.shown)
-        self.screen = self.pygame.display.set_mode((width, 64 * ZOOM + 5 * LINE))
+        self.screen = self.pygame.display.set_mode(
+            (width, 64 * ZOOM + (HEAD + len(HELP) + 1) * LINE)
+        )
 
     def run(self) -> None:
         """Play until the window is closed."""
@@ -402,12 +406,13 @@ class Window:
         for column, picture in enumerate(session.pictures()):
             surface = pygame.surfarray.make_surface(picture.swapaxes(0, 1))
             scaled = pygame.transform.scale(surface, (width, width))
-            self.screen.blit(scaled, (column * width, 2 * LINE))
-        for column, line in enumerate(session.captions()):
-            self._write(line, column * width, 0)
-        self._write(f"{session.facts()} {self.said}", 0, 1)
+            self.screen.blit(scaled, (column * width, HEAD * LINE))
+        for column, lines in enumerate(session.captions()):
+            for row, line in enumerate(lines):
+                self._write(line, column * width, row)
+        self._write(f"{session.facts()} {self.said}", 0, 2)
         for row, line in enumerate(HELP):
-            self._write(line, 0, width // LINE + 3 + row)
+            self._write(line, 0, width // LINE + HEAD + 1 + row)
         pygame.display.flip()
 
     def _write(self, text: str, x: int, row: int) -> None:

@@ -137,8 +137,8 @@ def test_the_real_game_is_shown_alone_and_beside(window: Window) -> None:
     assert window.session.shown == ["real"] and window.session.sides["real"].steps == 1
     press(window, "d")
     assert window.session.shown == ["dream", "real"] and window.screen.get_width() == 2 * narrow
-    picture = window.pygame.surfarray.array3d(window.screen)[narrow + 4, 60]
-    np.testing.assert_array_equal(picture, window.session.sides["real"].picture()[2, 0])
+    picture = window.pygame.surfarray.array3d(window.screen)[narrow + 4, 90]
+    np.testing.assert_array_equal(picture, window.session.sides["real"].picture()[3, 0])
     assert len(window.session.captions()) == 2
 
 

@@ -13,17 +13,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dreamgym.checkpoint import load_world, save_controller, world_folder
 from dreamgym.files import check_writable
 from dreamgym.models.controller import Controller
-from dreamgym.models.vae import sample
 from dreamgym.world import OBSERVATIONS, World
 
 from .data.latents import Latents, fingerprint, load
 from .flags import Flat, Whole
-from .memory import split
+from .memory import replayed, split
 from .play.policies import find, load_fitting
 
 RIDGE = 1e-4
@@ -111,24 +109,15 @@ def _replayed(
     source: World, target: World, latents: Latents, games: Tensor, kind: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Replay recorded games, and yield for each step what C sees in both worlds, (N, I) each."""
-    first, lengths = latents.starts[games], latents.lengths[games]  # the longest game is the first
-    noise = torch.Generator().manual_seed(0)
-    both = [
-        {part: torch.zeros(len(games), world.memory.config.hidden) for part in "hc"}
+    lengths = latents.lengths[games].numpy()  # the longest game is the first
+    both = (
+        replayed(world.memory, latents, games, lengths, torch.Generator().manual_seed(0))
         for world in (source, target)
-    ]
-    for step in tqdm(range(int(lengths.max())), "replay", unit=" steps", leave=False):
-        going = int((lengths > step).sum())
-        rows = first[:going] + step
-        mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
-        z = sample(mean, logvar, torch.randn(mean.shape, generator=noise))
-        states = [{"z": z} | {part: each[part][:going] for part in "hc"} for each in both]
-        seen, x = (torch.cat([state[part] for part in OBSERVATIONS[kind]], 1) for state in states)
+    )
+    for states in zip(*both, strict=True):
+        parts = (dict(zip("zhc", state, strict=True)) for state in states)
+        seen, x = (torch.cat([each[part] for part in OBSERVATIONS[kind]], 1) for each in parts)
         yield seen, x
-        for world, state, each in zip((source, target), states, both, strict=True):
-            _, each["h"], each["c"] = world.memory.step(
-                z, latents.action[rows].float(), state["h"], state["c"]
-            )
 
 
 def main(args: Flat[Args], out: str = "") -> None:

@@ -5,12 +5,14 @@ M learns to predict the next latent of V, and the outcomes of the action, such a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from dreamgym import games, modes
 from dreamgym.checkpoint import is_world, load_world, save_world
@@ -250,26 +252,50 @@ def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> St
     Games are drawn evenly, and so is the moment in each, which is never its first.
     """
     rng, (training, _) = np.random.default_rng(seed), split(latents, Args.held_out)
-    games_of = torch.from_numpy(rng.choice(training, MOMENTS))
-    later = latents.lengths[games_of].numpy() - 1
-    step = torch.from_numpy(np.minimum(1 + rng.random(MOMENTS) * later, later).astype(int))
-    order = step.argsort(descending=True)
-    step, first = step[order], latents.starts[games_of[order]]
-    h, c = torch.zeros(2, MOMENTS, memory.config.hidden)  # two: they are written into
+    games, game = np.unique(rng.choice(training, MOMENTS), return_inverse=True)  # (G,), (M,)
+    later = latents.lengths[games].numpy()[game] - 1
+    step = np.minimum(1 + rng.random(MOMENTS) * later, later).astype(int)
+    last = np.zeros(len(games), int)
+    np.maximum.at(last, game, step)
+    order = np.argsort(-last, kind="stable")
+    row = np.argsort(order)[game]  # (M,) the rows of the moments' games in the replay
     noise = torch.Generator().manual_seed(seed)
-
-    def drawn(rows: Tensor) -> Tensor:
-        mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
-        return sample(mean, logvar, torch.randn(mean.shape, generator=noise))
-
-    for t in range(int(step.max())):
-        going = slice(0, int((step > t).sum()))
-        rows = first[going] + t
-        _, h[going], c[going] = memory.step(drawn(rows), latents.action[rows], h[going], c[going])
-    at = first + step
+    h, c = torch.zeros(2, MOMENTS, memory.config.hidden)  # two: they are written into
+    replay = replayed(memory, latents, torch.from_numpy(games[order]), last[order] + 1, noise)
+    for t, (_, now_h, now_c) in enumerate(replay):
+        now = np.flatnonzero(step == t)
+        h[now], c[now] = now_h[row[now]], now_c[row[now]]
+    first, steps = latents.starts[games[game]], torch.from_numpy(step)
     counts = rules.begin(latents.counts[first, 0])
-    counts[:, : len(rules.counts)] = latents.counts[at]
-    return State(drawn(at), h, c, step, torch.zeros_like(step), counts)
+    counts[:, : len(rules.counts)] = latents.counts[first + steps]
+    z = drawn(latents, first + steps, noise)
+    return State(z, h, c, steps, torch.zeros_like(steps), counts)
+
+
+def replayed(
+    memory: MDNRNN, latents: Latents, games: Tensor, lengths: np.ndarray, noise: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Replay recorded games, and yield the z, h and c (N, …) of those that go on, step by step.
+
+    Args:
+        games: (G,) their indices.
+        lengths: (G,) how many frames of each, the longest first.
+        noise: from which z is drawn.
+    """
+    first = latents.starts[games]
+    h = c = torch.zeros(len(games), memory.config.hidden)
+    for t in tqdm(range(int(lengths[0])), "replay", unit=" steps", leave=False, disable=None):
+        going = int((lengths > t).sum())
+        rows, h, c = first[:going] + t, h[:going], c[:going]
+        z = drawn(latents, rows, noise)
+        yield z, h, c
+        h, c = memory.remember(z, latents.action[rows].float(), h, c)
+
+
+def drawn(latents: Latents, rows: Tensor, noise: torch.Generator) -> Tensor:
+    """Draw the latents (N, Z) of some frames from what V says of them."""
+    mean, logvar = latents.mean[rows].float(), latents.logvar[rows].float()
+    return sample(mean, logvar, torch.randn(mean.shape, generator=noise))
 
 
 def assemble(

@@ -67,11 +67,15 @@ class MDNRNN(nn.Module):
 
         Matrix products run in the precision of the weights, and everything else in float32.
         """
+        h, c = self.remember(z, action, h, c)
+        return self.predict(h), h, c
+
+    def remember(self, z: Tensor, action: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        """Take in z (N, Z) and action (N, A); return the new h and c (N, H)."""
         x = torch.cat((z, action), 1).to(self.bias.dtype)
         gates = torch.addmm(self.bias, x, self.weight_ih.T)
         gates = torch.addmm(gates, h.to(self.bias.dtype), self.weight_hh.T)
-        h, c = self.cells(gates, c)
-        return self.predict(h), h, c
+        return self.cells(gates, c)
 
     @staticmethod
     def cells(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

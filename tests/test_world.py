@@ -18,9 +18,8 @@ from dreamgym.world import BOUND, OBSERVATIONS, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
 ONE = torch.ones(1, 1)
-COMPILED = pytest.param(
-    "compiled", marks=pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
-)
+NEEDS_A_COMPILER = pytest.mark.skipif(not shutil.which("g++"), reason="needs a C++ compiler")
+COMPILED = pytest.param("compiled", marks=NEEDS_A_COMPILER)
 
 
 def rollout(world, seeds, steps=40, temperature=1.0):
@@ -230,7 +229,10 @@ def test_each_mode_dreams_the_same_outcome(world, precision, form):
     assert abs(hit[0] - hit[1]) < 3 * np.sqrt(2 * hit[0] * (1 - hit[0]) / n)
 
 
-@pytest.mark.parametrize("form", ["auto", "torch", COMPILED])
+@pytest.mark.parametrize(
+    "form",
+    ["auto", "torch", pytest.param("compiled", marks=[NEEDS_A_COMPILER, pytest.mark.slow])],
+)
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_the_paper_s_size_dreams_the_same_alone_and_in_a_batch(precision, form):
     """Blocks of a matrix product depend on its size, so the tiny world proves nothing here."""

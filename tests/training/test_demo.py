@@ -63,8 +63,11 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
     assert shown[:, : 64 * ZOOM].any() and shown[:, -64 * ZOOM :].any()
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["float32 alone", "bfloat16 too"])
-@pytest.mark.parametrize("name", ["folder", "car_folder"])
+@pytest.mark.parametrize(
+    ("name", "half"),
+    [("folder", False), ("car_folder", False), ("folder", True)],
+    ids=["Doom in float32", "CarRacing in float32", "Doom in bfloat16 too"],
+)
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,

@@ -24,6 +24,7 @@ from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import evaluate as stage
 from dreamgym.training.evaluate import Args, evaluate
+from dreamgym.training.play import games
 from dreamgym.training.play.dreams import play
 from dreamgym.training.play.executors import InProcess, Local
 from dreamgym.training.play.policies import Controlled
@@ -42,11 +43,14 @@ def dreaming(world: Path, policy: str = "random", **more: Any) -> dict[str, Any]
     return evaluate(Args("doom", policy, world=str(world), **given), InProcess())
 
 
-def test_a_score_does_not_depend_on_the_processes(folder: Path) -> None:
-    asked = Args("doom", str(folder / "controller.safetensors"), "twin", 12, world=str(folder))
+def test_a_score_does_not_depend_on_the_processes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(games, "SIDE_BY_SIDE", 2)  # two jobs
+    asked = Args("doom", str(folder / "controller.safetensors"), "twin", 4, world=str(folder))
     one, two = (evaluate(asked, Local(processes))["episodes"] for processes in (1, 2))
     assert one == two
-    assert [each["seed"] for each in one] == list(range(2_000_000, 2_000_012))
+    assert [each["seed"] for each in one] == list(range(2_000_000, 2_000_004))
 
 
 def test_a_result_file_holds_the_contract_s_keys(folder: Path, tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_a_score_is_of_the_seeds_the_game_and_the_range_that_are_asked_for(
     asked = Args("doom", "shipped", env, 12, TEST, tau, str(folder))
     score = evaluate(asked, InProcess(), tmp_path / "score.json")
     games = score["episodes"]
-    assert [game["seed"] for game in games] == list(range(2_000_000, 2_000_012))
+    assert [game["seed"] for game in games] == list(range(2_000_000, 2_000_004))
     assert score["env"] == {"twin": "LatentDoom-v0", "dream": "DreamDoom-v0"}[env]
     assert score["temperature"] == {"twin": None, "dream": [0.8, 1.2]}[env]
     assert score["mean"] == pytest.approx(np.mean([game["return"] for game in games]))

@@ -211,6 +211,20 @@ def test_a_copy_dreams_the_same_to_the_bit(world, copied):
     assert torch.equal(rollout(copied(world), [1, 2, 3]), rollout(world, [1, 2, 3]))
 
 
+@pytest.mark.parametrize("form", ["auto", "torch"])
+def test_it_foretells_outcomes_as_often_as_they_come(world, form):
+    model, n = world.to("cpu", form=form), 20_000
+    state, action = model.start(torch.zeros(n, dtype=torch.int64)), torch.ones(n, 1)
+    state.key = torch.arange(n)  # the same moment, but noise of its own for each
+    odds = model.foretell(state, action)
+    assert odds.shape == (n, 2) and (odds == odds[0]).all()
+    hurt = model.step(state.clone(), action, ONE.expand(n, 1))[0].counts[:, 0] < state.counts[:, 0]
+    hit = float(odds[0, model.memory.config.heads.index("hit")])
+    assert abs(float(hurt.float().mean()) - hit) < 4 * np.sqrt(hit * (1 - hit) / n)
+    with pytest.raises(ValueError, match="give"):
+        model.foretell(state, action[:3])
+
+
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("form", ["auto", "torch", COMPILED])
 def test_each_mode_dreams_the_same_outcome(world, precision, form):

@@ -37,6 +37,7 @@ COMMANDS = {
         "measure what is learned at each of the dream's temperatures",
     ),
     "play": ("window", "play a dream, the real game, or both side by side in a window"),
+    "web": ("serve", "show the playable dream in a browser, with the real game beside it"),
     "export-web": ("export_web", "write the playable dream as one page for a browser"),
     "film": ("measure.film", "write an animation of a dream and the real game side by side"),
     "report": ("measure.report", "update the tables of README and docs from the results"),

@@ -40,11 +40,23 @@ def export(world: str | Path, out: str | Path) -> Path:
         CheckpointError: if there is no such world.
         ValueError: if `out` cannot be written.
     """
-    folder = world_folder(world)
     check_writable(out)
+    text = written(world)
+    with replacing(out) as file:
+        file.write(text.encode())
+    return Path(out)
+
+
+def written(world: str | Path, served: bool = False) -> str:
+    """Return the page of a world.
+
+    Args:
+        served: whether `dreamgym web` serves it, with the real game beside the dream.
+    """
+    folder = world_folder(world)
     model = load_world(folder)
     tensors = dict(laid_out(model))
-    facts = described(model) | {"policies": policies(model.game, folder)}
+    facts = described(model) | {"policies": policies(model.game, folder), "served": served}
     at, facts["tensors"] = 0, []
     for name, values in tensors.items():
         facts["tensors"].append({"name": name, "at": at, "size": values.size})
@@ -62,9 +74,7 @@ def export(world: str | Path, out: str | Path) -> Path:
         "WEIGHTS": base64.b64encode(halves.tobytes()).decode(),
     }.items():
         text = text.replace(f"@{mark}@", content)
-    with replacing(out) as file:
-        file.write(text.encode())
-    return Path(out)
+    return text
 
 
 def laid_out(world: World) -> Iterator[tuple[str, np.ndarray]]:

@@ -22,6 +22,40 @@ function bytes(id) {
   return out;
 }
 
+/** The real game that `dreamgym web` plays for this page, and what V and M make of it. */
+class Reality {
+  constructor(config) {
+    this.config = config;
+    this.visitor = Array.from(crypto.getRandomValues(new Uint32Array(4)), (x) => x.toString(36)).join("");
+    this.address = `/?token=${new URLSearchParams(location.search).get("token")}`;
+    this.frame = new ImageData(SIDE, SIDE);
+    addEventListener("pagehide", () => this.close());
+  }
+
+  /** Begin a game with a seed, or play on by an action, and read the moment after it. */
+  async ask(what) {
+    const body = JSON.stringify({ visitor: this.visitor, ...what });
+    const answer = await fetch(this.address, { method: "POST", body });
+    if (!answer.ok) throw new Error(await answer.text());
+    const { z, hidden, counts } = this.config, came = await answer.arrayBuffer();
+    const many = 3 + counts.length + z + 2 * hidden, numbers = new Float32Array(came, 0, many);
+    const from = (at, size) => numbers.slice(at, at + size), first = 3 + counts.length;
+    [this.steps, this.score] = numbers;
+    this.over = numbers[2] > 0;
+    this.counts = [...from(3, counts.length)];
+    [this.z, this.h, this.c] = [from(first, z), from(first + z, hidden), from(first + z + hidden, hidden)];
+    const pixels = new Uint8Array(came, 4 * many);
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      for (let channel = 0; channel < 3; channel++) this.frame.data[4 * i + channel] = pixels[3 * i + channel];
+      this.frame.data[4 * i + 3] = 255;
+    }
+  }
+
+  close() {
+    navigator.sendBeacon(this.address, JSON.stringify({ visitor: this.visitor, close: true }));
+  }
+}
+
 class Page {
   constructor() {
     this.config = JSON.parse($("data").textContent);
@@ -42,7 +76,9 @@ class Page {
     this.pressed = new Set();
     this.pointer = null;
     this.analog = this.config.action.low.map(() => 0);
-    this.paused = this.two = false;
+    this.paused = this.two = this.free = this.busy = false;
+    this.reality = this.later = null; // `later` is what to do once the game has answered
+    this.whole = 0; // a count of the real game's that it does not tell: the tiles of its track
     this.pixels = new ImageData(SIDE, SIDE);
     this.#build();
     this.begin(this.seed);
@@ -60,11 +96,75 @@ class Page {
     this.action = this.config.action.low.map(() => 0);
     $("seed").value = seed;
     this.#link();
-    this.draw();
+    this.free = false;
+    if (this.reality) this.#ask({ seed });
+    else this.draw();
+  }
+
+  /** Show the real game beside the dream, or the dream alone again. */
+  real() {
+    if (!this.config.served) return;
+    if (this.busy) {
+      this.later = () => this.real();
+      return;
+    }
+    if (this.two) this.twice();
+    if (this.reality) this.reality.close();
+    this.reality = this.reality ? null : new Reality(this.config);
+    $("real").setAttribute("aria-pressed", Boolean(this.reality));
+    $("reality").hidden = $("seen").hidden = $("free").hidden = $("apart").hidden = !this.reality;
+    this.begin(this.seed);
+  }
+
+  /** From now on let the dream go on alone, under the same actions as the game. */
+  release() {
+    if (this.busy) this.later = () => this.release();
+    else if (this.reality) this.free = true;
+  }
+
+  /** Ask for the real game's next moment. Until it is let go, the dream is where the game is. */
+  async #ask(what) {
+    const { reality, dreams: [dream] } = this;
+    this.busy = true;
+    try {
+      await reality.ask(what);
+      const { z, h, c, steps, score, over } = reality;
+      if ("seed" in what) [this.whole] = reality.counts;
+      if (!this.free) {
+        const counts = dream.counts.map((_, i) => reality.counts[i] ?? this.whole);
+        dream.load({ z, h, c, steps, score, over, counts });
+      }
+    } catch (error) {
+      if (this.reality === reality) this.reality = null;
+      fail(error);
+    }
+    this.busy = false;
+    if (this.reality) this.draw();
+    const { later } = this;
+    this.later = null;
+    if (later) later();
+  }
+
+  /** Let the real game take a step, and the dream too once it is let go. */
+  #together() {
+    const [dream] = this.dreams, { reality } = this;
+    const policy = this.policies[this.driver], keys = this.#hands();
+    const seen = { ...dream, observe: Dream.prototype.observe, z: reality.z, h: reality.h, c: reality.c };
+    this.action = policy ? policy.act(seen.observe(policy.observation)) : keys;
+    if (this.free && !dream.over) {
+      dream.step(this.action);
+      this.curve.push([dream.reward, this.#danger(dream)]);
+    }
+    if (!reality.over) this.#ask({ action: [...this.action] });
+    else this.draw();
   }
 
   /** Let each dream that is shown take one step, and remember where it was. */
   advance() {
+    if (this.reality) {
+      if (!this.busy && !this.ended) this.#together();
+      return;
+    }
     const [first, second] = this.dreams, keys = this.#hands();
     if (first.over) return;
     this.past.push([first.save(), second.save(), this.curve.length]);
@@ -78,7 +178,7 @@ class Page {
 
   /** Go back up to ten seconds, and wait there. */
   rewind() {
-    if (!this.past.length) return;
+    if (!this.past.length || this.reality) return;
     const [first, second, length] = this.past[0];
     this.dreams[0].load(first);
     this.dreams[1].load(second);
@@ -103,13 +203,19 @@ class Page {
         this.advance();
         moved = true;
       }
-      if (this.dreams[0].over && (this.waited += passed) > WAIT) this.begin(this.seed + 1);
+      if (this.ended && (this.waited += passed) > WAIT) this.begin(this.seed + 1);
       else if (moved) this.draw();
     }
     requestAnimationFrame((later) => this.frame(later));
   }
 
+  /** Whether all that is shown is over. */
+  get ended() {
+    return this.dreams[0].over && (!this.reality || this.reality.over);
+  }
+
   draw() {
+    if (this.reality && this.reality.z) this.#compare();
     this.dreams.slice(0, this.two ? 2 : 1).forEach((dream, number) => {
       this.model.decode(dream.z, this.pixels.data);
       $(number ? "picture2" : "picture").getContext("2d").putImageData(this.pixels, 0, 0);
@@ -127,6 +233,21 @@ class Page {
     this.#chart();
     if ($("latents").open && !this.paused) this.#slide();
     if ($("view").open) this.#pushes();
+  }
+
+  /** Show the game, what V sees of it, and by how much the dream's picture differs from that. */
+  #compare() {
+    const { reality, dreams: [dream] } = this, seen = new Uint8ClampedArray(this.pixels.data.length);
+    $("picture4").getContext("2d").putImageData(reality.frame, 0, 0);
+    $("caption4").textContent = `the game, ${reality.steps} steps, score ${reality.score.toFixed(0)}${reality.over ? ": over" : ""}`;
+    this.model.decode(reality.z, seen);
+    $("picture3").getContext("2d").putImageData(new ImageData(seen, SIDE, SIDE), 0, 0);
+    this.model.decode(dream.z, this.pixels.data);
+    let sum = 0;
+    for (let i = 0; i < seen.length; i++) sum += (seen[i] - this.pixels.data[i]) ** 2;
+    this.distance = Math.sqrt(sum / (3 * SIDE * SIDE));
+    $("distance").value = this.distance;
+    $("far").textContent = `${this.distance.toFixed(1)} of 255 a pixel${this.free ? "" : ", not let go yet"}`;
   }
 
   #chosen(dream, keys) {
@@ -249,6 +370,7 @@ class Page {
 
   /** Show a second dream from where the first is now, or only one again. */
   twice() {
+    if (this.reality) this.real();
     this.two = !this.two;
     this.dreams[1].load(this.dreams[0].save());
     this.dreams[1].tau = this.tau2;
@@ -286,6 +408,9 @@ class Page {
     $("rewind").onclick = () => this.rewind();
     $("again").onclick = () => this.begin(this.seed + 1);
     $("two").onclick = () => this.twice();
+    $("real").hidden = !config.served;
+    $("real").onclick = () => this.real();
+    $("free").onclick = () => this.release();
     $("share").onclick = async () => {
       try {
         await navigator.clipboard.writeText(location.href);
@@ -346,7 +471,7 @@ class Page {
     const other = Object.keys(this.policies)[0];
     const does = {
       " ": () => this.pause(), ".": () => $("step").onclick(), r: () => this.rewind(),
-      n: () => this.begin(this.seed + 1), t: () => this.twice(), m: () => this.drive(other || "you"),
+      n: () => this.begin(this.seed + 1), g: () => this.real(), l: () => this.release(), t: () => this.twice(), m: () => this.drive(other || "you"),
     }[event.key.toLowerCase()];
     if (!does || (event.target.tagName === "BUTTON" && event.key === " ")) return;
     event.preventDefault();

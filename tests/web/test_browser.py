@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from dreamgym.training import export_web
+from dreamgym.training.serve import Server
 
 api = pytest.importorskip("playwright.sync_api", reason="run `make test-web`")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -32,7 +34,7 @@ def browser() -> Iterator[Any]:
 class Opened:
     """A page without a net, and what went wrong in it."""
 
-    def __init__(self, browser: Any, path: Path, after: str = "", **how: Any):
+    def __init__(self, browser: Any, path: Path | str, after: str = "", **how: Any):
         how = {"viewport": {"width": 800, "height": 900}, "offline": True, "has_touch": True} | how
         self.context = browser.new_context(**how)
         self.page = self.context.new_page()
@@ -41,7 +43,8 @@ class Opened:
         self.page.on("console", lambda said: said.type == "error" and self.errors.append(said.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(f"{path.as_uri()}{after}")
+        address = path.as_uri() if isinstance(path, Path) else path
+        self.page.goto(f"{address}{after}")
 
     def run(self, script: str) -> Any:
         return self.page.evaluate(script)
@@ -142,6 +145,26 @@ def test_latents_can_be_changed_while_it_waits(opened: Opened) -> None:
     assert opened.run(f"page.paused && page.dreams[0].z[{latent}]") == 2
     opened.page.click("#view summary")
     opened.until("document.querySelectorAll('#pushes .bar').length > 0")
+
+
+@pytest.mark.parametrize("world", ["doom", "car_racing"])
+def test_the_dream_is_let_go_of_beside_the_real_game(browser: Any, world: str) -> None:
+    with Server(world) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        found = Opened(browser, server.address, offline=False)
+        found.until("window.page && page.dreams[0].steps > 0")
+        found.page.click("#real")
+        found.until("page.reality && page.reality.steps > 5")
+        assert found.run("page.distance") == 0  # the dream is what V sees of the game
+        found.page.keyboard.press("l")
+        found.until("page.free && page.distance > 1")
+        found.page.keyboard.press("g")
+        found.until("!page.reality && !document.querySelector('#reality').offsetParent")
+        assert found.errors == []
+        found.context.close()
+        server.shutdown()
+        thread.join()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

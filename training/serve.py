@@ -84,7 +84,6 @@ class Visitor:
             OSError: if the game has ended, or does not answer.
         """
         with self.lock:
-            self.seen = time.monotonic()
             try:
                 self.pipe.send(what)
                 if not self.pipe.poll(PATIENCE):
@@ -92,6 +91,8 @@ class Visitor:
                 return self.pipe.recv_bytes()
             except EOFError:
                 raise OSError("the game's process has ended") from None
+            finally:
+                self.seen = time.monotonic()
 
     def close(self) -> None:
         """End the game and its process."""
@@ -163,7 +164,11 @@ class Server(ThreadingHTTPServer):
         while not self.closing.wait(1.0):
             before = time.monotonic() - IDLE
             with self.lock:
-                gone = [name for name, visitor in self.visitors.items() if visitor.seen < before]
+                gone = [
+                    name
+                    for name, visitor in self.visitors.items()
+                    if visitor.seen < before and not visitor.lock.locked()  # it waits for no answer
+                ]
             for name in gone:
                 self.leave(name)
 

@@ -50,7 +50,7 @@ class Opened:
         return self.page.evaluate(script)
 
     def until(self, script: str) -> None:
-        self.page.wait_for_function(script, timeout=60_000)
+        self.page.wait_for_function(script, timeout=120_000)
 
 
 @pytest.fixture(scope="module", params=["doom", "car_racing"])

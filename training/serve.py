@@ -27,7 +27,7 @@ VISITORS = 4
 """Most visitors at once: each has a process with a game of its own."""
 IDLE = 30.0
 """Seconds without a request after which a visitor's game ends."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds within which a game must answer; its process has to load V and M first."""
 LARGEST = 10_000
 """Most bytes of a request."""

@@ -126,6 +126,7 @@ class Page {
   async #ask(what) {
     const { reality, dreams: [dream] } = this;
     this.busy = true;
+    if (!reality.z) $("caption4").textContent = "the real game is loading";
     try {
       await reality.ask(what);
       const { z, h, c, steps, score, over } = reality;

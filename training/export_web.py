@@ -68,6 +68,7 @@ def written(world: str | Path, served: bool = False) -> str:
         "TITLE": escape(f"A dream of {model.game.called}"),
         "STYLE": page("style.css").read_text("utf-8"),
         "DREAM": page("dream.js").read_text("utf-8"),
+        "REALITY": page("reality.js").read_text("utf-8") if served else "",
         "PAGE": page("page.js").read_text("utf-8"),
         "FACTS": json.dumps(facts).replace("<", "\\u003c"),
         "KERNEL": base64.b64encode(kernel()).decode(),

@@ -59,7 +59,7 @@ def ended(pid: int) -> bool:
 
 def test_the_page_knows_that_it_is_served(server: Server) -> None:
     status, page = ask(server)
-    assert status == 200 and b'"served": true' in page and b"Let go of reality" in page
+    assert status == 200 and b'"served": true' in page and b"fetch(" in page
 
 
 @pytest.mark.parametrize("body", [None, {"visitor": "a", "seed": 1}])

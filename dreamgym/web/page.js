@@ -100,6 +100,8 @@ class Page {
       if (!this.free) {
         const counts = dream.counts.map((_, i) => reality.counts[i] ?? this.whole);
         dream.load({ z, h, c, steps, score, over, counts });
+      } else if ("action" in what) {
+        this.#alone();
       }
     } catch (error) {
       if (this.reality === reality) this.reality = null;
@@ -112,18 +114,26 @@ class Page {
     if (later) later();
   }
 
+  /** Let the dream that was let go take its step. */
+  #alone() {
+    const [dream] = this.dreams;
+    if (dream.over) return;
+    dream.step(this.action);
+    this.curve.push([dream.reward, this.#danger(dream)]);
+  }
+
   /** Let the real game take a step, and the dream too once it is let go. */
   #together() {
     const [dream] = this.dreams, { reality } = this;
     const policy = this.policies[this.driver], keys = this.#hands();
     const seen = { ...dream, observe: Dream.prototype.observe, z: reality.z, h: reality.h, c: reality.c };
     this.action = policy ? policy.act(seen.observe(policy.observation)) : keys;
-    if (this.free && !dream.over) {
-      dream.step(this.action);
-      this.curve.push([dream.reward, this.#danger(dream)]);
+    if (!reality.over) {
+      this.#ask({ action: [...this.action] });
+    } else {
+      this.#alone();
+      this.draw();
     }
-    if (!reality.over) this.#ask({ action: [...this.action] });
-    else this.draw();
   }
 
   /** Let each dream that is shown take one step, and remember where it was. */

@@ -159,6 +159,7 @@ def test_the_dream_is_let_go_of_beside_the_real_game(browser: Any, world: str) -
         assert found.run("page.distance") == 0  # the dream is what V sees of the game
         found.page.keyboard.press("l")
         found.until("page.free && page.distance > 1")
+        assert found.run("page.dreams[0].over || page.dreams[0].steps === page.reality.steps")
         found.page.keyboard.press("g")
         found.until("!page.reality && !document.querySelector('#reality').offsetParent")
         assert found.errors == []

@@ -127,9 +127,9 @@ class Server(ThreadingHTTPServer):
         self.lock, self.closing = threading.Lock(), threading.Event()
         try:
             super().__init__(("127.0.0.1", port), Handler)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise ValueError(
-                f"port {port} cannot be used ({error.strerror}): give another one, or 0 for any"
+                f"port {port} cannot be used ({error}): give another one, or 0 for any"
             ) from None
         threading.Thread(target=self._tidy, daemon=True).start()
 
@@ -210,7 +210,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             asked = json.loads(self.rfile.read(int(length)))
             name, what = str(asked["visitor"]), checked(asked, len(self.server.game.low))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             self._answer(400, f"the request is not understood: {error}".encode())
             return
         if what is None:

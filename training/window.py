@@ -174,6 +174,11 @@ class Session:
         return ["dream", "real"] if self.shows == "both" else [self.shows]
 
     @property
+    def risk(self) -> str:
+        """The outcome whose chance is shown: what a careful player avoids, if there is such."""
+        return self.world.rules.harm or self.world.memory.config.heads[0]
+
+    @property
     def over(self) -> bool:
         return all(self.sides[name].over for name in self.shown)
 
@@ -239,8 +244,7 @@ class Session:
     def _chance(self, side: Dream | Reality) -> float:
         """Return the chance that M gives the outcome of the next action that a player avoids."""
         odds = self.world.foretell(side.state, _row(self.action))[0]
-        harm = self.world.rules.harm or self.world.memory.config.heads[0]
-        return float(odds[self.world.memory.config.heads.index(harm)])
+        return float(odds[self.world.memory.config.heads.index(self.risk)])
 
     def pictures(self) -> list[np.ndarray]:
         """Return a picture (64, 64, 3) uint8 of each side that is shown."""
@@ -264,10 +268,9 @@ class Session:
     def facts(self) -> str:
         """Return a line about the driver, the action and its risk."""
         action = ", ".join(f"{number:.1f}" for number in self.action)
-        harm = self.world.rules.harm or self.world.memory.config.heads[0]
         risks = " and ".join(f"{100 * self.chances.get(name, 0.0):.0f} %" for name in self.shown)
         paused = ", paused" if self.paused else ""
-        return f"{self.driver}, seed {self.seed}, action {action}, {harm} {risks}{paused}"
+        return f"{self.driver}, seed {self.seed}, action {action}, {self.risk} {risks}{paused}"
 
 
 def _row(action: np.ndarray) -> torch.Tensor:

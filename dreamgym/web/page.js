@@ -53,6 +53,7 @@ class Page {
   }
 
   begin(seed) {
+    if (this.#put(() => this.begin(seed))) return;
     this.seed = seed;
     this.dreams = [new Dream(this.model, seed, this.tau), new Dream(this.model, seed, this.tau2)];
     this.past = [];
@@ -69,11 +70,7 @@ class Page {
 
   /** Show the real game beside the dream, or the dream alone again. */
   real() {
-    if (!this.config.served) return;
-    if (this.busy) {
-      this.later = () => this.real();
-      return;
-    }
+    if (!this.config.served || this.#put(() => this.real())) return;
     if (this.two) this.twice();
     if (this.reality) this.reality.close();
     this.reality = this.reality ? null : new Reality(this.config);
@@ -84,8 +81,13 @@ class Page {
 
   /** From now on let the dream go on alone, under the same actions as the game. */
   release() {
-    if (this.busy) this.later = () => this.release();
-    else if (this.reality) this.free = true;
+    if (!this.#put(() => this.release()) && this.reality) this.free = true;
+  }
+
+  /** Put something off until the real game has answered, and return whether it has to wait. */
+  #put(later) {
+    if (this.busy) this.later = later;
+    return this.busy;
   }
 
   /** Ask for the real game's next moment. Until it is let go, the dream is where the game is. */
@@ -347,6 +349,7 @@ class Page {
 
   /** Show a second dream from where the first is now, or only one again. */
   twice() {
+    if (this.#put(() => this.twice())) return;
     if (this.reality) this.real();
     this.two = !this.two;
     this.dreams[1].load(this.dreams[0].save());
@@ -418,6 +421,7 @@ class Page {
     const does = Object.keys(config.keys).map((key) => key.replace("Arrow", "").toLowerCase()).join(", ");
     $("help").textContent = `Arrow keys (${does}), or the mouse or a finger on the picture, drive; ` +
       "M gives the wheel back. Space pauses, . steps, R rewinds, N begins a new dream, T shows two. " +
+      (config.served ? "G shows the real game beside it, L lets go of reality. " : "") +
       `Computed by ${this.model.engine}${this.model.why ? ` (${this.model.why})` : ""}.`;
     addEventListener("keydown", (event) => this.#key(event, true));
     addEventListener("keyup", (event) => this.#key(event, false));
@@ -448,7 +452,8 @@ class Page {
     const other = Object.keys(this.policies)[0];
     const does = {
       " ": () => this.pause(), ".": () => $("step").onclick(), r: () => this.rewind(),
-      n: () => this.begin(this.seed + 1), g: () => this.real(), l: () => this.release(), t: () => this.twice(), m: () => this.drive(other || "you"),
+      n: () => this.begin(this.seed + 1), t: () => this.twice(), m: () => this.drive(other || "you"),
+      g: () => this.real(), l: () => this.release(),
     }[event.key.toLowerCase()];
     if (!does || (event.target.tagName === "BUTTON" && event.key === " ")) return;
     event.preventDefault();

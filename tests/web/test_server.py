@@ -114,7 +114,7 @@ def test_a_game_that_was_killed_says_so_and_can_begin_anew(server: Server) -> No
     "body",
     ["", "{", "[]", '{"seed": 1}', {"visitor": "a"}, {"visitor": "a", "action": [1, 2]},
      {"visitor": "a", "action": [float("nan")]}, {"visitor": "a", "action": 3},
-     {"visitor": "a", "seed": "x"}, "x" * (serve.LARGEST + 1)],
+     {"visitor": "a", "seed": "x"}, '{"visitor": "a", "seed": 1e999}', "x" * (serve.LARGEST + 1)],
 )  # fmt: skip
 def test_what_it_does_not_understand_is_refused(server: Server, body: Any) -> None:
     assert ask(server, body)[0] == 400
@@ -131,3 +131,5 @@ def test_a_game_that_has_not_begun_cannot_go_on(server: Server) -> None:
 def test_a_port_in_use_is_named(server: Server, folder: Path) -> None:
     with pytest.raises(ValueError, match=f"port {server.server_port} cannot be used"):
         Server(str(folder), server.server_port)
+    with pytest.raises(ValueError, match="port 70000 cannot be used"):
+        Server(str(folder), 70_000)

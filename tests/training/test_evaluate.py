@@ -78,7 +78,7 @@ def test_a_score_is_of_the_seeds_the_game_and_the_range_that_are_asked_for(
     asked = Args("doom", "shipped", env, 12, TEST, tau, str(folder))
     score = evaluate(asked, InProcess(), tmp_path / "score.json")
     games = score["episodes"]
-    assert [game["seed"] for game in games] == list(range(2_000_000, 2_000_004))
+    assert [game["seed"] for game in games] == list(range(2_000_000, 2_000_012))
     assert score["env"] == {"twin": "LatentDoom-v0", "dream": "DreamDoom-v0"}[env]
     assert score["temperature"] == {"twin": None, "dream": [0.8, 1.2]}[env]
     assert score["mean"] == pytest.approx(np.mean([game["return"] for game in games]))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamgym.games import GAMES
+from dreamgym.games import GAMES, Game
 
 ROOT = Path(__file__).parent.parent
 HOMES = {"dreamgym": ROOT / "dreamgym", "dreamgym.training": ROOT / "training"}
@@ -209,3 +209,13 @@ def test_importing_dreamgym_is_light() -> None:
     loaded = set(run.stdout.split())
     assert "dreamgym" in loaded
     assert not HEAVY & loaded
+
+
+@pytest.mark.parametrize("game", GAMES.values(), ids=GAMES)
+def test_a_process_that_only_plays_a_real_game_starts_without_pytorch(game: Game) -> None:
+    module = game.real.split(":")[0]
+    code = f"import sys, dreamgym.envs.workers, {module}; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(run.stdout.split())
+    assert module in loaded
+    assert "torch" not in loaded

@@ -77,6 +77,8 @@ def test_help_names_every_stage(capsys):
         ("iterate doom --rounds 0", "rounds is 0: give 1 or more"),
         ("film doom --out .", ". is a folder: give the name of a file"),
         ("film doom --seed -1", "seed is -1: give 0 to"),
+        ("film doom --steps 0", "steps is 0: give 1 or more"),
+        ("film doom --temperature -1", "temperature is -1"),
         ("bench doom --out .", ". is a folder: give the name of a file"),
         ("report --readme nowhere.md", "nowhere.md"),
     ],

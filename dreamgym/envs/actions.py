@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
-import torch
-from torch import Tensor
 
-from dreamgym import noise
 from dreamgym.games import Game
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def space(game: Game, continuous: bool) -> gym.Space[Any]:
@@ -63,6 +63,8 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
 
     Unlike `to_vectors`, it does not check the values: to read them would mean waiting for the GPU.
     """
+    import torch  # not above: a process that only plays a real game starts without PyTorch
+
     if game.deadband:
         return (outputs > game.deadband).float() - (outputs < -game.deadband).float()
     parts = list(outputs.unbind(1))
@@ -79,6 +81,10 @@ def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
         key: (N,) int64, the dreams' keys, see `noise.key`. Actions use noise that M does not use.
         step: (N,) int64, the steps taken so far.
     """
+    import torch  # see `from_outputs`
+
+    from dreamgym import noise
+
     size = len(game.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
     if game.deadband:  # whole moves

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from dreamgym.checkpoint import load_world, world_folder
+from dreamgym.envs.arguments import Temperature
 from dreamgym.files import check_writable, replacing
 
-from ..flags import Name, game_for
+from ..flags import Name, Tau, game_for
 from ..play import policies
 from ..play.policies import Policy
 from ..splits import DEMO, SEEDS
@@ -34,6 +35,7 @@ def film(
     steps: int = 300,
     seed: int = DEMO,
     skip: int = SKIP,
+    temperature: Temperature | None = None,
 ) -> Path:
     """Write a GIF of one policy: on the left it plays in the dream, on the right the real game.
 
@@ -41,12 +43,16 @@ def film(
         steps: longest film, in steps of the game.
         seed: of the dream and of the real game.
         skip: steps from one picture to the next.
+        temperature: of the dream, or the range from which it is drawn; None for the game's own.
 
     Raises:
-        ValueError: if the policy does not fit the world, or `out` cannot be written.
+        ValueError: if the policy does not fit the world, a number is out of its range, or `out`
+            cannot be written.
     """
     if not 0 <= seed < SEEDS:
         raise ValueError(f"seed is {seed}: give 0 to {SEEDS - 1:,}")
+    if steps < 1:
+        raise ValueError(f"steps is {steps}: give 1 or more")
     folder = world_folder(world)
     model = load_world(folder)
     game, player = model.game, policies.load(policy, model, model.game)
@@ -55,7 +61,7 @@ def film(
         "world": str(folder), "observation": player.observation or game.observation,
         "render_mode": "rgb_array", "continuous": True,
     }  # fmt: skip
-    dream = _played(gym.make(game.dream_id, **form), player, steps, seed)
+    dream = _played(gym.make(game.dream_id, temperature=temperature, **form), player, steps, seed)
     real = _played(gym.make(game.latent_id, **form), player, steps, seed)
     length = max(len(dream), len(real))
     pictures = [
@@ -104,6 +110,8 @@ def main(
     policy: str = "shipped",
     out: str = "dream.gif",
     seed: int = DEMO,
+    temperature: Tau = None,
+    steps: int = 300,
 ) -> None:
     """Write an animation of the dream beside the real game.
 
@@ -113,7 +121,10 @@ def main(
         policy: `shipped`, or the file of a policy.
         out: GIF file for the animation.
         seed: Seed of the dream and of the real game.
+        temperature: Temperature of the dream; if left out, the game's own.
+        steps: Longest film, in steps of the game.
     """
     task = game_for(task, world)
     world = world or task
-    print(film(world, policies.find(policy, world_folder(world)), out, seed=seed))
+    player = policies.find(policy, world_folder(world))
+    print(film(world, player, out, steps, seed, temperature=temperature))

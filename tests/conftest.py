@@ -2,7 +2,6 @@
 
 import random
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,6 @@ from dreamgym.training.runs import Run
 from dreamgym.world import State, World
 
 Z, HIDDEN = 6, 16
-PATIENCE = 60.0
-"""Seconds that a test waits for what another process does."""
 
 # Whoever runs the tests may ignore hang-ups, as nohup does; what they start should not.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -96,16 +93,6 @@ def finish(folder: Path, task: str = "doom", seed: int = 0) -> Path:
     with Run(folder, "manifest", args, {"policy": "random", "world": ""}, "episodes") as run:
         run.write(finished=True, lengths=lengths)
     return folder
-
-
-def until(true: Callable[[], bool]) -> bool:
-    """Wait for something, and tell whether it came."""
-    end = time.monotonic() + PATIENCE
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 
 import dreamgym  # noqa: F401
 from dreamgym.envs import keeper
-from tests.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 HOLD = """
 import sys, time, gymnasium as gym, dreamgym

@@ -19,7 +19,7 @@ import dreamgym  # noqa: F401
 from dreamgym.envs import keeper
 from dreamgym.training.play import executors
 from dreamgym.training.play.executors import Executor, InProcess, Local, WorkerError
-from tests.conftest import PATIENCE, until
+from tests.waiting import PATIENCE, until
 
 
 def lives(process: int) -> bool:

@@ -220,8 +220,9 @@ def _agents(world: str, game: Game) -> list[dict[str, Any]]:
         envs = train.dreams(learning, game, hyper)
         timed, kwargs = _Timed(envs), hyper["kwargs"]
         if where == "the real twin":
-            kwargs["n_steps"] = 128  # a longer rollout of real games would take minutes
-            kwargs["batch_size"] = min(kwargs["batch_size"], 128 * envs.num_envs)
+            # a longer rollout of real games would take minutes
+            kwargs["n_steps"] = min(kwargs["n_steps"], 128)
+            kwargs["batch_size"] = min(kwargs["batch_size"], kwargs["n_steps"] * envs.num_envs)
         made = PPO(hyper["policy"], timed, device="cpu", **kwargs)
         made.learn(1)  # to warm up
         timed.spent, began = 0.0, time.perf_counter()

@@ -63,6 +63,16 @@ def results(tmp_path):
         "toy-quick": score(5),
         "toy-slow-learning": {"curve": curve},
         "toy-quick-learning": {"curve": curve},
+        "toy-temperature": {
+            "args": {"task": "doom"},
+            "rows": [
+                {"temperature": 0.1, "dream": score(9), "real": score(2)},
+                {"temperature": 7.0, "dream": score(8), "real": score(3)},
+            ],
+            "random": score(1),
+            "correlation": 0.6,
+            "p_value": 0.28,
+        },
         "toy-bench": {"hardware": "2 cores", "commit": "abc", "rows": rows},
         "toy-bench-other": {"hardware": "9 cores", "commit": "def", "rows": rows[:1]},
     }
@@ -123,6 +133,22 @@ def test_a_benchmark_shows_every_row_of_every_machine(results):
         *table[:2],
         "| PixelToy-v0, 2 processes | 50 | 1.0 |  |  |  |  |",
     ]
+
+
+def test_temperatures_have_the_paper_s_scores_beside_ours(results):
+    assert asked("temperatures of toy", results)[2:] == [
+        "| 0.10 | 9 ± 0 | 2 ± 0 | 1 to 3 | *2086* | *193* |",
+        "| 7.00 | 8 ± 0 | 3 ± 0 | 2 to 4 |  |  |",
+        "| random play |  | 1 ± 0 | 0 to 2 |  |  |",
+        "",
+        "The rank correlation (Spearman's) of our real scores with the paper's is 0.60 (p = 0.28).",
+    ]
+
+
+def test_a_damaged_experiment_is_named(results):
+    (results / "toy-temperature.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"toy-temperature.json lacks \['args'"):
+        asked("temperatures of toy", results)
 
 
 def test_the_sentence_about_speed_says_which_ratio_is_meant(results):

@@ -17,6 +17,7 @@ from typing import Any
 
 from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
+from dreamgym.games import GAMES
 
 RESULTS = Path(__file__).parents[1] / "results"
 BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
@@ -127,9 +128,39 @@ def speed(row: Facts) -> str:
     return _line([row["what"], _rate(row["rate"]), ratio, *cells])
 
 
+def temperatures(game: Facts, results: Path) -> list[str]:
+    """Return a row for each temperature in which C evolved, with the published scores beside ours.
+
+    Below them is a row of random play, and a sentence on how well the two rankings agree.
+    """
+    path = results / f"{game['name']}-temperature.json"
+    found = read_json(path)
+    if lacking := {"args", "rows", "random"} - found.keys():
+        raise CheckpointError(f"{path} lacks {sorted(lacking)}: measure it again")
+    published, rows = GAMES[found["args"]["task"]].published, []
+    for row in found["rows"]:
+        low, high = row["real"]["ci95"]
+        theirs = published.get(row["temperature"], ("", ""))
+        rows.append(
+            [f"{row['temperature']:.2f}", _score(row["dream"]), _score(row["real"]),
+             f"{low:.0f} to {high:.0f}", *(f"*{mean}*" if mean else "" for mean in theirs)]
+        )  # fmt: skip
+    low, high = found["random"]["ci95"]
+    rows.append(["random play", "", _score(found["random"]), f"{low:.0f} to {high:.0f}", "", ""])
+    lines = _table(
+        ["τ", "in the dream", "in the real game", "95 % interval", "*paper's dream*",
+         "*paper's real game*"],
+        rows,
+    )  # fmt: skip
+    if "correlation" in found:
+        lines += ["", f"The rank correlation (Spearman's) of our real scores with the paper's is "
+                  f"{found['correlation']:.2f} (p = {found['p_value']:.2f})."]  # fmt: skip
+    return lines
+
+
 OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}
 OF_ONE: dict[str, Callable[[Facts, Path], list[str]]] = {
-    "scores": scores, "agents": agents, "benchmark": benchmark,
+    "scores": scores, "agents": agents, "benchmark": benchmark, "temperatures": temperatures,
 }  # fmt: skip
 """Tables that a page may ask for: `OF_ALL` for all games together, `OF_ONE` for one game."""
 

@@ -65,8 +65,11 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
 
 @pytest.mark.parametrize(
     ("name", "half"),
-    [("folder", False), ("car_folder", False), ("folder", True)],
-    ids=["Doom in float32", "CarRacing in float32", "Doom in bfloat16 too"],
+    [
+        pytest.param("folder", False, id="Doom in float32"),
+        pytest.param("car_folder", False, id="CarRacing in float32", marks=pytest.mark.slow),
+        pytest.param("folder", True, id="Doom in bfloat16 too", marks=pytest.mark.slow),
+    ],
 )
 def test_the_benchmark_compares_with_the_real_game_of_the_same_run(
     request: pytest.FixtureRequest,

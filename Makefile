@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --quiet --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-small test-slow test-clients test-web mutants check docs clean
+.PHONY: help demo pages test test-small test-slow test-clients test-web mutants check docs clean
 
 # These settings limit PyTorch, oneDNN, MKL and numba, and so dreamgym, to AVX2 instructions, as on
 # a processor that has no newer ones.
@@ -31,6 +31,10 @@ help: ## list these targets
 
 demo: .venv/installed ## let a controller learn in the dream, then play the real game with it
 	@$(BIN)/dreamgym demo
+
+pages: .venv/installed ## write the playable dreams of both games, which need no server, to build/
+	@mkdir -p build
+	@for game in doom car_racing; do $(BIN)/dreamgym export-web $$game --out build/$$game.html; done
 
 test: check ## run check, then all quick tests
 	@$(PYTEST) -m "not slow and not clients"

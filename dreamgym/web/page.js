@@ -2,7 +2,7 @@
 // The page around `dream.js`: who drives, what is shown, and what keys, mouse and touch do.
 
 const $ = (id) => document.getElementById(id);
-const ICONS = { you: "🧑", controller: "🤖", agent: "🧠" };
+const ICONS = { you: "☺", controller: "⚙", agent: "♟" }; // signs that fonts without emoji have too
 const NAMES = { you: "you", controller: "controller C", agent: "agent" };
 const REWIND = 10; // seconds
 const SHOWN = 300; // steps in the chart

@@ -10,9 +10,13 @@ const WAIT = 1.2; // seconds that the last picture of a dream stays
 const RAMP = 0.1, DECAY = 0.9; // of a pressed and of a released key, each frame, for analog actions
 
 /** Show a sentence instead of the game. */
-function fail(error) {
+function tell(error) {
   $("message").textContent = error.message || String(error);
   $("message").hidden = false;
+}
+
+function fail(error) {
+  tell(error);
   $("game").hidden = true;
 }
 
@@ -73,10 +77,16 @@ class Page {
     if (!this.config.served || this.#put(() => this.real())) return;
     if (this.two) this.twice();
     if (this.reality) this.reality.close();
-    this.reality = this.reality ? null : new Reality(this.config);
-    $("real").setAttribute("aria-pressed", Boolean(this.reality));
-    $("reality").hidden = $("seen").hidden = $("free").hidden = $("apart").hidden = !this.reality;
+    $("message").hidden = true;
+    this.#beside(this.reality ? null : new Reality(this.config));
     this.begin(this.seed);
+  }
+
+  /** Make room for a real game beside the dream, or for the dream alone if there is none. */
+  #beside(reality) {
+    this.reality = reality;
+    $("real").setAttribute("aria-pressed", Boolean(reality));
+    $("reality").hidden = $("seen").hidden = $("free").hidden = $("apart").hidden = !reality;
   }
 
   /** From now on let the dream go on alone, under the same actions as the game. */
@@ -106,11 +116,11 @@ class Page {
         this.#alone();
       }
     } catch (error) {
-      if (this.reality === reality) this.reality = null;
-      fail(error);
+      tell(error);
+      if (this.reality === reality) this.#beside(null); // the dream goes on alone
     }
     this.busy = false;
-    if (this.reality) this.draw();
+    this.draw();
     const { later } = this;
     this.later = null;
     if (later) later();

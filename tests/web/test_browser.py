@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +165,29 @@ def test_the_dream_is_let_go_of_beside_the_real_game(browser: Any, world: str) -
         found.page.keyboard.press("g")
         found.until("!page.reality && !document.querySelector('#reality').offsetParent")
         assert found.errors == []
+        found.context.close()
+        server.shutdown()
+        thread.join()
+
+
+def test_if_the_real_game_dies_the_page_says_so_and_the_dream_goes_on(browser: Any) -> None:
+    with Server("doom") as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        found = Opened(browser, server.address, offline=False, color_scheme="dark")
+        found.until("window.page && page.dreams[0].steps > 0")
+        found.page.click("#real")
+        found.until("page.reality && page.reality.steps > 5")
+        for visitor in list(server.visitors.values()):
+            os.kill(visitor.process.pid or 0, signal.SIGKILL)
+        found.page.wait_for_selector("#message:not([hidden])")
+        steps = found.run("page.dreams[0].steps")
+        found.until(f"!page.reality && page.dreams[0].steps > {steps} || page.dreams[0].over")
+        assert found.page.locator("#game").is_visible()
+        assert not found.page.locator("#reality").is_visible()
+        found.page.click("#real")
+        found.until("page.reality && page.reality.steps > 0")
+        assert not found.page.locator("#message").is_visible()
         found.context.close()
         server.shutdown()
         thread.join()

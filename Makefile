@@ -34,7 +34,8 @@ demo: .venv/installed ## let a controller learn in the dream, then play the real
 
 pages: .venv/installed ## write the playable dreams of both games, which need no server, to build/
 	@mkdir -p build
-	@for game in doom car_racing; do $(BIN)/dreamgym export-web $$game --out build/$$game.html; done
+	@$(BIN)/dreamgym export-web doom --out build/doom.html
+	@$(BIN)/dreamgym export-web car_racing --out build/car_racing.html
 
 test: check ## run check, then all quick tests
 	@$(PYTEST) -m "not slow and not clients"

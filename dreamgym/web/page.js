@@ -9,12 +9,13 @@ const SHOWN = 300; // steps in the chart
 const WAIT = 1.2; // seconds that the last picture of a dream stays
 const RAMP = 0.1, DECAY = 0.9; // of a pressed and of a released key, each frame, for analog actions
 
-/** Show a sentence instead of the game. */
+/** Show a sentence above the game. */
 function tell(error) {
   $("message").textContent = error.message || String(error);
   $("message").hidden = false;
 }
 
+/** Show a sentence instead of the game. */
 function fail(error) {
   tell(error);
   $("game").hidden = true;
@@ -68,6 +69,7 @@ class Page {
     $("seed").value = seed;
     this.#link();
     this.free = false;
+    $("message").hidden = true;
     if (this.reality) this.#ask({ seed });
     else this.draw();
   }
@@ -77,7 +79,6 @@ class Page {
     if (!this.config.served || this.#put(() => this.real())) return;
     if (this.two) this.twice();
     if (this.reality) this.reality.close();
-    $("message").hidden = true;
     this.#beside(this.reality ? null : new Reality(this.config));
     this.begin(this.seed);
   }

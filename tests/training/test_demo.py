@@ -63,6 +63,19 @@ def test_a_film_shows_two_games_side_by_side(safe_folder: Path, folder: Path, tm
     assert shown[:, : 64 * ZOOM].any() and shown[:, -64 * ZOOM :].any()
 
 
+def test_a_film_shows_the_dream_of_the_asked_temperature(
+    safe_folder: Path, folder: Path, tmp_path: Path
+) -> None:
+    policy, shown = folder / "controller.safetensors", []
+    for tau in (0.1, 50.0):
+        path = film(str(safe_folder), policy, tmp_path / "a.gif", 4, skip=4, temperature=tau)
+        with Image.open(path) as picture:
+            picture.seek(1)  # step 4
+            shown.append(np.asarray(picture.convert("RGB")))
+    left = [picture[:, : 64 * ZOOM] for picture in shown]
+    assert not np.array_equal(*left)
+
+
 @pytest.mark.parametrize(
     ("name", "half"),
     [

@@ -1,5 +1,7 @@
 """Dream environments: worlds that were learned from a game, registered with Gymnasium."""
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -7,6 +9,11 @@ from gymnasium.envs.registration import register
 from dreamgym.games import GAMES, Game
 
 __version__ = "0.1.0"
+DREAM: dict[str, Any] = {
+    "entry_point": "dreamgym.envs.dream:make_dream",
+    "vector_entry_point": "dreamgym.envs.dream:DreamVectorEnv",
+}
+"""How Gymnasium makes a dream of any world."""
 
 
 def add(game: Game) -> None:
@@ -39,5 +46,41 @@ def add(game: Game) -> None:
     )
 
 
+def learn(id: str, out: str, real_frames: int = 50_000) -> str:
+    """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
+
+    The games run in worker processes, so a script that calls this needs Python's usual
+    `if __name__ == "__main__":`.
+
+    Args:
+        id: of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
+            `"module:Id-v0"`.
+        out: the folder for the world.
+        real_frames: frames of the real game to learn from.
+
+    Raises:
+        ValueError: if there is no such environment, or its spaces cannot be learned.
+    """
+    import_module("dreamgym.training.new").main(id, out, real_frames)
+    return out
+
+
+def register_world(folder: str, id: str) -> None:
+    """Register a dream of a world under an id of your own, such as `"DreamLander-v0"`.
+
+    Args:
+        folder: the world's folder.
+        id: for `gym.make` and `gym.make_vec`.
+    """
+    own = {"world": str(Path(folder).resolve())}
+    register(id=id, **DREAM, kwargs=own)
+
+
 for _game in list(GAMES.values()):
     add(_game)
+register(id="Dream-v0", **DREAM)
+register(
+    id="Latent-v0",
+    entry_point="dreamgym.wrappers:make_twin",
+    vector_entry_point="dreamgym.envs.twins:TwinVectorEnv",
+)

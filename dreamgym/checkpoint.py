@@ -24,10 +24,12 @@ from torch import Tensor, nn
 from dreamgym import games
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
+from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.agent import Agent, AgentConfig
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
 from dreamgym.world import FORMS, State, World
@@ -130,11 +132,16 @@ def write_json(path: str | Path, value: Any) -> None:
 def config_from(kind: type[C], values: Any, path: str | Path) -> C:
     """Build a config dataclass from JSON values.
 
+    A field that is `later` than the first files may be missing. It then has its default.
+
     Raises:
         CheckpointError: if a field is missing or unknown, or as `check_config` does.
     """
     expected = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or values.keys() != expected.keys():
+    later = {name for name, field in expected.items() if field.metadata.get("later")}
+    if not isinstance(values, dict) or not (
+        expected.keys() - later <= values.keys() <= expected.keys()
+    ):
         raise CheckpointError(
             f"{path}: {kind.__name__} needs the keys {sorted(expected)}, found {values!r}"
         )
@@ -189,7 +196,8 @@ def save_world(
 
     Args:
         folder: where to write. Its files are replaced if it holds a world.
-        dtype: the precision of the stored weights; float16 takes half the space of float32.
+        dtype: the precision of the stored weights; float16 takes half the space of float32. What
+            is made of a vector's numbers is always stored in float32: they may be large.
         real_frames: the number of frames of the real game from which the world was learned.
 
     Raises:
@@ -205,12 +213,14 @@ def save_world(
     }
     (folder / "config.json").unlink(missing_ok=True)  # a half-replaced folder must not be a world
     for name, tensors in parts.items():
-        small = {key: _small(tensor, dtype) for key, tensor in tensors.items()}
+        kept = torch.float32 if not world.game.pictures and name != "memory" else dtype
+        small = {key: _small(tensor, kept) for key, tensor in tensors.items()}
         save_tensors(folder / f"{name}.safetensors", small)
     facts = {
         "format": FORMAT,
         "task": world.game.name,
         "death": world.death,
+        **({"own": asdict(world.game.own)} if world.game.own else {}),
         "vision": asdict(world.vision.config),
         "memory": asdict(world.memory.config),
         "real_frames": real_frames,
@@ -240,12 +250,9 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
         )
     if missing := {"task", "death", "vision", "memory"} - config.keys():
         raise CheckpointError(f"{path} lacks {sorted(missing)}: get or train it again")
-    try:
-        game = games.get(config["task"])
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    game = _game(config, path)
     real_frames(path)
-    vision = VAE(config_from(VisionConfig, config["vision"], path))
+    vision = vision_from(game, config["vision"], path)
     memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
     load_module(vision, folder / "vision.safetensors")
     load_module(memory, folder / "memory.safetensors")
@@ -280,6 +287,36 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     moments = _moments_of(starts, memory.config, game.rules.foretold(memory.config.heads), folder)
     dream = World(game, vision, memory, first, config["death"], moments=moments)
     return dream.to(where)
+
+
+def vision_from(game: Game, config: Any, path: str | Path) -> VAE | Standard:
+    """Return an untrained V for a game's frames, with a config that was read as JSON.
+
+    Raises:
+        CheckpointError: as `config_from` does, or if V sees frames of another size.
+    """
+    if game.pictures:
+        return VAE(config_from(VisionConfig, config, path))
+    vision = Standard(config_from(StandardConfig, config, path))
+    if (vision.config.inputs,) != game.frame:
+        raise CheckpointError(
+            f"{path}: V sees {vision.config.inputs} numbers, {game.name} shows {game.frame[0]}"
+        )
+    return vision
+
+
+def _game(config: dict[str, Any], path: Path) -> Game:
+    """Return the game of a world. A user's own one need not be installed.
+
+    Raises:
+        CheckpointError: if it is unknown, or what is known of a user's own one is damaged.
+    """
+    try:
+        if "own" in config:
+            return own.game(own.read(config["own"]))
+        return games.get(config.get("task", ""))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _small(tensor: Tensor, dtype: torch.dtype) -> Tensor:
@@ -357,10 +394,7 @@ def world_game(world: str | Path) -> str:
         CheckpointError: if there is no such world, its config is damaged, or its game is unknown.
     """
     path = world_folder(world) / "config.json"
-    try:
-        return games.get(read_json(path).get("task", "")).name
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    return _game(read_json(path), path).name
 
 
 def world_fingerprint(world: str | Path) -> str:

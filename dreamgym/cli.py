@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),
     "iterate": ("iterate", "make a world in rounds: play, learn the world, learn in it"),
     "make": ("make", "make a shipped world from nothing; call it again to continue"),
+    "new": ("new", "make a dream of a game of your own, from its id in Gymnasium"),
     "demo": ("demo", "learn in the dream for minutes, then play the real game"),
     "bench": ("measure.bench", "measure the steps per second of dreams and games in one run"),
     "experiment": (

@@ -25,12 +25,13 @@ from dreamgym.envs.dream import DreamVectorEnv
 from dreamgym.envs.real import RealVectorEnv
 from dreamgym.envs.spaces import (
     check_actions,
+    check_frames,
     check_game,
     check_observation,
     observation_space,
     spread,
 )
-from dreamgym.games import FRAME, GAMES, Game, get
+from dreamgym.games import GAMES, Game, get
 from dreamgym.twin import Twin
 
 BATCHES = ("dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv")
@@ -91,7 +92,7 @@ class DreamVecEnv(VecEnv):
         observations, infos = self.dreams.reset(
             seed=list(self._seeds), options=self._options[0] or None
         )
-        self.reset_infos = apart(infos)
+        self.reset_infos = apart(infos, self.num_envs)
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -103,7 +104,7 @@ class DreamVecEnv(VecEnv):
         observations, rewards, terminated, truncated, came = self.dreams.step(self._actions)
         dones, over = terminated | truncated, came.pop("final_info", {})
         final = came.pop("final_obs", None)
-        infos = apart(came)
+        infos = apart(came, self.num_envs)
         for lane in np.flatnonzero(dones):
             infos[lane] = {key: over[key][lane].item() for key in infos[lane]} | {
                 "terminal_observation": final[lane],
@@ -137,11 +138,10 @@ class DreamVecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
-def apart(infos: dict[str, Any]) -> list[dict[str, Any]]:
+def apart(infos: dict[str, Any], lanes: int) -> list[dict[str, Any]]:
     """Split the info of a batch into one dict of plain numbers for each lane."""
-    names = [key for key in infos if not key.startswith("_")]
-    lanes = zip(*(infos[name].tolist() for name in names), strict=True)
-    return [dict(zip(names, lane, strict=True)) for lane in lanes]
+    columns = {key: infos[key].tolist() for key in infos if not key.startswith("_")}
+    return [{name: column[lane] for name, column in columns.items()} for lane in range(lanes)]
 
 
 class Scaled(BaseFeaturesExtractor):
@@ -259,7 +259,7 @@ class ControllerPolicy(ActorCriticPolicy):
 
 
 class _Outputs(nn.Module):
-    """C's outputs, with those that the game halves as the game takes them."""
+    """C's outputs, each as the game takes it: some are stretched to their range."""
 
     def __init__(self, inputs: int, game: Game):
         super().__init__()
@@ -267,12 +267,15 @@ class _Outputs(nn.Module):
         nn.init.zeros_(self.layer.weight)
         if game.bias:
             nn.init.zeros_(self.layer.bias)
-        halved = torch.tensor([part in game.halved for part in range(len(game.low))])
-        self.register_buffer("halved", halved, persistent=False)
+        stretched = torch.tensor([part in game.stretched for part in range(len(game.low))])
+        for name, part in zip(("low", "high"), game.box, strict=True):
+            self.register_buffer(name, torch.from_numpy(part), persistent=False)
+        self.register_buffer("stretched", stretched, persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         outputs = torch.tanh(self.layer(inputs))
-        return torch.where(self.halved, (outputs + 1) / 2, outputs)  # type: ignore[arg-type]
+        ranged = self.low + (self.high - self.low) * ((outputs + 1) / 2)  # type: ignore[operator]
+        return torch.where(self.stretched, ranged, outputs)  # type: ignore[arg-type]
 
 
 def scaled(id: str, **kwargs: Any) -> dict[str, Any]:
@@ -328,16 +331,13 @@ class VecLatentObservation(VecEnvWrapper):
     def __init__(
         self, venv: VecEnv, world: str, observation: str | None = None, device: str = "cpu"
     ):
-        if venv.observation_space.shape != FRAME or venv.observation_space.dtype != np.uint8:
-            raise ValueError(
-                f"the environments show {venv.observation_space}: expected uint8 frames {FRAME}"
-            )
         self.world = shared_world(world, str(device))
+        check_frames(venv.observation_space, self.world.game, "the environments show")
         if venv.has_attr("game") and isinstance(game := venv.get_attr("game", 0)[0], Game):
             check_game(self.world, world, game, game.pixel_id)
         check_actions(venv.action_space, self.world.game)
         kind = self.world.game.observation if observation is None else observation
-        self._twin = Twin(self.world, check_observation(kind))
+        self._twin = Twin(self.world, check_observation(kind, self.world))
         self.continuous = isinstance(venv.action_space, gym.spaces.Box)
         super().__init__(venv, observation_space(self.world, kind), venv.action_space)
         self._begun = False

@@ -23,14 +23,16 @@ from dreamgym.engines.convolutions import Convolutions
 from dreamgym.engines.linear import Linear
 from dreamgym.engines.step import Moment, Step
 from dreamgym.engines.threads import shared
-from dreamgym.games import FRAME, Game
+from dreamgym.games import Game
 from dreamgym.models.mdn_rnn import MDNRNN, sample
+from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
 from dreamgym.modes import bfloat16, flushes, ours, plainly
 
-OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch"}
-"""Kinds of latent observation and the order of their parts. Doom's [z, c, h] is the paper's."""
+OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch", "own": ""}
+"""Kinds of observation and the order of their parts. Doom's [z, c, h] is the paper's. `own` is the
+game's own observation, of which V makes z: only a game whose frames are vectors has it."""
 FORMS = ("auto", "torch", "compiled")
 """How a step is computed. `auto`: by compiled code (`engines`) on a CPU, by PyTorch elsewhere.
 `torch`: by PyTorch alone, which is the reference. `compiled`: by PyTorch's compiler, which makes
@@ -134,7 +136,7 @@ class World:
     def __init__(
         self,
         game: Game,
-        vision: VAE,
+        vision: VAE | Standard,
         memory: MDNRNN,
         starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
@@ -205,17 +207,24 @@ class World:
         starts, moments = (mean, logvar, budget), self.moments and self.moments.to(device)
         return World(self.game, vision, memory, starts, self.death, form or self.form, moments)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of observation that are vectors, see `observe`."""
+        return tuple(kind for kind in OBSERVATIONS if kind != "own" or not self.game.pictures)
+
     def size(self, kind: str) -> int:
         """Return how many numbers an observation of a kind has.
 
         Args:
-            kind: `"z"`, `"zh"` or `"zhc"`.
+            kind: one of `kinds`.
 
         Raises:
             ValueError: if there is no such kind; the message lists those that exist.
         """
-        if kind not in OBSERVATIONS:
-            raise ValueError(f"observation is {kind!r}: choose one of {', '.join(OBSERVATIONS)}")
+        if kind not in self.kinds:
+            raise ValueError(f"observation is {kind!r}: choose one of {', '.join(self.kinds)}")
+        if kind == "own":
+            return self.game.frame[0] - 1
         parts = {"z": self.memory.config.z_size, "h": self.memory.config.hidden}
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
@@ -297,10 +306,12 @@ class World:
 
     @plainly
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Return V's μ and log σ², both (N, Z) float32, of frames (N, 64, 64, 3) uint8."""
-        if frames.shape[1:] != FRAME or frames.dtype is not torch.uint8:
+        """Return V's μ and log σ², both (N, Z) float32, of frames (N, …), see `Game.frame`."""
+        kind = torch.uint8 if self.game.pictures else torch.float32
+        if frames.shape[1:] != self.game.frame or frames.dtype is not kind:
+            wanted = ", ".join(map(str, ("N", *self.game.frame)))
             raise ValueError(
-                f"frames are {frames.dtype} {tuple(frames.shape)}: give torch.uint8 (N, 64, 64, 3)"
+                f"frames are {frames.dtype} {tuple(frames.shape)}: give {kind} ({wanted})"
             )
         if self._convolutions:
             mean, logvar = self._convolutions.encode(frames.numpy())
@@ -356,13 +367,13 @@ class World:
             after, tau = state.like(), temperature.expand(len(state), 1)
             arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
             reward, dead = map(torch.from_numpy, self.engine.dream(*arrays))
-            return after, reward, dead
+            return after, self._paid(after.z, reward), dead
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:
             size = self.memory.config.z_size
             h, c = self._remember(state, action)
-            prediction = self.memory.parts(self._head(h))
+            prediction = self.memory.parts(self._head(h), state.z)
             mixture = noise.uniform(state.key, state.step, size)
             normal = noise.normal(state.key, state.step, size, first=size // 2)
             z = sample(prediction, mixture, normal, temperature)
@@ -370,7 +381,11 @@ class World:
         odds = torch.sigmoid(heads)  # (N, O)
         counts, reward, dead = self.rules.settle(state.counts, odds, chance, state.step)
         after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, counts)
-        return after, reward, dead
+        return after, self._paid(after.z, reward), dead
+
+    def _paid(self, z: Tensor, reward: Tensor) -> Tensor:
+        """Return a step's rewards (N,): those of the rules, or what V reads off the next z."""
+        return self.vision.reward(z) if isinstance(self.vision, Standard) else reward
 
     def advance(
         self, state: State, action: np.ndarray, temperature: Tensor
@@ -382,7 +397,10 @@ class World:
         if self.engine and not flushes():
             self._check_actions(len(state), action.shape)
             now = state.arrays()
-            return state, *self.engine.dream(now, action, temperature.numpy(), now)
+            reward, dead = self.engine.dream(now, action, temperature.numpy(), now)
+            if isinstance(self.vision, Standard):
+                reward = self.vision.reward(state.z).numpy()
+            return state, reward, dead
         there = torch.from_numpy(action).to(self.device)
         state, reward, dead = self.step(state, there, temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()
@@ -392,7 +410,7 @@ class World:
         """Return the state of N real games after actions (N, A) and the frames that followed.
 
         This is the twin's step. It differs from a dream's step in z, which comes from V's encoding
-        of the frames (N, 64, 64, 3) uint8 and not from M's prediction. Counts stay as they are.
+        of the frames (N, …) and not from M's prediction. Counts stay as they are.
         """
         self._check_actions(len(state), action.shape)
         mean, logvar = self.encode(frames)
@@ -409,35 +427,41 @@ class World:
         """
         self._check_actions(len(state), action.shape)
         h, _ = self._remember(state, action)
-        return torch.sigmoid(self.memory.predict(h).heads)
+        return torch.sigmoid(self.memory.predict(h, state.z).heads)
 
     @plainly
     def observe(self, state: State, kind: str) -> Tensor:
         """Return the observations: (N, `size(kind)`) float32, or (N, 64, 64, 3) uint8 for `"rgb"`.
 
+        `"own"` is the game's own observation in its own units: a frame without the reward.
+
         z encodes the current frame. h and c are M's state from before it takes this frame in: the
         next step feeds z and the action to M. The paper does the same.
 
         Args:
-            kind: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
+            kind: `"z"`, `"zh"`, `"zhc"`; also `"rgb"` or, if frames are vectors, `"own"`.
         """
         if kind == "rgb":
             return self.decode(state.z)
+        if kind == "own":
+            return self.decode(state.z)[:, :-1]
         return torch.cat([getattr(state, part) for part in OBSERVATIONS[kind]], dim=1)
 
     def show(self, state: State, kind: str) -> np.ndarray:
         """Return the same observations as an array that later steps do not overwrite."""
-        if kind == "rgb" or self.device.type != "cpu":
+        if not OBSERVATIONS.get(kind) or self.device.type != "cpu":
             return self.observe(state, kind).cpu().numpy()
         now = state.arrays()
         return np.concatenate([getattr(now, part) for part in OBSERVATIONS[kind]], axis=1)
 
     @plainly
     def decode(self, z: Tensor) -> Tensor:
-        """Return V's pictures (N, 64, 64, 3) uint8 of latents z (N, Z)."""
+        """Return V's frames (N, …) of latents z (N, Z): pictures uint8, or vectors float32."""
         if z.ndim != 2 or z.shape[1] != self.memory.config.z_size:
             size = self.memory.config.z_size
             raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
+        if isinstance(self.vision, Standard):
+            return self.vision.decode(z)
         half = self.memory.bias.dtype is torch.bfloat16
         if self._convolutions and not half:
             return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
@@ -448,7 +472,9 @@ class World:
     @cached_property
     def _convolutions(self) -> Convolutions | None:
         """V as compiled code, made when it is first needed; None where PyTorch computes."""
-        return Convolutions(self.vision) if self.fused and tiles.supported() else None
+        if self.fused and tiles.supported() and isinstance(self.vision, VAE):
+            return Convolutions(self.vision)
+        return None
 
     def _check_actions(self, dreams: int, shape: tuple[int, ...]) -> None:
         """Refuse actions of another shape, for which compiled code would read foreign memory."""
@@ -488,6 +514,8 @@ class World:
             out = self._head(h[rows])
             noises = (state.key[rows], state.step[rows], temperature[rows])
             kernels.draw(out, self.memory.config.mixtures, *noises, z[rows], chance[rows])
+            kept = self.memory.config.residual
+            z[rows, :kept] += state.z[rows, :kept]
             heads[rows] = out[:, -outcomes:]
 
         shared(dream, n, SHARE, torch_inside=True)

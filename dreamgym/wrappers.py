@@ -11,9 +11,16 @@ from gymnasium.utils import RecordConstructorArgs
 from dreamgym import games
 from dreamgym.checkpoint import shared_world
 from dreamgym.envs import actions, seeds
+from dreamgym.envs.pixels import real
 from dreamgym.envs.seeds import Episodes
-from dreamgym.envs.spaces import check_actions, check_game, check_observation, observation_space
-from dreamgym.games import FRAME, Game
+from dreamgym.envs.spaces import (
+    check_actions,
+    check_frames,
+    check_game,
+    check_observation,
+    observation_space,
+)
+from dreamgym.games import Game
 from dreamgym.twin import Twin
 
 
@@ -47,17 +54,13 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
             self, world=str(world), observation=observation, device=str(device)
         )
         gym.Wrapper.__init__(self, env)
-        if env.observation_space.shape != FRAME or env.observation_space.dtype != np.uint8:
-            raise ValueError(
-                f"{env} shows {env.observation_space}: expected uint8 frames {FRAME}, "
-                "so crop and resize them first"
-            )
         self.world = shared_world(world, str(device))
+        check_frames(env.observation_space, self.world.game, f"{env} shows")
         if isinstance(game := getattr(env.unwrapped, "game", None), Game):
             check_game(self.world, world, game, game.pixel_id)
         check_actions(env.action_space, self.world.game)
         kind = self.world.game.observation if observation is None else observation
-        self._twin = Twin(self.world, check_observation(kind))
+        self._twin = Twin(self.world, check_observation(kind, self.world))
         self.observation_space = observation_space(self.world, kind)
         self.continuous = isinstance(env.action_space, gym.spaces.Box)
         self._begun = False
@@ -85,27 +88,31 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
 
 
 def make_twin(
-    task: str,
     world: str,
+    task: str = "",
     observation: str | None = None,
     device: str = "cpu",
     **kwargs: Any,
 ) -> gym.Env[np.ndarray, Any]:
     """Return a real game in a `LatentObservation`: the entry point of `LatentDoom-v0` and others.
 
-    It has no limit of steps, because `gym.make` adds the registered one.
+    With a `task`, it has no limit of steps, because `gym.make` adds the registered one. Without
+    one, as for `Latent-v0`, it has the game's own limit.
 
     Args:
-        task: the name of a game, such as `"doom"`.
         world, observation, device: see `LatentObservation`.
-        **kwargs: arguments of the pixel environment.
+        task: the name of a game, such as `"doom"`; empty: the world's game.
+        **kwargs: arguments of the real game.
 
     Raises:
         ValueError: if there is no such game, or as `LatentObservation` does.
     """
-    game = games.get(task)
-    check_game(shared_world(world, str(device)), world, game, game.latent_id)
-    env = gym.make(game.pixel_id, disable_env_checker=True, **kwargs).unwrapped
+    theirs = shared_world(world, str(device))
+    if task:
+        check_game(theirs, world, games.get(task), games.get(task).latent_id)
+    env: gym.Env[Any, Any] = real(theirs.game, **kwargs)
+    if not task:
+        env = gym.wrappers.TimeLimit(env, theirs.game.max_steps)
     return LatentObservation(env, world, observation, device)
 
 

@@ -123,7 +123,8 @@ def _collect(
     if todo or not run.facts:
         run.write(**facts)
     # Fixed groups: a game shares its batch with the same others, even if the run was interrupted.
-    size = 1 if args.policy in BLIND else SIDE_BY_SIDE
+    blind = args.policy in BLIND and games.get(args.task).pictures  # its games are large
+    size = 1 if blind else SIDE_BY_SIDE
     starts = dict.fromkeys(i - i % size for i in todo)
     jobs = [_Job(args, str(out), range(i, i + size), world, policy) for i in starts]
     bar = tqdm(total=args.episodes, initial=args.episodes - len(todo), unit=" episodes",
@@ -153,11 +154,15 @@ def play(job: _Job) -> int:
         over = turn.terminated | turn.truncated
         rows = zip(
             turn.games.tolist(), turn.frames, turn.actions, turn.rewards, turn.counts,
-            turn.terminated, turn.truncated, turn.counts_after, over, strict=True,
+            turn.terminated, turn.truncated, turn.counts_after, turn.frames_after, over,
+            strict=True,
         )  # fmt: skip
-        for number, *step, after, ends in rows:
+        for number, *step, after, last, ends in rows:
             steps[number].append(tuple(step))
             if ends:
+                if not game.pictures:  # it holds the last reward
+                    nothing = np.zeros_like(step[1]), np.zeros_like(step[2])
+                    steps[number].append((last, *nothing, after, *step[4:]))
                 if todo[number]:
                     _episode(steps[number], after).save(paths[number])
                 steps[number] = []  # an episode may be 26 MB
@@ -198,7 +203,8 @@ def _check_disk(args: Args, out: Path, episodes: int) -> None:
     if args.policy not in BLIND:
         word, length = "at most", games.get(args.task).max_steps
     length = min(length, args.steps or length)
-    need = episodes * length * int(np.prod(games.FRAME))
+    game = games.get(args.task)
+    need = episodes * length * int(np.prod(game.frame)) * np.dtype(game.frame_type).itemsize
     free = shutil.disk_usage(out).free
     print(f"{episodes} episodes to play, {word} {need / 1e9:.1f} GB; {free / 1e9:.0f} GB are free.")
     if need > free:

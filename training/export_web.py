@@ -112,7 +112,7 @@ def described(world: World) -> dict[str, Any]:
         "stories": list(game.stories.items()),
         "keys": game.keys, "latents": informative.tolist(),
         "action": {
-            "deadband": game.deadband, "halved": list(game.halved), "low": list(game.low),
+            "deadband": game.deadband, "stretched": list(game.stretched), "low": list(game.low),
             "high": list(game.high), "moves": [list(move) for move in game.moves.values()],
         },
     }  # fmt: skip

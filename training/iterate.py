@@ -19,7 +19,6 @@ from dreamgym.checkpoint import FILES, read_json, real_frames, write_json
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games.recipe import Round
-from dreamgym.models.mdn_rnn import MemoryConfig
 
 from . import collect, evolve, memory, vision
 from .data import latents
@@ -34,7 +33,7 @@ from .splits import FINAL
 CANDIDATES = 2
 """How many of the best rounds are compared for the final choice."""
 GAMES = 100
-"""Fresh real games with which each of these rounds is scored."""
+"""Fresh real games with which each of these rounds is scored, if the caller does not say."""
 FIRST_SEED = 0
 """Seed of the first episode of the first round; each later episode has the next seed."""
 
@@ -45,6 +44,7 @@ def iterate(
     data: str | Path,
     out: str | Path,
     executor: Executor,
+    final: int = GAMES,
 ) -> Path:
     """Go through the rounds and return the folder of the best world and its controller.
 
@@ -53,6 +53,7 @@ def iterate(
     Args:
         data: folder for the episodes; each round has a folder in it.
         out: folder for the runs of the rounds; the best world is written to `out`/best.
+        final: fresh real games for the final choice among the best rounds.
 
     Raises:
         ValueError: if there are no rounds, V has no frames in the first round, or a round that is
@@ -61,10 +62,12 @@ def iterate(
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, and train V on some frames in the first")
     with held(out):
-        return _iterate(task, rounds, Path(data), Path(out), executor)
+        return _iterate(task, rounds, Path(data), Path(out), executor, final)
 
 
-def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor: Executor) -> Path:
+def _iterate(
+    task: str, rounds: Sequence[Round], data: Path, out: Path, executor: Executor, final: int
+) -> Path:
     seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames used for validation
     sight, before = Path(), Path()
     sights: dict[Path, Path] = {}  # run folder of each round → run folder of its V
@@ -93,8 +96,8 @@ def _iterate(task: str, rounds: Sequence[Round], data: Path, out: Path, executor
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
-    best = _best(task, list(sights), out / "best", frames + spent, executor)
-    if not (best / "examination.json").exists():
+    best = _best(task, list(sights), out / "best", frames + spent, executor, final)
+    if games.get(task).pictures and not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
 
@@ -128,8 +131,10 @@ def _learn(
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
-    config = MemoryConfig(facts.z_size, len(facts.low), facts.hidden, heads=facts.rules.heads)
-    m = memory.train(z, folder, memory.Args(stage.updates, init=str(known or "")), config)
+    learned = memory.Args(
+        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(known or "")
+    )
+    m = memory.train(z, folder, learned, memory.config_for(facts))
     memory.assemble(task, v, m, z, folder / "world", validation=spent)
 
 
@@ -143,7 +148,9 @@ def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Execut
     evolve.evolve(args, folder / "controller", executor)
 
 
-def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: Executor) -> Path:
+def _best(
+    task: str, folders: Sequence[Path], out: Path, frames: int, executor: Executor, final: int
+) -> Path:
     """Write the best round's world and controller to `out`, and return the round's folder.
 
     The two rounds with the best validation play the same fresh games, unless they have played them
@@ -152,20 +159,21 @@ def _best(task: str, folders: Sequence[Path], out: Path, frames: int, executor: 
 
     Args:
         frames: real frames of all rounds, including the rounds that are not kept.
+        final: the number of these games.
     """
     played: dict[Path, float] = {}
     ranked = sorted(folders, key=lambda folder: -_facts(folder)["real"])
     for folder in ranked[:CANDIDATES]:
         if "final" not in _facts(folder):
             policy = folder / "controller" / "controller.safetensors"
-            games = score(task, folder / "world", policy, range(FINAL, FINAL + GAMES), executor)
-            final = {
-                "final": float(np.mean([game["return"] for game in games])),
-                "final_frames": sum(game["length"] for game in games),
+            fresh = score(task, folder / "world", policy, range(FINAL, FINAL + final), executor)
+            found = {
+                "final": float(np.mean([game["return"] for game in fresh])),
+                "final_frames": sum(game["length"] for game in fresh),
             }
-            write_json(policy.with_suffix(".json"), _facts(folder) | final)
+            write_json(policy.with_suffix(".json"), _facts(folder) | found)
         played[folder] = _facts(folder)["final"]
-        print(f"{folder}: {played[folder]:.0f} on {GAMES} fresh games")
+        print(f"{folder}: {played[folder]:.0f} on {final} fresh games")
     frames += sum(_facts(folder).get("final_frames", 0) for folder in folders)
     best = max(played, key=lambda folder: played[folder])
     weights = best / "controller" / "controller.safetensors"

@@ -17,8 +17,10 @@ from tqdm import tqdm
 from dreamgym import games, modes
 from dreamgym.checkpoint import is_world, load_world, save_world
 from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.games import Game
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE, sample
 from dreamgym.world import State, World
 
@@ -32,6 +34,11 @@ MOMENTS = 2000
 """Moments inside real games at which a world's dreams can begin too. Our choice: 2 to 4 MB."""
 UNLIKELY = -3.0
 """Logit of an outcome that M does not know yet: 5 %."""
+FLOOR = 0.1
+"""Least standard deviation in M's loss where frames are vectors. Our choice, from a few trials on
+CartPole, as the next one is (`training/LOG.md`)."""
+END = 10.0
+"""Weight of the end's cross-entropy in the loss there: exact numbers have large gradients too."""
 STARTS = 1000
 """Real first frames from which a world's dreams start (the paper's initial_z.json for Doom)."""
 
@@ -97,6 +104,15 @@ def train(
         return _train(run, latents, args, config, progress)
 
 
+def config_for(game: Game) -> MemoryConfig:
+    """Return the shape and the loss of M for a game."""
+    config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
+    if game.pictures:
+        return config
+    observed = game.frame[0] - 1  # all but the reward
+    return replace(config, residual=observed, floor=FLOOR, outcome=END)
+
+
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
     torch.default_generator.manual_seed(args.seed)
     m, init = MDNRNN(config), args.init
@@ -148,7 +164,7 @@ class Objective:
         with modes.bfloat16("cpu", supports_bfloat16("cpu")):
             state = (self.h * keep, self.c * keep)
             out, (h, c) = self.m.unroll(batch.z[:, :-1], batch.action, state)
-            prediction = self.m.predict(out)
+            prediction = self.m.predict(out, batch.z[:, :-1])
         self.h, self.c = h.detach().float(), c.detach().float()
         return self.m.loss(prediction, batch.z[:, 1:], batch.outcomes, batch.known)
 
@@ -266,7 +282,7 @@ def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> St
         now = np.flatnonzero(step == t)
         h[now], c[now] = now_h[row[now]], now_c[row[now]]
     first, steps = latents.starts[games[game]], torch.from_numpy(step)
-    counts = rules.begin(latents.counts[first, 0])
+    counts = rules.begin(latents.whole[games[game]])
     counts[:, : len(rules.counts)] = latents.counts[first + steps]
     z = drawn(latents, first + steps, noise)
     return State(z, h, c, steps, torch.zeros_like(steps), counts)
@@ -300,7 +316,7 @@ def drawn(latents: Latents, rows: Tensor, noise: torch.Generator) -> Tensor:
 
 def assemble(
     task: str,
-    vision: VAE,
+    vision: VAE | Standard,
     memory: MDNRNN,
     latents: Latents,
     out: str | Path,
@@ -345,7 +361,6 @@ def main(
     v = load_vision(vision or out, task)
     shards = vision if vision and not is_world(vision) else out
     seen = encode(game, data or (f"{DATA}/{task}",), shards, v)
-    config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
-    m = train(seen, out, args, config)
+    m = train(seen, out, args, config_for(game))
     assemble(task, v, m, seen, f"{out}/world")
     print(f"the world is in {out}/world")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +12,20 @@ import torch
 from torch import Tensor
 
 from dreamgym import games
-from dreamgym.checkpoint import check_config, config_from, is_world, load_module, load_world
+from dreamgym.checkpoint import check_config, is_world, load_module, load_world, vision_from
 from dreamgym.engines.linear import supports_bfloat16
+from dreamgym.games import Game
+from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import bfloat16, ours
 
 from . import trainer
-from .data.episodes import Frames, content, dataset, game_of
+from .data.episodes import Episode, Frames, content, dataset, game_of
 from .flags import DATA, RUNS, Flat, Name, Whole, game_for
 from .runs import Run
+
+TINY = 1e-6
+"""A standard deviation that is below this share of the greatest number is rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,9 @@ class Args:
 
 
 @ours(flush=True)  # denormals in Adam's squares cost a quarter of the speed
-def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True) -> VAE:
+def train(
+    data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True
+) -> VAE | Standard:
     """Train V on all episodes in the folders `data`, resuming from a checkpoint in `out` if any.
 
     Raises:
@@ -75,11 +82,28 @@ def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: boo
             arguments or data.
     """
     paths = dataset(data, args.task)
+    game = games.get(args.task or game_of(data[0]))
     if not args.z_size:
-        args = replace(args, z_size=games.get(args.task or game_of(data[0])).z_size)
+        args = replace(args, z_size=game.z_size)
     inputs = {"data": content(paths)} | trainer.origin(args.init, "vision")
     with Run(out, "vision", args, inputs) as run:
+        if not game.pictures:
+            return _measure(run, paths, game)
         return _train(run, Frames(paths, args.batch, args.seed, even=args.even), args, progress)
+
+
+def _measure(run: Run, paths: Sequence[Path], game: Game) -> Standard:
+    """Return the V of vectors, by the mean and the standard deviation of each of their numbers."""
+    frames = np.concatenate([Episode.load(path).frames for path in paths])
+    v = Standard(StandardConfig(*game.frame))
+    deviation = frames.std(0, dtype=np.float64)
+    deviation[deviation < TINY * np.abs(frames).max(0)] = 1  # the number never changes
+    deviation[deviation == 0] = 1
+    v.mean.copy_(torch.from_numpy(frames.mean(0, dtype=np.float64)))
+    v.deviation.copy_(torch.from_numpy(deviation))
+    run.write(config=asdict(v.config))
+    trainer.finish(run, "vision", v)
+    return v
 
 
 def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
@@ -115,7 +139,7 @@ class Objective:
         self.coming = self.reader.submit(self.frames.read, step)
 
 
-def load_vision(folder: str | Path, task: str = "") -> VAE:
+def load_vision(folder: str | Path, task: str = "") -> VAE | Standard:
     """Load the V that a run has trained, or that of a world.
 
     Args:
@@ -135,7 +159,7 @@ def load_vision(folder: str | Path, task: str = "") -> VAE:
     record = trainer.result(folder, "vision", f"vision --out {folder}")
     if (game := record["args"].get("task")) and task and game != task:
         raise ValueError(f"{folder} holds a V of {game}, not of {task}: give one of {task}")
-    vision = VAE(config_from(VisionConfig, record.get("config"), path))
+    vision = vision_from(games.get(game or task), record.get("config"), path)
     load_module(vision, Path(folder) / "vision.safetensors")
     return vision.eval()
 

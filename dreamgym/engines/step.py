@@ -67,6 +67,7 @@ class Step:
         head_bias[: len(memory.head.bias)] = memory.head.bias.numpy()
         self.head = (head, head_bias)
         self.mixtures, self.bound = config.mixtures, np.float32(bound)
+        self.residual = config.residual
 
     def remember(self, before: Moment, action: np.ndarray, h: np.ndarray, c: np.ndarray) -> None:
         """Write M's h and c (N, H) after a moment's z and an action (N, A); see `MDNRNN.step`."""
@@ -88,8 +89,8 @@ class Step:
         reward, dead = np.empty(n, np.float32), np.empty(n, np.bool_)
         self._work(
             _dream, n, len(self.head[0]), *self.gates, before.z, action, before.h, before.c,
-            after.h, after.c, *self.head, self.mixtures, self.bound, before.key, before.step,
-            temperature, after.z, odds, draws,
+            after.h, after.c, *self.head, self.mixtures, self.residual, self.bound, before.key,
+            before.step, temperature, after.z, odds, draws,
         )  # fmt: skip
         if self.settle:
             self.settle(before.counts, odds, draws, before.step, after.counts, reward, dead)
@@ -185,7 +186,8 @@ def _remember(  # type: ignore[no-untyped-def]
 @compiled
 def _dream(  # type: ignore[no-untyped-def]
     held, sizes, counters, wholes, tail, shared_x, shared_out, gates, gates_bias, z, action, h, c,
-    new_h, new_c, head, head_bias, mixtures, bound, key, step, temperature, new_z, odds, draws,
+    new_h, new_c, head, head_bias, mixtures, residual, bound, key, step, temperature, new_z, odds,
+    draws,
 ):  # fmt: skip
     """Write the next z, h and c, the odds and the numbers for the rules; see `_remember`.
 
@@ -216,6 +218,8 @@ def _dream(  # type: ignore[no-untyped-def]
             many = min(end, len(head)) - panel
             tiles.multiply_rows(new_h, first, n, head, panel, many, head_bias, outs, panel * WIDTH)
         if part in (WHOLE, DRAW):
+            if residual:
+                _shift(first, n, mixtures, residual, outs[row:], z)
             _draw(first, n, mixtures, bound, outs[row:], key, step, temperature, new_z, odds, draws)
         if part != WHOLE:
             units.take(counters, 1 + part)
@@ -268,6 +272,19 @@ def _cells(  # type: ignore[no-untyped-def]
         for j in range(count):
             new_h[first + i, begin + j] = some_h[j]
             new_c[first + i, begin + j] = some_c[j]
+
+
+@compiled(inline="always")
+def _shift(first, rows, mixtures, residual, out, z):  # type: ignore[no-untyped-def]
+    """Add the first numbers of z to the means of some rows; see `MemoryConfig.residual`.
+
+    The outputs of the head for these rows are the first rows of `out`.
+    """
+    size = z.shape[1]
+    for i in range(rows):
+        for k in range(mixtures, 2 * mixtures):
+            for j in range(residual):
+                out[i, k * size + j] += z[first + i, j]
 
 
 @compiled(inline="always")

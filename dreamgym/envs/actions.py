@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def space(game: Game, continuous: bool) -> gym.Space[Any]:
     """Return a game's action space: a `Box` if `continuous`, else a `Discrete` of its moves."""
-    if continuous:
+    if continuous or not game.moves:
         return gym.spaces.Box(np.array(game.low, np.float32), np.array(game.high, np.float32))
     return gym.spaces.Discrete(len(game.moves))
 
@@ -23,7 +23,8 @@ def space(game: Game, continuous: bool) -> gym.Space[Any]:
 def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
     """Return N actions as the vectors (N, A) float32 that M takes.
 
-    In a game with a deadband a continuous action becomes -1, 0 or 1; else it is clipped to the box.
+    In a game with a deadband a continuous action becomes -1, 0 or 1. In a game of choices the
+    greatest number becomes 1 and the others 0. Else a continuous action is clipped to the box.
 
     Args:
         actions: (N, A) numbers if `continuous`, else (N,) whole numbers.
@@ -48,6 +49,8 @@ def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
         if game.deadband:
             moved = (values > game.deadband).astype(np.float32)
             return moved - (values < -game.deadband)
+        if game.chooses:
+            return game.vectors[values.argmax(1)]
         low, high = game.box
         return np.minimum(np.maximum(values, low), high).astype(np.float32)
     whole = values.ndim == 1 and values.dtype.kind in "iu"
@@ -67,9 +70,12 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
 
     if game.deadband:
         return (outputs > game.deadband).float() - (outputs < -game.deadband).float()
+    if game.chooses:
+        return torch.nn.functional.one_hot(outputs.argmax(1), outputs.shape[1]).float()
     parts = list(outputs.unbind(1))
-    for part in game.halved:
-        parts[part] = (parts[part] + 1) / 2
+    for part in game.stretched:
+        low, high = game.low[part], game.high[part]
+        parts[part] = low + (high - low) * ((parts[part] + 1) / 2)
     ends = zip(parts, game.low, game.high, strict=True)  # numbers need no copy to the device
     return torch.stack([part.clamp(low, high) for part, low, high in ends], dim=1)
 
@@ -87,7 +93,7 @@ def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
 
     size = len(game.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
-    if game.deadband:  # whole moves
+    if game.deadband or game.chooses:  # whole moves
         moves = torch.from_numpy(game.vectors).to(chance.device)
         return moves[(len(moves) * chance[:, 0]).long()]
     ends = zip(chance.unbind(1), game.low, game.high, strict=True)

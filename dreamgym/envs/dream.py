@@ -62,7 +62,7 @@ class _Dreams:
         game = self.world.game
         self.temperature = game.temperature if temperature is None else temperature
         self.observation = check_observation(
-            game.observation if observation is None else observation
+            game.observation if observation is None else observation, self.world
         )
         self.continuous = check_continuous(continuous, game)
         self.observation_space = observation_space(self.world, self.observation)
@@ -333,6 +333,21 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         assert self._state is not None
         counts = zip(self.world.rules.counts, self._state.counts[0].tolist(), strict=False)
         return {"temperature": self._temperature.item(), **dict(counts)}
+
+
+def make_dream(world: str, **kwargs: Any) -> gym.Env[np.ndarray, Any]:
+    """Return a dream of any world with its game's limit of steps: the entry point of `Dream-v0`.
+
+    Args:
+        world: the name of a shipped world, or a folder.
+        **kwargs: see `DreamEnv`.
+    """
+    dream = DreamEnv(world, **kwargs)
+    return gym.wrappers.TimeLimit(dream, dream.world.game.max_steps)
+
+
+# Gymnasium reads the render modes from the entry point before it calls it.
+make_dream.metadata = DreamEnv.metadata  # type: ignore[attr-defined]
 
 
 class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):

@@ -1,4 +1,4 @@
-"""What the real games share: `render()`, copies and pickles."""
+"""What the real games share: how one is made, its frames, `render()`, copies and pickles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils import EzPickle
 
 from dreamgym.games import Game
@@ -38,3 +39,17 @@ class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
         if self._frame is None:
             raise gym.error.ResetNeeded("render() before reset(): call reset() first")
         return self._frame.copy()
+
+
+def real(game: Game, **arguments: Any) -> gym.Env[Any, Any]:
+    """Return a real game without a limit of steps: `gym.make` adds the registered one."""
+    make: Any = load_env_creator(game.real)
+    env: gym.Env[Any, Any] = make(**(game.arguments | arguments))
+    return env
+
+
+def frame_space(game: Game) -> gym.spaces.Box:
+    """Return the space of a game's frames, which V sees."""
+    if game.pictures:
+        return gym.spaces.Box(0, 255, game.frame, np.uint8)
+    return gym.spaces.Box(-np.inf, np.inf, game.frame)

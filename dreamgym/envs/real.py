@@ -19,9 +19,10 @@ from dreamgym.envs.arguments import (
     step_limit,
     whole,
 )
+from dreamgym.envs.pixels import frame_space
 from dreamgym.envs.seeds import SEED_RANGE
 from dreamgym.envs.workers import Games
-from dreamgym.games import FRAME, Game
+from dreamgym.games import Game
 
 
 class RealVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
@@ -137,7 +138,8 @@ class RealVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         over = terminated | truncated
         frames, infos = board.frames, dict[str, Any]()
         if over.any():
-            frames = np.where(over[:, None, None, None], board.last, board.frames)
+            frames = board.frames.copy()
+            frames[over] = board.last[over]
         self._follow(vectors, frames)
         observation = self._show()
         if over.any():
@@ -163,7 +165,7 @@ class RealVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def _space(self) -> gym.spaces.Box:
         """Return the space of a single game's observations."""
-        return gym.spaces.Box(0, 255, FRAME, np.uint8)
+        return frame_space(self.game)
 
     def _begin(self, frames: np.ndarray, ended: np.ndarray | None = None) -> None:
         """Take in the first frames of all games, or of those that begin anew."""

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from dreamgym.envs import actions
-from dreamgym.games import FRAME, Game
+from dreamgym.envs.pixels import frame_space
+from dreamgym.games import Game
 from dreamgym.world import BOUND, OBSERVATIONS, World
 
 SAMPLE = (256, 200)
@@ -23,10 +24,12 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
     """Return the `Box` of the observations of a kind, the same for a dream and its twin.
 
     Args:
-        kind: `"z"`, `"zh"`, `"zhc"` or `"rgb"`, see `World.observe`.
+        kind: see `World.observe`.
     """
     if kind == "rgb":
-        return gym.spaces.Box(0, 255, FRAME, np.uint8)
+        return frame_space(world.game)
+    if kind == "own":
+        return gym.spaces.Box(-np.inf, np.inf, (world.size(kind),))
     config = world.memory.config
     sizes = {"z": config.z_size, "h": config.hidden, "c": config.hidden}
     largest = {"z": BOUND, "h": 1.0, "c": float(world.game.max_steps)}  # c grows by ≤ 1 a step
@@ -34,13 +37,29 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
     return gym.spaces.Box(-high, high)
 
 
-def check_observation(kind: Any) -> str:
-    """Return the kind of observation if it is `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
+def check_frames(space: gym.Space[Any], game: Game, who: str) -> None:
+    """Refuse an observation space that is not that of the game's frames.
+
+    Args:
+        who: the beginning of the message: who shows what the space says.
 
     Raises:
-        ValueError: if it is anything else; the message lists the kinds.
+        ValueError: if V cannot see such frames.
     """
-    kinds = (*OBSERVATIONS, "rgb")
+    if space.shape == game.frame and space.dtype == game.frame_type:
+        return
+    kind = np.dtype(game.frame_type)
+    advice = ", so crop and resize them first" if game.pictures else ""
+    raise ValueError(f"{who} {space}: expected {kind} frames {game.frame}{advice}")
+
+
+def check_observation(kind: Any, world: World) -> str:
+    """Return the kind of observation if the world has it, see `World.observe`.
+
+    Raises:
+        ValueError: if the world has no such kind; the message lists those that it has.
+    """
+    kinds = (*world.kinds, *["rgb"] * world.game.pictures)
     if kind not in kinds:
         raise ValueError(f"observation is {kind!r}: choose one of {', '.join(kinds)}")
     return kind

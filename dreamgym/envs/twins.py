@@ -50,7 +50,7 @@ class TwinVectorEnv(RealVectorEnv):
         if task is not None:
             check_game(self.world, world, games.get(task), games.get(task).latent_id)
         self.observation = check_observation(
-            game.observation if observation is None else observation
+            game.observation if observation is None else observation, self.world
         )
         self._twin = Twin(self.world, self.observation)
         super().__init__(num_envs, **kwargs)

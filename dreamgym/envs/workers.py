@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
-from dreamgym.games import FRAME, Game
+from dreamgym.games import Game
 
 THREADS = "OMP_NUM_THREADS"
 SPINS = ("GOMP_SPINCOUNT", "10000")
@@ -33,8 +33,8 @@ class Board(NamedTuple):
     """What the processes share of N games, in the order of the games."""
 
     actions: np.ndarray  # (N, A) float32, vectors as M takes them
-    frames: np.ndarray  # (N, 64, 64, 3) uint8, of the episode that is under way
-    last: np.ndarray  # (N, 64, 64, 3) uint8, the last frames of the episodes that have ended
+    frames: np.ndarray  # (N, …), see `Game.frame`, of the episode that is under way
+    last: np.ndarray  # (N, …), the last frames of the episodes that have ended
     rewards: np.ndarray  # (N,) float64
     terminated: np.ndarray  # (N,) bool
     truncated: np.ndarray  # (N,) bool
@@ -72,8 +72,8 @@ class Games:
 
     def __init__(self, game: Game, number: int, processes: int, limit: float, **arguments: Any):
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "actions": (np.float32, (len(game.low),)), "frames": (np.uint8, FRAME),
-            "last": (np.uint8, FRAME), "rewards": (np.float64, ()), "terminated": (np.bool_, ()),
+            "actions": (np.float32, (len(game.low),)), "frames": (game.frame_type, game.frame),
+            "last": (game.frame_type, game.frame), "rewards": (np.float64, ()), "terminated": (np.bool_, ()),
             "truncated": (np.bool_, ()), "infos": (np.float64, (len(game.info),)),
             "last_infos": (np.float64, (len(game.info),)),
         }  # fmt: skip
@@ -86,7 +86,7 @@ class Games:
         self._end = weakref.finalize(self, _close, self._workers)
         for each in range(many):
             numbers = range(number * each // many, number * (each + 1) // many)
-            plan = Plan(game.real, arguments, numbers, game.info, limit)
+            plan = Plan(game.real, game.arguments | arguments, numbers, game.info, limit)
             self._workers.append(_Worker(plan, memory, layout))
         self._tell([None] * many)
 

@@ -60,7 +60,7 @@ GAME = Game(
     },  # Gymnasium's CarRacing-v3
     explore=steered,
     max_steps=1000,  # Gymnasium's
-    halved=(1,),  # the paper's model.py: gas = (a + 1) / 2, brake = clip(a, 0, 1)
+    stretched=(1,),  # the paper's model.py: gas = (a + 1) / 2, brake = clip(a, 0, 1)
     continuous=True,
     threshold=900,
     fps=50,

@@ -16,7 +16,7 @@ from dreamgym.games.recipe import Round
 from dreamgym.games.rules import Rules
 
 FRAME = (64, 64, 3)
-"""Height, width and channels of every frame that V sees: uint8 RGB (World Models, §A.1)."""
+"""Height, width and channels of every picture that V sees: uint8 RGB (World Models, §A.1)."""
 Play = Callable[[], np.ndarray]
 """Plays without seeing the game: each call returns the next action, (A,) in [-1, 1] as from C."""
 
@@ -45,14 +45,23 @@ class Game:
     """Takes a random generator and returns the player of one game, for the first recordings."""
     max_steps: int
     """Steps after which an episode is truncated."""
+    own: Any = None
+    """What is known of a user's own game, see `games.own.Facts`; None for the games of dreamgym."""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the real game that make it this game, such as the id of a user's own one."""
+    frame: tuple[int, ...] = FRAME
+    """Shape of a frame. A frame is a picture, uint8 `FRAME`, or a vector (F,) float32."""
     many: str = ""
     """Entry point of a batch of pixel environments; empty if Gymnasium's own are to be used."""
+    chooses: bool = False
+    """Whether an action is a choice among the moves, of which M takes a one-hot vector. C then has
+    an output for each move, and chooses that of the greatest."""
     deadband: float = 0.0
     """If above 0, a continuous action beyond ± this counts as ±1, and any other as 0. If 0, an
     action counts as it is."""
-    halved: tuple[int, ...] = ()
+    stretched: tuple[int, ...] = ()
     """Indices of the numbers of an action for which C's output in [-1, 1] is mapped linearly to
-    [0, 1]. The other numbers are clipped to `low` and `high`."""
+    the number's range. The other numbers are clipped to it."""
     continuous: bool = False
     """Whether the Box form of the action space is the default."""
     threshold: float | None = None
@@ -60,7 +69,7 @@ class Game:
     fps: int = 30
     """Steps in a second, for films."""
     observation: str = "zh"
-    """What C sees: `z`, `zh` or `zhc`."""
+    """What C sees: `z`, `zh`, `zhc` or, if frames are vectors, `own`."""
     temperature: float = 1.0
     """The dream's default τ."""
     z_size: int = 32
@@ -99,6 +108,16 @@ class Game:
     """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
 
     @property
+    def pictures(self) -> bool:
+        """Whether frames are pictures, and not vectors."""
+        return self.frame == FRAME
+
+    @property
+    def frame_type(self) -> type[np.generic]:
+        """The type of a frame's numbers."""
+        return np.uint8 if self.pictures else np.float32
+
+    @property
     def info(self) -> tuple[str, ...]:
         """The names of the numbers in the real game's `info`."""
         return (*self.rules.counts, *self.telling)
@@ -115,7 +134,7 @@ class Game:
 
     @property
     def pixel_id(self) -> str:
-        return f"Pixel{self.title}-v0"
+        return self.own.id if self.own else f"Pixel{self.title}-v0"
 
     @property
     def latent_id(self) -> str:

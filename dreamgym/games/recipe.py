@@ -19,6 +19,10 @@ class Round:
     """Optimiser steps to train M, on the recordings of all rounds so far."""
     generations: int
     """Generations of CMA-ES to evolve C."""
+    rate: float = 1.5e-3
+    """Peak of Adam's learning rate for M."""
+    length: int = 64
+    """Steps through which M's gradients flow back."""
     anew: bool = False
     """Whether M and C start from nothing, not from the last round. If V is trained, they always
     do."""

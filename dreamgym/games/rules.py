@@ -233,3 +233,29 @@ class Lap(Rules):
     def most(self, steps: int) -> float:
         frames = min(float(steps), self.pace * self.fewest)
         return self.lap * frames / (self.pace * self.fewest) - self.cost * frames
+
+
+@dataclass(frozen=True)
+class Learned(Rules):
+    """Nothing is known: M learns the reward and the end of a game from what was played.
+
+    The reward is the last number of the frame that follows an action, so M foretells it as it does
+    the rest of the frame, by a mixture of Gaussians, and V reads it off the next z. These rules pay
+    nothing. M gives the chance that the game ends.
+    """
+
+    heads = ("end",)
+    counts = ()
+
+    def outcomes(self, episode: Played) -> np.ndarray:
+        return episode.terminated[:, None]
+
+    def settle(
+        self, counts: Tensor, odds: Tensor, draws: Tensor, step: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return counts.clone(), draws.new_zeros(len(draws)), draws[:, 0] < odds[:, 0]
+
+    def compiled(self) -> Callable[..., None]:
+        from .settle import learned  # not above: to import dreamgym must not import numba
+
+        return learned

@@ -47,3 +47,13 @@ def lap(  # type: ignore[no-untyped-def]
         reward[row] = -fall if fallen else lap * tiles / whole - cost - cost * rest
         after[row, 0], after[row, 1], after[row, 2] = left, missed, whole
         dead[row] = fallen or over
+
+
+@compiled(fastmath=False)
+def learned(counts, odds, draws, step, after, reward, dead):  # type: ignore[no-untyped-def]
+    """See `rules.Learned`."""
+    for row in range(len(counts)):
+        for column in range(counts.shape[1]):
+            after[row, column] = counts[row, column]
+        reward[row] = f32(0)
+        dead[row] = draws[row, 0] < odds[row, 0]

@@ -9,7 +9,7 @@ its state is set to zero at the start of an episode. It has one output for each 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,12 @@ class MemoryConfig:
     """Gaussians for each latent dimension. Each dimension has its own mixture weights."""
     heads: tuple[str, ...] = ("hit", "death")
     """Names of the yes-or-no outcomes of the action taken. M predicts a logit for each."""
+    residual: int = field(default=0, metadata={"later": True})
+    """How many of the first numbers of z are foretold by their change. The exact numbers of a small
+    game change little in a step; a picture's latents do not keep so still."""
+    floor: float = field(default=0.0, metadata={"later": True})
+    """Standard deviations below this count as this in the loss. A number that follows exactly from
+    those before would else make its Gaussian ever narrower, and its gradient drown all others."""
     outcome: float = 2.0
     """Weight of the heads' summed cross-entropy in the loss, in which the negative log-likelihood
     of z (the mean of its dimensions) has weight 1. The value is our choice. Rare outcomes get no
@@ -68,7 +74,7 @@ class MDNRNN(nn.Module):
         Matrix products run in the precision of the weights, and everything else in float32.
         """
         h, c = self.remember(z, action, h, c)
-        return self.predict(h), h, c
+        return self.predict(h, z), h, c
 
     def remember(self, z: Tensor, action: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """Take in z (N, Z) and action (N, A); return the new h and c (N, H)."""
@@ -104,15 +110,21 @@ class MDNRNN(nn.Module):
         )
         return out, (h[0], c[0])
 
-    def predict(self, h: Tensor) -> Prediction:
-        """Return the prediction for the hidden state h (..., H)."""
-        return self.parts(self.head(h.to(self.head.weight.dtype)))
+    def predict(self, h: Tensor, z: Tensor) -> Prediction:
+        """Return the prediction for the hidden state h (..., H), after z (..., Z) was taken in."""
+        return self.parts(self.head(h.to(self.head.weight.dtype)), z)
 
-    def parts(self, out: Tensor) -> Prediction:
-        """Split the outputs of the head (..., 3KZ + O) into a prediction."""
+    def parts(self, out: Tensor, before: Tensor) -> Prediction:
+        """Split the outputs of the head (..., 3KZ + O) into a prediction.
+
+        Args:
+            before: (..., Z), the z from before the step.
+        """
         k, z = self.config.mixtures, self.config.z_size
         mixture, heads = out.float().split((3 * k * z, len(self.config.heads)), dim=-1)
         logits, mean, logstd = mixture.unflatten(-1, (3, k, z)).unbind(-3)
+        if kept := self.config.residual:
+            mean = torch.cat((mean[..., :kept] + before[..., None, :kept], mean[..., kept:]), -1)
         return Prediction(logits, mean, logstd, heads)
 
     def loss(
@@ -128,7 +140,7 @@ class MDNRNN(nn.Module):
         Returns:
             The loss, and `nll` (nats for each latent dimension) and the cross-entropy of each head.
         """
-        nll = -log_likelihood(prediction, z_next).mean(-1)  # (...)
+        nll = -log_likelihood(prediction, z_next, self.config.floor).mean(-1)  # (...)
         cross = F.binary_cross_entropy_with_logits(prediction.heads, outcomes, reduction="none")
         nll = (nll * known[..., 0]).sum() / known[..., 0].sum().clamp_min(1)
         cross = (cross * known[..., 1:]).flatten(0, -2).sum(0) / known[..., 1].sum().clamp_min(1)
@@ -137,9 +149,15 @@ class MDNRNN(nn.Module):
         return loss, parts | dict(zip(self.config.heads, cross.detach().unbind(), strict=True))
 
 
-def log_likelihood(prediction: Prediction, z: Tensor) -> Tensor:
-    """Return log p(z) in nats for each dimension of z (..., Z), under this dimension's mixture."""
+def log_likelihood(prediction: Prediction, z: Tensor, floor: float = 0.0) -> Tensor:
+    """Return log p(z) in nats for each dimension of z (..., Z), under this dimension's mixture.
+
+    Args:
+        floor: standard deviations are this wide at least, see `MemoryConfig`.
+    """
     logits, mean, logstd, _ = prediction
+    if floor:
+        logstd = 0.5 * torch.logaddexp(2 * logstd, logstd.new_tensor(2 * math.log(floor)))
     error = (z.unsqueeze(-2) - mean) * torch.exp(-logstd)
     each = -0.5 * error.square() - logstd - 0.5 * math.log(2 * math.pi)  # (..., K, Z)
     return torch.logsumexp(logits + each, dim=-2) - torch.logsumexp(logits, dim=-2)

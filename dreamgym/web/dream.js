@@ -317,10 +317,10 @@ class Dream {
 
 /** Return a game's action for outputs in [-1, 1]; see `dreamgym.envs.actions.from_outputs`. */
 function fromOutputs(config, outputs) {
-  const { deadband, halved, low, high } = config.action;
+  const { deadband, stretched, low, high } = config.action;
   if (deadband) return outputs.map((x) => (x > deadband) - (x < -deadband));
   return outputs.map((x, j) => {
-    const part = halved.includes(j) ? (x + 1) / 2 : x;
+    const part = stretched.includes(j) ? low[j] + (high[j] - low[j]) * ((x + 1) / 2) : x;
     return Math.min(high[j], Math.max(low[j], part));
   });
 }

@@ -14,7 +14,7 @@ takes them along to the real game.
 
 from typing import Any
 
-from dreamgym.games import GAMES
+from dreamgym.games import GAMES, own
 
 REPLAY: dict[str, Any] = {
     "policy": "MlpPolicy",
@@ -44,6 +44,8 @@ def of_each_game(
 ) -> dict[str, dict[str, Any]]:
     """Return an algorithm's hyperparameters for each game, by the id of its dream.
 
+    Those of `Dream-v0` are for a user's own game.
+
     Args:
         algo: the algorithm's name in rl-zoo3, such as `"ppo"`.
         usual: the values for every dream; those in `Game.learning` take precedence.
@@ -51,4 +53,5 @@ def of_each_game(
     """
     games = GAMES.values()
     dreams = {game.dream_id: usual | game.learning.get(algo, {}) for game in games}
+    dreams["Dream-v0"] = usual | own.LEARNING.get(algo, {})
     return dreams | ({game.pixel_id: pixels for game in games} if pixels else {})

@@ -38,7 +38,7 @@ def test_the_draw_is_the_reference_s_number_by_number(precision, temperature):
     z, chance = torch.empty(ROWS, Z), torch.empty(ROWS, 2)
     kernels.draw(out, K, key, step, tau, z, chance)
     mixture, normal = noise.uniform(key, step, Z), noise.normal(key, step, Z, first=Z // 2)
-    wanted = sample(memory.parts(out), mixture, normal, tau)
+    wanted = sample(memory.parts(out, z), mixture, normal, tau)
     error = (z - wanted).abs() / (1 + wanted.abs() + temperature**0.5)
     # A sum that rounds otherwise may pick the neighbouring component: once in a million numbers.
     assert (error > 1e-4).sum() <= 1

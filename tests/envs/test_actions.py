@@ -73,7 +73,7 @@ def test_outputs_mean_the_continuous_actions_that_they_stand_for(game: Game) -> 
     """They are checked and cut as a user's actions are, but for gas, which they give as [-1, 1]."""
     outputs = np.random.default_rng(0).uniform(-1, 1, (500, len(game.low))).astype(np.float32)
     wanted = outputs.copy()
-    wanted[:, game.halved] = (wanted[:, game.halved] + 1) / 2
+    wanted[:, game.stretched] = (wanted[:, game.stretched] + 1) / 2
     found = actions.from_outputs(torch.from_numpy(outputs), game)
     assert np.array_equal(found.numpy(), actions.to_vectors(wanted, game, continuous=True))
 

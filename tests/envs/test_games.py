@@ -22,7 +22,7 @@ MAKERS: dict[str, Maker] = {
     "DreamDoom-v0 in a batch": lambda world: gym.make_vec("DreamDoom-v0", 2, world=world),
     "DreamDoom-v0 for SB3": lambda world: DreamVecEnv("dreamgym:DreamDoom-v0", 2, world=world),
     "LatentDoom-v0": lambda world: gym.make("LatentDoom-v0", world=world),
-    "LatentDoom-v0 by hand": lambda world: make_twin("doom", world),
+    "LatentDoom-v0 by hand": lambda world: make_twin(world, "doom"),
     "PixelDoom-v0": lambda world: LatentObservation(gym.make("PixelDoom-v0"), world=world),
     "PixelDoom-v0 for SB3": lambda world: VecLatentObservation(
         DummyVecEnv([lambda: gym.make("PixelDoom-v0")]), world

@@ -82,7 +82,7 @@ def test_unroll_equals_repeated_steps(training: bool) -> None:
     for t in range(7):
         predicted, h, c = model.step(z[:, t], action[:, t], h, c)
         torch.testing.assert_close(out[:, t], h)
-        torch.testing.assert_close(tuple(model.predict(out[:, t])), tuple(predicted))
+        torch.testing.assert_close(tuple(model.predict(out[:, t], z[:, t])), tuple(predicted))
     torch.testing.assert_close(last, (h, c))
 
 
@@ -93,7 +93,7 @@ def test_unroll_starts_from_zeros() -> None:
 
 
 def test_prediction_has_a_mixture_for_every_dimension() -> None:
-    logits, mean, logstd, heads = memory().predict(normals(2, 6, 8))
+    logits, mean, logstd, heads = memory().predict(normals(2, 6, 8), normals(2, 6, 3))
     assert logits.shape == mean.shape == logstd.shape == (2, 6, 4, 3)
     assert heads.shape == (2, 6, 2)
 

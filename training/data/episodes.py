@@ -25,9 +25,12 @@ DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFil
 
 @dataclass
 class Episode:
-    """One real game of T steps; row t holds a frame, the action taken there, and its outcome."""
+    """One real game of T steps; row t holds a frame, the action taken there, and its outcome.
 
-    frames: np.ndarray  # (T, 64, 64, 3) uint8, the frame before action t
+    Where frames are vectors, a further row holds the last frame, and an action that was not taken.
+    """
+
+    frames: np.ndarray  # (T, …), see `Game.frame`, the frame before action t
     actions: np.ndarray  # (T,) or (T, A) float32, as M takes them
     rewards: np.ndarray  # (T,) float32, outcome of action t
     counts: np.ndarray  # (T + 1, C) float32, `Rules.counts`: before action t; last, at the end
@@ -60,7 +63,8 @@ class Episode:
     def _check(self) -> None:
         """Refuse arrays of a wrong type or shape, and NaN and infinity."""
         steps = len(self.frames)
-        usual = {"frames": ("u1", (steps, *games.FRAME)), "rewards": ("f4", (steps,)),
+        shown = ("f4", self.frames.shape[1:]) if self.frames.ndim == 2 else ("u1", games.FRAME)
+        usual = {"frames": (shown[0], (steps, *shown[1])), "rewards": ("f4", (steps,)),
                  "terminated": ("b1", (steps,)), "truncated": ("b1", (steps,))}  # fmt: skip
         for name, (kind, shape) in usual.items():
             array = getattr(self, name)
@@ -70,7 +74,8 @@ class Episode:
             raise ValueError(f"actions is {self.actions.dtype} {self.actions.shape}")
         if self.counts.dtype != np.float32 or self.counts.shape[:1] != (steps + 1,):
             raise ValueError(f"counts is {self.counts.dtype} {self.counts.shape}")
-        for name in ("actions", "rewards", "counts"):
+        vectors = ["frames"] * (self.frames.ndim == 2)  # of pictures none is read here
+        for name in ("actions", "rewards", "counts", *vectors):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds NaN or infinity")
 
@@ -218,7 +223,7 @@ def game_of(folder: str | Path) -> str:
     there = len(episode_paths(folder))
     record = runs.finished(Path(folder) / MANIFEST, f"collect --out {folder}")
     game, lengths = record["args"].get("task"), record.get("lengths")
-    if game not in games.GAMES:
+    if not isinstance(game, str) or not game:
         raise ValueError(f"{Path(folder) / MANIFEST} is damaged (its task is {game!r})")
     if not isinstance(lengths, list) or len(lengths) != there:
         raise ValueError(

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import replacing
 from dreamgym.games import Game
+from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE
 from dreamgym.modes import bfloat16
 
@@ -34,7 +35,7 @@ BATCH = 256
 class Latents:
     """A data set of E episodes and F frames as latents; the episodes lie one after the other."""
 
-    mean: Tensor  # (F, Z) float16
+    mean: Tensor  # (F, Z) float16, or float32 where frames are vectors
     logvar: Tensor  # (F, Z) float16
     action: Tensor  # (F, A) float32, the action taken at the frame
     outcomes: Tensor  # (F, O) bool, outcomes of the action: see `Rules.outcomes`
@@ -54,6 +55,8 @@ class Latents:
     @property
     def whole(self) -> Tensor:
         """The budget (E,) with which the first count of each episode begins."""
+        if not self.counts.shape[1]:  # nothing is counted
+            return torch.ones(len(self.lengths))
         return self.counts[self.starts, 0]
 
 
@@ -61,7 +64,7 @@ def encode(
     game: Game,
     data: Sequence[str | Path],
     out: str | Path,
-    vision: VAE,
+    vision: VAE | Standard,
     progress: bool = True,
 ) -> Latents:
     """Encode all episodes in the folders `data` into shards in `out`, and return the latents.
@@ -107,7 +110,7 @@ def _holds(path: Path, what: np.ndarray) -> bool:
         return False
 
 
-def fingerprint(vision: VAE) -> str:
+def fingerprint(vision: VAE | Standard) -> str:
     """Return a short hash of V's weights."""
     digest = hashlib.sha256()
     for tensor in vision.state_dict().values():
@@ -159,9 +162,11 @@ def _shard(path: Path) -> dict[str, np.ndarray]:
 
 def _fits(shard: dict[str, np.ndarray]) -> bool:
     """Return whether a shard's columns have matching lengths, and the types `_encoded` writes."""
-    kinds = {"mean": "f2", "logvar": "f2", "action": "f4", "outcomes": "b1", "reward": "f4",
+    kinds = {"logvar": "f2", "action": "f4", "outcomes": "b1", "reward": "f4",
              "lengths": "i8", "counts": "f4", "source": "i8"}  # fmt: skip
     if any(shard[name].dtype != np.dtype(kind) for name, kind in kinds.items()):
+        return False
+    if shard["mean"].dtype not in (np.float16, np.float32):
         return False
     if shard["reward"].ndim != 1 or shard["lengths"].ndim != 1:
         return False
@@ -175,14 +180,14 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
 
 
 @torch.inference_mode()
-def _encoded(game: Game, episode: Episode, vision: VAE) -> dict[str, np.ndarray]:
+def _encoded(game: Game, episode: Episode, vision: VAE | Standard) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
     with bfloat16("cpu", supports_bfloat16("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
-    mean, logvar = (torch.cat(part).half().numpy() for part in zip(*parts, strict=True))
+    mean, logvar = (torch.cat(part) for part in zip(*parts, strict=True))
     return {
-        "mean": mean,
-        "logvar": logvar,
+        "mean": (mean.half() if game.pictures else mean).numpy(),
+        "logvar": logvar.half().numpy(),
         "action": episode.actions.reshape(len(episode), -1),
         "outcomes": game.rules.outcomes(episode),
         "reward": episode.rewards,

@@ -444,7 +444,7 @@ def remember(m: MDNRNN, half: bool = False) -> Callable[[], object]:
     def step() -> None:
         with bfloat16("cpu", half):
             h, _ = m.unroll(z[:, :-1], actions)
-            prediction = m.predict(h)
+            prediction = m.predict(h, z[:, :-1])
         loss, _ = m.loss(prediction, z[:, 1:], outcomes, known)
         adam.zero_grad()
         loss.backward()

@@ -111,8 +111,9 @@ def compared(real: Lives, dream: Lives, game: Game) -> dict[str, Any]:
         }
         for column, count in enumerate(game.rules.counts):
             report[name][f"{count}_at_the_end"] = float(lives.counts[:, column].mean())
-        none_left = float((lives.counts[:, 0] == 0).mean())
-        report[name][f"games_that_end_without_{game.rules.counts[0]}"] = none_left
+        for count in game.rules.counts[:1]:
+            none_left = float((lives.counts[:, 0] == 0).mean())
+            report[name][f"games_that_end_without_{count}"] = none_left
     return report
 
 

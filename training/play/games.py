@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dreamgym import games
 from dreamgym.checkpoint import load_world, world_fingerprint
+from dreamgym.envs.pixels import real
 from dreamgym.models.controller import Controller
 from dreamgym.twin import Twin
 from dreamgym.world import OBSERVATIONS, World
@@ -34,7 +35,8 @@ class Turn:
     """One step of the G games that are not over yet."""
 
     games: np.ndarray  # (G,) their indices in the list of seeds
-    frames: np.ndarray  # (G, 64, 64, 3) uint8, before the action
+    frames: np.ndarray  # (G, …), see `Game.frame`, before the action
+    frames_after: np.ndarray  # (G, …), after it
     counts: np.ndarray  # (G, C) the counts in the games' infos, before the action
     actions: np.ndarray  # (G, A) as M takes them
     rewards: np.ndarray  # (G,)
@@ -71,11 +73,12 @@ def turns(
         shown, rewards, terminated, truncated, infos = zip(*came, strict=True)
         after, ended = _counts(task, zip(shown, infos, strict=True)), np.array(terminated)
         cut = (np.array(truncated) | (step == limit)) & ~ended
-        yield Turn(playing, frames, counts, chosen, np.array(rewards), ended, cut, after, infos)
+        then, paid = np.stack(shown), np.array(rewards)
+        yield Turn(playing, frames, then, counts, chosen, paid, ended, cut, after, infos)
         going = ~(ended | cut)
         if not going.any():
             return
-        frames = np.stack([frame for frame, goes in zip(shown, going, strict=True) if goes])
+        frames = then[going]
         playing, counts = playing[going], after[going]
         policy.keep(torch.from_numpy(going))
         if twin:
@@ -92,8 +95,7 @@ def _counts(task: str, came: Any) -> np.ndarray:
 @cache
 def _game(task: str, _: int) -> gym.Env[Any, Any]:
     """Return a game of this process; the same one is used for later jobs."""
-    name = games.get(task).pixel_id
-    return gym.make(name, continuous=True, disable_env_checker=True).unwrapped
+    return real(games.get(task), continuous=True)
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,8 @@ class Distracted:
             if self.left[row] == 0 and stream.random() < self.chance:
                 self.left[row] = stream.integers(1, self.hold + 1)
                 drawn = stream.uniform(-1, 1, size=self.held.shape[1])
-                self.held[row] = np.sign(drawn) if stream.random() < FULL else drawn
+                full = stream.random() < FULL and not self.game.chooses  # ends would be equal
+                self.held[row] = np.sign(drawn) if full else drawn
         held = actions.from_outputs(torch.from_numpy(self.held), self.game)
         taken = torch.from_numpy(self.left > 0)[:, None]
         self.left = np.maximum(self.left - 1, 0)
@@ -391,7 +392,7 @@ def load_trained(path: str | Path, world: World) -> Trained:
         raise CheckpointError(
             f"{path} is not a saved {kind.__name__}, but {facts.name} says it is ({error})"
         ) from error
-    kinds = {world.size(each): each for each in OBSERVATIONS}
+    kinds = {world.size(each): each for each in world.kinds}
     seen = model.observation_space.shape or (0,)
     frames = seen == (STACK * FRAME[2], *FRAME[:2])  # channels first, as Stable-Baselines3 has them
     if not frames and (len(seen) != 1 or seen[0] not in kinds):

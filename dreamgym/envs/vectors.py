@@ -1,0 +1,124 @@
+"""A user's own game behind the frames that V sees: its observation and reward as one vector."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces.utils import flatten, flatten_space
+
+from dreamgym import games
+from dreamgym.envs import actions
+from dreamgym.envs.pixels import frame_space
+from dreamgym.games import own
+from dreamgym.games.game import Game
+
+
+def describe(id: str) -> Game | None:
+    """Return the game of which an environment of Gymnasium is the real one; None if it has none.
+
+    Args:
+        id: such as `CartPole-v1`, or `module:Mine-v0`, for which the module is imported first.
+
+    Raises:
+        ValueError: if the environment cannot be made, or V or M cannot take its spaces.
+    """
+    if (spec := _spec(id)) is None:
+        return None
+    try:
+        env = gym.make(id, disable_env_checker=True)
+    except (gym.error.Error, ImportError, OSError) as error:
+        raise ValueError(f"{id} cannot be made: {error}") from error
+    try:
+        return own.game(_facts(id, env, spec))
+    finally:
+        env.close()
+
+
+def _spec(id: str) -> EnvSpec | None:
+    module, _, name = id.rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+        return gym.spec(name)
+    except ImportError as error:
+        raise ValueError(f"{id} needs a module that cannot be imported: {error}") from error
+    except gym.error.Error:
+        return None
+
+
+def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
+    """Return what is known of an environment.
+
+    Raises:
+        ValueError: if V or M cannot take its spaces.
+    """
+    seen = env.observation_space
+    if isinstance(seen, gym.spaces.Box) and len(seen.shape) == 3:
+        raise ValueError(f"{id} shows pictures {seen.shape}: only vectors can be learned so far")
+    if not seen.is_np_flattenable:
+        raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
+    action, fps = env.action_space, env.metadata.get("render_fps") or own.Facts.fps
+    moves, low, high = 0, (), ()
+    if isinstance(action, gym.spaces.Discrete):
+        moves = int(action.n)
+    elif isinstance(action, gym.spaces.Box):
+        if not np.isfinite((action.low, action.high)).all():
+            raise ValueError(f"{id} acts by {action}: give it finite ends, by a wrapper")
+        low, high = tuple(action.low.ravel().tolist()), tuple(action.high.ravel().tolist())
+    else:
+        raise ValueError(f"{id} acts by {action}: only Discrete and Box can be learned so far")
+    numbers = flatten_space(seen).shape[0]
+    limit = spec.max_episode_steps or own.ENDLESS
+    return own.Facts(id, numbers, moves, low, high, limit, int(fps))
+
+
+class Vectors(gym.Env[np.ndarray, Any]):
+    """A user's own game, which shows its flattened observation and the last reward as one vector.
+
+    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame.
+
+    Args:
+        id: the environment's id in Gymnasium.
+        continuous: `True` for actions as the vectors that M takes; None for the game's own actions.
+        render_mode: see the environment.
+    """
+
+    def __init__(self, id: str, continuous: bool | None = None, render_mode: str | None = None):
+        self.game = games.get(id)
+        shown = {} if render_mode is None else {"render_mode": render_mode}
+        self.env = gym.make(id, max_episode_steps=-1, disable_env_checker=True, **shown)
+        self.metadata, self.render_mode = self.env.metadata, render_mode
+        self.continuous = self.game.continuous if continuous is None else continuous
+        self.observation_space = frame_space(self.game)
+        self.action_space = actions.space(self.game, self.continuous)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        seen, info = self.env.reset(seed=seed, options=options)
+        return self._frame(seen, 0.0), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        vector = actions.to_vectors([action], self.game, self.continuous)[0]
+        space = self.env.action_space
+        taken: Any = vector.reshape(space.shape or -1).astype(space.dtype)
+        if isinstance(space, gym.spaces.Discrete):
+            taken = int(space.start + vector.argmax())
+        seen, reward, terminated, truncated, info = self.env.step(taken)
+        paid = float(reward)
+        return self._frame(seen, paid), paid, bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        return self.env.render()
+
+    def close(self) -> None:
+        self.env.close()
+
+    def _frame(self, seen: Any, reward: float) -> np.ndarray:
+        numbers = np.asarray(flatten(self.env.observation_space, seen), np.float32)
+        return np.append(numbers, np.float32(np.sign(reward) * np.log1p(abs(reward))))

@@ -1,0 +1,127 @@
+"""A user's own game, of which nothing is known but its spaces: M learns the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dreamgym.games.game import Game, Play
+from dreamgym.games.rules import Learned
+
+HOLDS = (1, 2, 4, 8)
+"""Most frames for which random play holds an action. Each game draws one of them: our choice."""
+HIDDEN = 128
+"""Cells of M. Our choice: a vector of a few numbers is easier to foretell than a picture."""
+ENDLESS = 1000
+"""Steps of an episode in a game that has no limit of its own. Our choice."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a user's own game. A world's folder holds it."""
+
+    id: str = ""
+    """The environment's id in Gymnasium."""
+    numbers: int = 1
+    """Numbers in an observation, when it is flattened."""
+    moves: int = 0
+    """Discrete actions; 0 if actions are continuous."""
+    low: tuple[float, ...] = ()
+    """The least value of each number of a continuous action."""
+    high: tuple[float, ...] = ()
+    """The greatest value of each number of a continuous action."""
+    max_steps: int = ENDLESS
+    """Steps after which an episode is truncated."""
+    fps: int = 30
+    """Steps in a second, for films."""
+
+    def __post_init__(self) -> None:
+        numbers = (*self.low, *self.high)
+        least = {"numbers": 1, "moves": 0, "max_steps": 1, "fps": 1}
+        small = [name for name, low in least.items() if not _whole(getattr(self, name), low)]
+        if small or not isinstance(self.id, str) or not self.id:
+            raise ValueError(f"the facts of a user's own game are not valid: {self}")
+        if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
+            raise ValueError(f"the actions of {self.id} have no finite ends: {self}")
+        if len(self.low) != len(self.high) or bool(self.moves) == bool(self.low):
+            raise ValueError(f"the actions of {self.id} are neither moves nor numbers: {self}")
+
+
+def read(values: Any) -> Facts:
+    """Return facts that were written as JSON.
+
+    Raises:
+        ValueError: if a fact is missing, unknown or not valid.
+    """
+    names = {field.name for field in fields(Facts)}
+    if not isinstance(values, dict) or values.keys() != names:
+        raise ValueError(f"a user's own game needs the keys {sorted(names)}, found {values!r}")
+    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+    return Facts(**(values | lists))
+
+
+def _whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def game(facts: Facts) -> Game:
+    """Return the game of which these facts are known.
+
+    A frame is the flattened observation and, as its last number, the reward of the action before.
+    Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
+    large and small ones can be learned together.
+    """
+    size = facts.moves or len(facts.low)
+    inputs = facts.numbers + 1
+    return Game(
+        name=facts.id,
+        title="",
+        called=facts.id,
+        real="dreamgym.envs.vectors:Vectors",
+        own=facts,
+        arguments={"id": facts.id},
+        frame=(inputs,),
+        rules=Learned(),
+        low=facts.low or (0.0,) * size,
+        high=facts.high or (1.0,) * size,
+        moves={str(move): tuple(row) for move, row in enumerate(np.eye(facts.moves).tolist())},
+        chooses=facts.moves > 0,
+        stretched=tuple(range(len(facts.low))),
+        continuous=not facts.moves,
+        explore=partial(held, size),
+        max_steps=facts.max_steps,
+        fps=facts.fps,
+        observation="own",
+        temperature=1.0,
+        z_size=inputs + inputs % 2,
+        hidden=HIDDEN,
+        mean_length=facts.max_steps,
+        test_games=100,
+        learning=LEARNING,
+    )
+
+
+def held(size: int, rng: np.random.Generator) -> Play:
+    """Play at random: each of `size` outputs ~ U(-1, 1) is held for some frames, see `HOLDS`."""
+    most, left, action = int(rng.choice(HOLDS)), 0, np.zeros(size, np.float32)
+
+    def act() -> np.ndarray:
+        nonlocal left, action
+        if left == 0:
+            left = int(rng.integers(1, most + 1))
+            action = rng.uniform(-1, 1, size).astype(np.float32)
+        left -= 1
+        return action
+
+    return act
+
+
+LEARNING: dict[str, dict[str, Any]] = {
+    "ppo": {"n_envs": 64, "n_steps": 64, "batch_size": 1024, "n_timesteps": 500_000},
+    "a2c": {"gamma": 0.99},
+}
+"""Hyperparameters in which these games differ from `dreamgym.zoo`."""

@@ -1,0 +1,57 @@
+"""V of a game whose frames are a few numbers: it standardises them and compresses nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+EXACT = -30.0
+"""log σ² of z around μ: what V sees is exact."""
+
+
+@dataclass(frozen=True)
+class StandardConfig:
+    """Shape of a `Standard`."""
+
+    inputs: int = 2
+    """Numbers in a frame, the last of which is the reward."""
+
+    @property
+    def z_size(self) -> int:
+        """Latent dimensions: one for each number, and one more that stays 0 if they are odd."""
+        return self.inputs + self.inputs % 2
+
+
+class Standard(nn.Module):
+    """V: subtracts the mean of each number of a frame, and divides by its standard deviation."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: StandardConfig):
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(config.inputs))
+        self.register_buffer("deviation", torch.ones(config.inputs))
+
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ², both (N, Z) float32, of frames (N, F) float32."""
+        z = (frames - self.mean) / self.deviation
+        mean = F.pad(z, (0, self.config.z_size - self.config.inputs))
+        return mean, torch.full_like(mean, EXACT)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Return frames (N, F) float32 of latents z (N, Z)."""
+        return z[:, : self.config.inputs] * self.deviation + self.mean
+
+    def reward(self, z: Tensor) -> Tensor:
+        """Return the rewards (N,) in latents z (N, Z)."""
+        return unsqueezed(self.decode(z)[:, -1])
+
+
+def unsqueezed(rewards: Tensor) -> Tensor:
+    """Return rewards (N,) from sign(r) ln(1 + |r|), which a frame holds."""
+    return torch.sign(rewards) * torch.expm1(rewards.abs())

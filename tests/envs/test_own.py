@@ -1,0 +1,270 @@
+"""A user's own game: what is known of it, its frames, its dream and its twin."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from dreamgym import games
+from dreamgym.checkpoint import CheckpointError, load_world, save_world
+from dreamgym.envs import actions
+from dreamgym.envs.vectors import Vectors
+from dreamgym.games import own
+from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.standard import Standard, StandardConfig
+from dreamgym.sb3 import DreamVecEnv
+from dreamgym.training.memory import config_for
+from dreamgym.world import World
+from tests.envs.spring import LIMIT
+
+SPRING = "tests.envs.spring:Spring-v0"
+
+
+def own_world(id: str = SPRING, end: float = -50.0, seed: int = 0) -> World:
+    """A random world of a user's own game, whose dreams end with the chance sigmoid(`end`)."""
+    torch.manual_seed(seed)
+    game = games.get(id)
+    memory = MDNRNN(replace(config_for(game), hidden=16))
+    with torch.no_grad():
+        memory.head.bias[-1] = end
+        memory.head.weight *= 0.1
+    vision = Standard(StandardConfig(*game.frame))
+    vision.mean.copy_(torch.arange(1.0, 1 + game.frame[0]))
+    vision.deviation.copy_(torch.linspace(0.5, 2, game.frame[0]))
+    mean, logvar = vision.encode(torch.randn(8, *game.frame))
+    return World(game, vision, memory, (mean, logvar, torch.ones(8)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    save_world(tmp_path / "world", own_world())
+    return str(tmp_path / "world")
+
+
+@pytest.mark.parametrize(
+    ("id", "numbers", "moves", "low", "limit"),
+    [
+        ("CartPole-v1", 4, 2, (), 500),
+        ("Pendulum-v1", 3, 0, (-2.0,), 200),
+        ("FrozenLake-v1", 16, 4, (), 100),
+        ("Blackjack-v1", 32 + 11 + 2, 2, (), own.ENDLESS),
+        (SPRING, 2, 0, (-2.0,), LIMIT),
+    ],
+)
+def test_what_is_known_of_a_game_is_read_from_its_environment(
+    id: str, numbers: int, moves: int, low: tuple[float, ...], limit: int
+) -> None:
+    game = games.get(id)
+    assert (game.name, game.max_steps, len(game.moves)) == (id, limit, moves)
+    assert game.frame == (numbers + 1,) and game.z_size % 2 == 0
+    assert game.chooses == bool(moves) and game.own.low == low
+    assert own.read(json.loads(json.dumps(asdict(game.own)))) == game.own
+    assert pickle.loads(pickle.dumps(game)).frame == game.frame
+
+
+@pytest.mark.parametrize(
+    ("id", "words"),
+    [
+        ("pong", "unknown game 'pong': choose one of car_racing, doom, or give the id"),
+        ("no_such_module:Mine-v0", "no_such_module:Mine-v0 needs a module"),
+        ("CarRacing-v3", "shows pictures"),
+    ],
+)
+def test_a_game_that_cannot_be_learned_is_named(id: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        games.get(id)
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (gym.spaces.MultiBinary(3), "only Discrete and Box"),
+        (gym.spaces.Box(-np.inf, np.inf, (1,)), "give it finite ends"),
+    ],
+)
+def test_actions_that_m_cannot_take_are_refused(space: gym.Space[Any], words: str) -> None:
+    class Odd(gym.Env[np.ndarray, Any]):
+        observation_space = gym.spaces.Box(-1, 1, (1,))
+        action_space = space
+
+    id = f"{type(space).__name__}-v0"
+    gym.register(id=id, entry_point=Odd)
+    try:
+        with pytest.raises(ValueError, match=words):
+            games.get(id)
+    finally:
+        gym.registry.pop(id)
+
+
+def test_a_frame_is_the_observation_and_the_squeezed_reward() -> None:
+    ours, theirs = Vectors(SPRING), gym.make(SPRING)
+    frame, _ = ours.reset(seed=3)
+    seen, _ = theirs.reset(seed=3)
+    assert frame.tolist() == [*seen.tolist(), 0.0]
+    for _ in range(10):
+        frame, pay, *_ = ours.step(np.array([1.5], np.float32))
+        seen, reward, *_ = theirs.step(np.array([1.5], np.float32))
+        assert pay == reward and frame[:-1].tolist() == seen.tolist()
+        assert frame[-1] == pytest.approx(np.sign(reward) * np.log1p(abs(reward)))
+
+
+def test_a_choice_is_that_of_the_greatest_number() -> None:
+    game = games.get("CartPole-v1")
+    outputs = torch.tensor([[0.2, 0.1], [-1.0, 0.5]])
+    assert actions.from_outputs(outputs, game).tolist() == [[1, 0], [0, 1]]
+    assert actions.to_vectors([0, 1], game, continuous=False).tolist() == [[1, 0], [0, 1]]
+    assert actions.to_vectors(outputs.numpy(), game, continuous=True).tolist() == [[1, 0], [0, 1]]
+    keys = torch.arange(4000)
+    assert actions.random(keys, keys * 0, game)[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_outputs_are_stretched_to_the_range_of_an_action() -> None:
+    outputs = torch.tensor([[-1.0], [0.0], [0.5], [3.0]])
+    assert actions.from_outputs(outputs, games.get(SPRING))[:, 0].tolist() == [-2, 0, 1, 2]
+
+
+def test_a_game_without_moves_refuses_discrete_actions(folder: str) -> None:
+    with pytest.raises(ValueError, match="continuous is False"):
+        gym.make("Dream-v0", world=folder, continuous=False)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")
+def test_the_dream_is_an_environment_with_the_game_s_own_observation(folder: str) -> None:
+    env = gym.make("Dream-v0", world=folder)
+    check_env(env.unwrapped, skip_render_check=True)
+    assert env.observation_space.shape == (2,)
+    assert env.action_space == gym.spaces.Box(-2.0, 2.0, (1,))
+    env.reset(seed=1)
+    for step in range(1, LIMIT + 1):
+        _, reward, terminated, truncated, _ = env.step(np.array([0.3], np.float32))
+        vision, z = env.unwrapped.world.vision, env.unwrapped._state.z
+        assert reward == pytest.approx(float(vision.reward(z)[0]))
+        assert not terminated and truncated == (step == LIMIT)
+
+
+def test_a_lane_is_the_single_dream_bit_for_bit(folder: str) -> None:
+    many, one = gym.make_vec("Dream-v0", 5, world=folder), gym.make("Dream-v0", world=folder)
+    seen, _ = many.reset(seed=10)
+    first, _ = one.reset(seed=13)
+    assert seen[3].tolist() == first.tolist()
+    for step in range(20):
+        action = np.full((5, 1), np.sin(step), np.float32)
+        seen, rewards, *_ = many.step(action)
+        alone, reward, *_ = one.step(action[3])
+        assert seen[3].tolist() == alone.tolist() and rewards[3] == reward
+
+
+@pytest.mark.parametrize("id", [SPRING, "CartPole-v1"])
+def test_the_compiled_step_is_pytorch_s(id: str) -> None:
+    """M foretells the change of z here, which both add to z."""
+    world = own_world(id, end=-1.0)
+    plain = world.to("cpu", form="torch")
+    state, tau = world.start(torch.arange(100)), torch.full((100, 1), 0.8)
+    for _ in range(3):
+        action = actions.random(state.key, state.step, world.game)
+        wanted, pay, dead = plain.step(state, action, tau)
+        before = state.z.clone()
+        state, reward, over = world.step(state, action, tau)
+        for field in fields(state):
+            torch.testing.assert_close(
+                getattr(state, field.name), getattr(wanted, field.name), atol=1e-4, rtol=1e-4
+            )
+        torch.testing.assert_close(reward, pay, atol=1e-3, rtol=1e-3)
+        assert torch.equal(over, dead) and 0 < over.float().mean() < 1
+        assert not torch.equal(before, state.z)
+
+
+def test_a_memory_that_foretells_no_change_keeps_the_first_numbers_of_z() -> None:
+    config = MemoryConfig(z_size=4, action_size=1, hidden=8, residual=3)
+    memory = MDNRNN(config)
+    with torch.no_grad():
+        memory.head.weight.zero_()
+        memory.head.bias.zero_()
+    z = torch.randn(3, 4)
+    mean = memory.predict(torch.randn(3, 8), z).mean  # (3, K, 4)
+    assert torch.equal(mean[..., :3], z[:, None, :3].expand(3, 5, 3))
+    assert not mean[..., 3].any()
+
+
+def test_large_numbers_survive_the_disk(tmp_path: Path) -> None:
+    world = own_world()
+    world.vision.mean[0] = 1e6 + 1
+    save_world(tmp_path, world)
+    again = load_world(tmp_path)
+    assert again.vision.mean.tolist() == world.vision.mean.tolist()
+    assert torch.equal(again.starts[0], world.starts[0])
+    assert again.game.own == world.game.own
+
+
+def test_a_dream_needs_no_game(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(games, "get", lambda name: pytest.fail(f"asked for {name}"))
+    path = Path(folder) / "config.json"
+    path.write_text(path.read_text().replace(SPRING, "Gone-v0"))
+    env = gym.make("Dream-v0", world=folder)
+    env.reset(seed=0)
+    assert env.unwrapped.world.game.name == "Gone-v0"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"low": [1e400]}, {"moves": 2}, {"max_steps": 0}, {"id": ""}, {"numbers": 7}, {"more": 1}],
+    ids=str,
+)
+def test_damaged_facts_are_refused(folder: str, change: dict[str, Any]) -> None:
+    path = Path(folder) / "config.json"
+    config = json.loads(path.read_text())
+    config["own"] |= change
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_world(folder)
+
+
+def test_the_twin_shows_what_the_game_shows(folder: str) -> None:
+    """But for V's noise, a three hundredth of a standard deviation."""
+    real, game = gym.make("Latent-v0", world=folder), gym.make(SPRING)
+    seen, _ = real.reset(seed=5)
+    shown, _ = game.reset(seed=5)
+    deviation = np.array([0.5, 1.25])  # as `own_world` sets them
+    for step in range(1, LIMIT + 1):
+        assert np.abs((seen - shown) / deviation).max() < 0.02
+        action = np.array([np.cos(step)], np.float32)
+        seen, reward, terminated, truncated, _ = real.step(action)
+        shown, pay, over, cut, _ = game.step(action)
+        assert (reward, terminated, truncated) == (pay, over, cut)
+    assert cut
+
+
+def test_a_batch_of_twins_is_the_twins(folder: str) -> None:
+    many, one = DreamVecEnv("Latent-v0", 3, world=folder), gym.make("Latent-v0", world=folder)
+    many.seed(4)
+    seen = many.reset()
+    alone, _ = one.reset(seed=5)
+    for _ in range(LIMIT - 1):
+        assert seen[1].tolist() == alone.tolist()
+        seen, *_ = many.step(np.full((3, 1), 0.5, np.float32))
+        alone, *_ = one.step(np.array([0.5], np.float32))
+    _, _, dones, infos = many.step(np.full((3, 1), 0.5, np.float32))
+    last, *_ = one.step(np.array([0.5], np.float32))
+    assert dones.all() and infos[1]["terminal_observation"].tolist() == last.tolist()
+    many.close()
+
+
+def test_the_generic_ids_know_the_shipped_worlds() -> None:
+    env = gym.make("Dream-v0", world="doom")
+    assert env.observation_space == gym.make("DreamDoom-v0").observation_space
+
+
+def test_pictures_of_vectors_are_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match="observation is 'rgb'"):
+        gym.make("Dream-v0", world=folder, observation="rgb")
+    with pytest.raises(ValueError, match="observation is 'own'"):
+        gym.make("Dream-v0", world="doom", observation="own")

@@ -1,0 +1,134 @@
+"""A dream of a user's own game is made by one command, and what learns in it can be scored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+import dreamgym
+from dreamgym import games
+from dreamgym.checkpoint import load_world, read_json
+from dreamgym.cli import main
+from dreamgym.games.recipe import Round
+from dreamgym.models.standard import EXACT, Standard, StandardConfig
+from dreamgym.training import collect, new, vision
+from dreamgym.training.data.episodes import Episode, episode_path
+from dreamgym.training.play import dreams, policies
+from tests.conftest import Inside
+from tests.envs.spring import LIMIT
+
+SPRING = "tests.envs.spring:Spring-v0"
+
+
+def test_an_episode_ends_with_the_last_frame_and_its_reward(tmp_path: Path, inside: Inside) -> None:
+    collect.collect(collect.Args(SPRING, episodes=3), tmp_path, inside, progress=False)
+    episode, game = Episode.load(episode_path(tmp_path, 1)), gym.make(SPRING)
+    seen, _ = game.reset(seed=1)
+    assert episode.frames[0].tolist() == [*seen.tolist(), 0]
+    for step in range(len(episode) - 1):
+        seen, reward, *_ = game.step(episode.actions[step])
+        assert episode.frames[step + 1, :2].tolist() == seen.tolist()
+        assert episode.rewards[step] == pytest.approx(reward)
+        squeezed = np.sign(reward) * np.log1p(abs(reward))
+        assert episode.frames[step + 1, 2] == pytest.approx(squeezed)
+    assert len(episode) == LIMIT + 1 and episode.truncated[LIMIT - 1 :].all()
+
+
+def test_v_standardises_exactly(tmp_path: Path, inside: Inside) -> None:
+    collect.collect(collect.Args(SPRING, episodes=20), tmp_path / "data", inside, progress=False)
+    v = vision.train([tmp_path / "data"], tmp_path / "run", vision.Args(task=SPRING), False)
+    assert isinstance(v, Standard)
+    paths = [episode_path(tmp_path / "data", i) for i in range(20)]
+    frames = torch.from_numpy(np.concatenate([Episode.load(path).frames for path in paths]))
+    mean, logvar = v.encode(frames)
+    torch.testing.assert_close(mean.mean(0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(mean.std(0)[:3], torch.ones(3), atol=1e-2, rtol=0)
+    assert not mean[:, 3].any() and torch.all(logvar == EXACT)
+    torch.testing.assert_close(v.decode(mean), frames, atol=1e-4, rtol=1e-4)
+    again = vision.load_vision(tmp_path / "run", SPRING)
+    assert torch.equal(again.deviation, v.deviation)
+
+
+def test_a_number_that_never_changes_becomes_zero() -> None:
+    v = Standard(StandardConfig(3))
+    assert v.encode(torch.zeros(2, 3))[0].tolist() == [[0.0] * 4] * 2
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_dream_that_knows_the_game(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A spring that nobody described: its dream follows its law, and C holds it still in both."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    assert main(["new", SPRING, "--out", "spring", "--frames", "6000"]) == 0
+    assert "Dream-v0" in capsys.readouterr().out
+    world, found = load_world("spring"), read_json("spring/fidelity.json")
+    pay, limit = found["real"]["return"][0], 0.1 * json.loads(Path("spring/random.json").read_text())["mean"]
+    assert pay > limit  # ten times nearer to 0 than random play
+    assert found["dream"]["return"][0] == pytest.approx(pay, abs=-limit)
+    assert "real game" in Path("spring/README.md").read_text()
+    # The law, one step from each of many places.
+    at = torch.tensor(np.random.default_rng(0).uniform(-1, 1, (200, 2)), dtype=torch.float32)
+    mean, logvar = world.encode(torch.cat((at, torch.zeros(200, 1)), 1))
+    state = world.begin(mean, logvar, torch.arange(200), torch.ones(200, 1))
+    push = torch.linspace(-2, 2, 200)[:, None]
+    after, reward, dead = world.step(state, push, torch.full((200, 1), 0.1))
+    speed = at[:, 1] + 0.2 * (push[:, 0] - at[:, 0])
+    wanted = torch.stack((at[:, 0] + 0.2 * speed, speed), 1)
+    assert (world.observe(after, "own") - wanted).abs().mean() < 0.05
+    assert (reward + 100 * at[:, 0] ** 2).abs().median() < 5
+    assert not dead.any()
+    dreamgym.register_world("spring", "DreamSpring-v0")
+    assert gym.make_vec("DreamSpring-v0", 4).reset(seed=0)[0].shape == (4, 2)
+
+
+def test_the_rounds_share_the_frames() -> None:
+    rounds = new.recipe(games.get("CartPole-v1"), 50_000, 20.0)
+    assert len(rounds) == new.ROUNDS and rounds[0].episodes == 1000
+    assert rounds[0].frames and not any(each.frames for each in rounds[1:])
+    assert all(each.episodes == 20 for each in rounds[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["new"], "which game?"),
+        (["new", "doom"], "dreamgym make doom"),
+        (["new", "CartPole-v1", "--frames", "10"], "give 1,000 or more"),
+        (["new", "CarRacing-v3"], "shows pictures"),
+    ],
+    ids=str,
+)
+def test_a_wrong_command_says_what_to_give(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_small_world_is_made_and_scored(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Round(12, 0, 200, 30, 2, rollouts=2, validate=2, games=2)
+    again = Round(4, 0, 0, 30, 2, rollouts=2, validate=2, games=2)
+    monkeypatch.setattr(new, "recipe", lambda *_: (few, again))
+    monkeypatch.setattr(new, "FINAL", 2)
+    monkeypatch.setattr(new, "TEST", 4)
+    out = tmp_path / "world"
+    new.new("CartPole-v1", out, tmp_path / "data", tmp_path / "runs", 1000, inside)
+    found = new.examined("CartPole-v1", out, inside)
+    assert found["real"]["games"] == found["dream"]["games"] == 4
+    world = load_world(out)
+    data = [episode for n in (0, 1) for episode in (tmp_path / "data" / f"round-{n}").glob("*.npz")]
+    frames = sum(len(Episode.load(path)) for path in data)
+    assert len(data) == 16 and read_json(out / "config.json")["real_frames"] >= frames
+    assert world.memory.config.residual == 4 and world.moments is not None
+    c = policies.load(out / "controller.safetensors", world, world.game)
+    played = dreams.play(world, c, torch.arange(5), 1.0, 1.0)
+    assert played.lengths.min() >= 1 and played.returns.isfinite().all()

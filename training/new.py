@@ -1,0 +1,183 @@
+"""The command `new`: make a dream of a game of one's own, from its id in Gymnasium."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dreamgym import games
+from dreamgym.checkpoint import FILES, read_json, write_json
+from dreamgym.files import replacing
+from dreamgym.games import Game
+from dreamgym.games.recipe import Round
+
+from . import evaluate, iterate
+from .flags import DATA, RUNS, Name, Whole
+from .measure import fidelity
+from .play.executors import Executor, InProcess, Local
+from .play.games import turns
+from .play.policies import Exploring
+from .splits import DEMO
+
+FRAMES = 50_000
+"""Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
+LEAST = 1000
+"""Fewest real frames from which M can learn anything."""
+FIRST = 0.4
+"""Share of these frames that random play gets. The rest is played by C, in equal parts."""
+ROUNDS = 4
+"""Rounds of playing, learning the world and learning in it."""
+UPDATES = 500
+"""Optimiser steps of M in a round. They, the next two and `memory.FLOOR` come from a few trials on
+CartPole (`training/LOG.md`)."""
+RATE = 5e-3
+"""Peak of Adam's learning rate for M."""
+LENGTH = 32
+"""Steps through which M's gradients flow back."""
+GENERATIONS = 20
+"""Generations of CMA-ES in a round."""
+PROBES = 10
+"""Games of random play by which the length of a game is estimated."""
+FEWEST = 4
+"""Least number of games in a round."""
+GAMES = 10
+"""Real games by which C is validated in a round. They are few because their frames count too."""
+FINAL = 20
+"""Fresh real games for the choice between the two best rounds."""
+TEST = 100
+"""Real games for the score."""
+
+
+def recipe(game: Game, frames: int, length: float) -> tuple[Round, ...]:
+    """Return the rounds by which a world of vectors is made.
+
+    C is validated once in a round.
+
+    Args:
+        frames: of the real game, for the data.
+        length: mean length in frames of a game of random play.
+    """
+    many = max(FEWEST, round(FIRST * frames / length))
+    later = max(FEWEST, round((1 - FIRST) * frames / (ROUNDS - 1) / game.max_steps))
+    first = Round(
+        many, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH, rollouts=8,
+        validate=GENERATIONS, games=GAMES,
+    )  # fmt: skip
+    again = replace(first, episodes=later, frames=0)
+    return first, *(again,) * (ROUNDS - 1)
+
+
+def length_of(game: Game) -> float:
+    """Return the mean length in frames of a few games of random play."""
+    seeds = range(DEMO, DEMO + PROBES)
+    return sum(len(turn.games) for turn in turns(game.name, seeds, Exploring(game))) / PROBES
+
+
+def new(task: str, out: Path, data: Path, runs: Path, frames: int, executor: Executor) -> None:
+    """Make the world of a user's own game, with its controller, and write it to the folder `out`.
+
+    Args:
+        data, runs: folders for the episodes and for the runs of the rounds.
+        frames: of the real game, for the data.
+    """
+    game = games.get(task)
+    rounds = recipe(game, frames, length_of(game))
+    iterate.iterate(task, rounds, data, runs, executor, FINAL)
+    best = runs / "best"
+    for name in ("controller.json", "controller.safetensors", *reversed(FILES)):
+        with replacing(out / name) as file:  # the config is last: without it there is no world
+            file.write((best / name).read_bytes())
+
+
+def examined(task: str, folder: Path, executor: Executor) -> dict[str, Any]:
+    """Score C, random play and the dream, on test games, and write the world's model card.
+
+    Returns:
+        What `fidelity` finds for C.
+    """
+    seen: dict[str, dict[str, Any]] = {}
+    for policy in ("shipped", "random"):
+        args = evaluate.Args(task, policy, episodes=TEST, world=str(folder))
+        seen[policy] = evaluate.evaluate(args, executor, folder / f"{policy}.json")
+    args = fidelity.Args(task, str(folder), games=TEST, stumbles=0)
+    found = fidelity.fidelity(args, executor)
+    write_json(folder / "fidelity.json", found)
+    with replacing(folder / "README.md") as file:
+        file.write(card(games.get(task), folder, seen, found).encode())
+    return found
+
+
+def card(
+    game: Game, folder: Path, scores: dict[str, dict[str, Any]], found: dict[str, Any]
+) -> str:
+    """Return a world's model card: what it was learned from, and how far to trust it."""
+    rows = [
+        f"| {name} | {part['return'][0]:.1f} ± {part['return'][1]:.1f} | {part['length'][0]:.0f} |"
+        for name, part in (("real game", found["real"]), ("dream", found["dream"]))
+    ]
+    used = read_json(folder / "config.json")["real_frames"]
+    learned, chance = scores["shipped"], scores["random"]
+    return f"""# A dream of {game.called}
+
+`dreamgym new {game.name}` has learned it from {used:,} frames of the real game. Nothing but its
+spaces was known: M foretells the next observation, the reward, and whether the game ends.
+
+```python
+import dreamgym, gymnasium as gym
+dream = gym.make("Dream-v0", world="{folder}")
+real = gym.make("Latent-v0", world="{folder}")
+```
+
+Its controller learned in the dream alone. In {TEST} real games it scores {learned["mean"]:.1f} ±
+{learned["sd"]:.1f}; random play scores {chance["mean"]:.1f} ± {chance["sd"]:.1f}.
+
+## How far to trust it
+
+The same controller plays both, {TEST} episodes each:
+
+| | return | steps |
+| --- | --- | --- |
+{chr(10).join(rows)}
+
+If the dream pays more than the game, what learns in it may learn what fools M. Then learn at a
+higher temperature, or give `dreamgym new` more frames.
+"""
+
+
+def main(
+    task: Name = "", out: str = "", frames: Whole = FRAMES, data: str = "", processes: int = 1
+) -> None:
+    """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
+
+    Args:
+        task: The id of an environment of Gymnasium whose observations are a few numbers, such as
+            CartPole-v1; of one of your own, module:Id-v0.
+        out: Folder for the world; if left out, worlds/ID.
+        frames: Frames of the real game to learn from. Those that validate come on top.
+        data: Folder for the episodes; if left out, data/ID.
+        processes: Worker processes that play the real game, which a slow game needs; 0: one for
+            each core. 1: this process plays it.
+    """
+    if not task:
+        raise ValueError("which game? give the id of an environment, such as CartPole-v1")
+    if frames < LEAST:
+        raise ValueError(f"frames is {frames}: give {LEAST:,} or more")
+    game = games.get(task)
+    if game.pictures:
+        raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
+    folder = Path(out or f"worlds/{task}")
+    executor = InProcess() if processes == 1 else Local(processes)
+    print(
+        f"{task}: {game.frame[0] - 1} numbers, {len(game.moves) or len(game.low)} "
+        f"{'moves' if game.moves else 'numbers of an action'}, at most {game.max_steps} steps.\n"
+        f"It will play about {frames:,} real frames to learn from, and "
+        f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
+    )
+    new(task, folder, Path(data or f"{DATA}/{task}"), Path(f"{RUNS}/{task}"), frames, executor)
+    examined(task, folder, executor)
+    print(
+        f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"
+        f'  gym.make("Dream-v0", world="{folder}")\n'
+        f"  dreamgym train --world {folder} --algo ppo"
+    )

@@ -194,8 +194,8 @@ class World:
 
         Args:
             device: where V and M run, such as `"cpu"` or `"cuda"`.
-            precision: of M's weights and matrix products; V's pictures follow it. `torch.bfloat16`
-                is about twice as fast on a processor with instructions for it.
+            precision: of M's weights and matrix products; on a GPU V's pictures follow it.
+                `torch.bfloat16` is about twice as fast on a processor with instructions for it.
             form: how a step is computed, one of `FORMS`; empty to keep this world's form.
 
         Raises:
@@ -206,6 +206,16 @@ class World:
         memory = copy.deepcopy(self.memory).to(device, precision)
         starts, moments = (mean, logvar, budget), self.moments and self.moments.to(device)
         return World(self.game, vision, memory, starts, self.death, form or self.form, moments)
+
+    def vae(self) -> VAE:
+        """Return V if it sees pictures.
+
+        Raises:
+            ValueError: if it sees vectors, so that there is no picture of a dream.
+        """
+        if not isinstance(self.vision, VAE):
+            raise ValueError(f"{self.game.called} shows numbers: its dreams have no pictures")
+        return self.vision
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -397,10 +407,10 @@ class World:
         if self.engine and not flushes():
             self._check_actions(len(state), action.shape)
             now = state.arrays()
-            reward, dead = self.engine.dream(now, action, temperature.numpy(), now)
+            paid, ended = self.engine.dream(now, action, temperature.numpy(), now)
             if isinstance(self.vision, Standard):
-                reward = self.vision.reward(state.z).numpy()
-            return state, reward, dead
+                paid = self.vision.reward(state.z).numpy()
+            return state, paid, ended
         there = torch.from_numpy(action).to(self.device)
         state, reward, dead = self.step(state, there, temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()
@@ -462,10 +472,9 @@ class World:
             raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
         if isinstance(self.vision, Standard):
             return self.vision.decode(z)
-        half = self.memory.bias.dtype is torch.bfloat16
-        if self._convolutions and not half:
+        if self._convolutions:  # one frame takes a sixth of PyTorch's time in bfloat16
             return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
-        with bfloat16(self.device.type, half):
+        with bfloat16(self.device.type, self.memory.bias.dtype is torch.bfloat16):
             pixels = self.vision.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 

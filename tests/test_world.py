@@ -14,7 +14,7 @@ from dreamgym.games.doom import HEALTH
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.models.vae import sample as sample_latent
-from dreamgym.world import BOUND, OBSERVATIONS, World
+from dreamgym.world import BOUND, World
 from tests.conftest import HIDDEN, Z, tiny_world
 
 ONE = torch.ones(1, 1)
@@ -188,7 +188,7 @@ def test_the_twin_s_memory_takes_in_what_was_seen(world):
     assert torch.allclose(after.z, sample_latent(mean, logvar, noise), atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", OBSERVATIONS)
+@pytest.mark.parametrize("kind", ["z", "zh", "zhc"])
 def test_an_observation_has_the_paper_s_parts_in_order(world, kind):
     state = world.start(torch.arange(2))
     state.h += 1

@@ -84,7 +84,7 @@ def laid_out(world: World) -> Iterator[tuple[str, np.ndarray]]:
     A weight has a row for each input. Rows, and those of a convolution's kernel, are filled up with
     zeros to whole multiples of four numbers.
     """
-    memory, vision = world.memory, world.vision
+    memory, vision = world.memory, world.vae()
     yield "gates", _numbers(torch.cat((memory.weight_ih, memory.weight_hh), dim=1).T)
     yield "gates.bias", _numbers(memory.bias)
     yield "head", _filled(_numbers(memory.head.weight.T))

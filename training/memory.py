@@ -34,7 +34,7 @@ MOMENTS = 2000
 """Moments inside real games at which a world's dreams can begin too. Our choice: 2 to 4 MB."""
 UNLIKELY = -3.0
 """Logit of an outcome that M does not know yet: 5 %."""
-FLOOR = 0.1
+FLOOR = 0.03
 """Least standard deviation in M's loss where frames are vectors. Our choice, from a few trials on
 CartPole, as the next one is (`training/LOG.md`)."""
 END = 10.0

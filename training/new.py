@@ -7,35 +7,34 @@ from pathlib import Path
 from typing import Any
 
 from dreamgym import games
-from dreamgym.checkpoint import FILES, read_json, write_json
+from dreamgym.checkpoint import FILES, real_frames, write_json
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.games.recipe import Round
 
-from . import evaluate, iterate
+from . import evaluate, iterate, splits
 from .flags import DATA, RUNS, Name, Whole
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
 from .play.games import turns
 from .play.policies import Exploring
-from .splits import DEMO
 
 FRAMES = 50_000
 """Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
 LEAST = 1000
 """Fewest real frames from which M can learn anything."""
-FIRST = 0.4
+FIRST = 0.2
 """Share of these frames that random play gets. The rest is played by C, in equal parts."""
 ROUNDS = 4
 """Rounds of playing, learning the world and learning in it."""
-UPDATES = 500
-"""Optimiser steps of M in a round. They, the next two and `memory.FLOOR` come from a few trials on
-CartPole (`training/LOG.md`)."""
-RATE = 5e-3
+UPDATES = 600, 400
+"""Optimiser steps of M in the first round and in a later one. They, the next two and `memory.FLOOR`
+come from a few trials on CartPole (`training/LOG.md`)."""
+RATE = 2e-2
 """Peak of Adam's learning rate for M."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
-GENERATIONS = 20
+GENERATIONS = 10
 """Generations of CMA-ES in a round."""
 PROBES = 10
 """Games of random play by which the length of a game is estimated."""
@@ -61,16 +60,16 @@ def recipe(game: Game, frames: int, length: float) -> tuple[Round, ...]:
     many = max(FEWEST, round(FIRST * frames / length))
     later = max(FEWEST, round((1 - FIRST) * frames / (ROUNDS - 1) / game.max_steps))
     first = Round(
-        many, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH, rollouts=8,
+        many, 0, frames, UPDATES[0], GENERATIONS, rate=RATE, length=LENGTH, rollouts=4,
         validate=GENERATIONS, games=GAMES,
     )  # fmt: skip
-    again = replace(first, episodes=later, frames=0)
+    again = replace(first, episodes=later, frames=0, updates=UPDATES[1])
     return first, *(again,) * (ROUNDS - 1)
 
 
 def length_of(game: Game) -> float:
     """Return the mean length in frames of a few games of random play."""
-    seeds = range(DEMO, DEMO + PROBES)
+    seeds = range(splits.DEMO, splits.DEMO + PROBES)
     return sum(len(turn.games) for turn in turns(game.name, seeds, Exploring(game))) / PROBES
 
 
@@ -96,28 +95,24 @@ def examined(task: str, folder: Path, executor: Executor) -> dict[str, Any]:
     Returns:
         What `fidelity` finds for C.
     """
-    seen: dict[str, dict[str, Any]] = {}
-    for policy in ("shipped", "random"):
-        args = evaluate.Args(task, policy, episodes=TEST, world=str(folder))
-        seen[policy] = evaluate.evaluate(args, executor, folder / f"{policy}.json")
-    args = fidelity.Args(task, str(folder), games=TEST, stumbles=0)
+    chance = evaluate.Args(task, "random", episodes=TEST, world=str(folder))
+    random = evaluate.evaluate(chance, executor, folder / "random.json")
+    args = fidelity.Args(task, str(folder), games=TEST, stumbles=0, seed=splits.TEST)
     found = fidelity.fidelity(args, executor)
     write_json(folder / "fidelity.json", found)
     with replacing(folder / "README.md") as file:
-        file.write(card(games.get(task), folder, seen, found).encode())
+        file.write(card(games.get(task), folder, random, found).encode())
     return found
 
 
-def card(
-    game: Game, folder: Path, scores: dict[str, dict[str, Any]], found: dict[str, Any]
-) -> str:
+def card(game: Game, folder: Path, random: dict[str, Any], found: dict[str, Any]) -> str:
     """Return a world's model card: what it was learned from, and how far to trust it."""
     rows = [
         f"| {name} | {part['return'][0]:.1f} ± {part['return'][1]:.1f} | {part['length'][0]:.0f} |"
         for name, part in (("real game", found["real"]), ("dream", found["dream"]))
     ]
-    used = read_json(folder / "config.json")["real_frames"]
-    learned, chance = scores["shipped"], scores["random"]
+    used = sum(real_frames(folder / name) for name in ("config.json", "controller.json"))
+    mean, deviation = found["real"]["return"]
     return f"""# A dream of {game.called}
 
 `dreamgym new {game.name}` has learned it from {used:,} frames of the real game. Nothing but its
@@ -129,8 +124,8 @@ dream = gym.make("Dream-v0", world="{folder}")
 real = gym.make("Latent-v0", world="{folder}")
 ```
 
-Its controller learned in the dream alone. In {TEST} real games it scores {learned["mean"]:.1f} ±
-{learned["sd"]:.1f}; random play scores {chance["mean"]:.1f} ± {chance["sd"]:.1f}.
+Its controller learned in the dream alone. In {TEST} real games it scores {mean:.1f} ±
+{deviation:.1f}; random play scores {random["mean"]:.1f} ± {random["sd"]:.1f}.
 
 ## How far to trust it
 

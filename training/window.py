@@ -460,6 +460,7 @@ def main(
     task = game_for(task, world)
     folder = world_folder(world or task)
     model = load_world(folder)
+    model.vae()  # refuses a world without pictures
     tau, _ = parse_temperature(model.game.temperature if temperature is None else temperature)
     check_writable(out)
     shows = "both" if both else "real" if real else "dream"

@@ -244,6 +244,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         self._dreams = _Dreams(
             world, temperature, observation, continuous, device, precision, form, task
         )
+        if render_mode:
+            self._dreams.world.vae()
         self.metadata = self.metadata | {"render_fps": self._dreams.world.game.fps}
         self.render_mode = render_mode
         self.observation_space = self._dreams.observation_space
@@ -396,6 +398,8 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
             world, temperature, observation, continuous, device, precision, form, task
         )
         self._dreams.world.check_room(num_envs)
+        if render_mode:
+            self._dreams.world.vae()
         self.metadata = self.metadata | {"render_fps": self._dreams.world.game.fps}
         self.num_envs = num_envs
         self._usual = self._dreams.world.game.max_steps

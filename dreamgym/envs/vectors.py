@@ -71,7 +71,7 @@ def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
         low, high = tuple(action.low.ravel().tolist()), tuple(action.high.ravel().tolist())
     else:
         raise ValueError(f"{id} acts by {action}: only Discrete and Box can be learned so far")
-    numbers = flatten_space(seen).shape[0]
+    numbers = int(np.prod(flatten_space(seen).shape or ()))
     limit = spec.max_episode_steps or own.ENDLESS
     return own.Facts(id, numbers, moves, low, high, limit, int(fps))
 

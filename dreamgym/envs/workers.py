@@ -71,11 +71,11 @@ class Games:
     """
 
     def __init__(self, game: Game, number: int, processes: int, limit: float, **arguments: Any):
+        shown, told = (game.frame_type, game.frame), (np.float64, (len(game.info),))
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "actions": (np.float32, (len(game.low),)), "frames": (game.frame_type, game.frame),
-            "last": (game.frame_type, game.frame), "rewards": (np.float64, ()), "terminated": (np.bool_, ()),
-            "truncated": (np.bool_, ()), "infos": (np.float64, (len(game.info),)),
-            "last_infos": (np.float64, (len(game.info),)),
+            "actions": (np.float32, (len(game.low),)), "frames": shown, "last": shown,
+            "rewards": (np.float64, ()), "terminated": (np.bool_, ()), "truncated": (np.bool_, ()),
+            "infos": told, "last_infos": told,
         }  # fmt: skip
         layout = {name: (kind, (number, *shape)) for name, (kind, shape) in shapes.items()}
         size = sum(np.dtype(kind).itemsize * int(np.prod(shape)) for kind, shape in layout.values())

@@ -14,7 +14,7 @@ from dreamgym.games.rules import Learned
 
 HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
-HIDDEN = 128
+HIDDEN = 64
 """Cells of M. Our choice: a vector of a few numbers is easier to foretell than a picture."""
 ENDLESS = 1000
 """Steps of an episode in a game that has no limit of its own. Our choice."""

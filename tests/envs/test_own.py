@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 
 from dreamgym import games
 from dreamgym.checkpoint import CheckpointError, load_world, save_world
+from dreamgym.cli import main
 from dreamgym.envs import actions
 from dreamgym.envs.vectors import Vectors
 from dreamgym.games import own
@@ -268,3 +269,17 @@ def test_pictures_of_vectors_are_refused(folder: str) -> None:
         gym.make("Dream-v0", world=folder, observation="rgb")
     with pytest.raises(ValueError, match="observation is 'own'"):
         gym.make("Dream-v0", world="doom", observation="own")
+
+
+@pytest.mark.parametrize("made", [gym.make, gym.make_vec])
+def test_a_dream_of_numbers_has_no_picture(folder: str, made: Any) -> None:
+    with pytest.raises(ValueError, match="its dreams have no pictures"):
+        made("Dream-v0", world=folder, render_mode="rgb_array")
+
+
+@pytest.mark.parametrize("command", ["export-web", "bench", "play", "film"])
+def test_a_command_that_draws_refuses_numbers(
+    folder: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--world", folder]) == 2
+    assert "its dreams have no pictures" in capsys.readouterr().err

@@ -88,6 +88,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     folder = world_folder(world)
     shared_world(str(folder), device)  # refuses an unknown device
     model, cores = load_world(folder), torch.get_num_threads()
+    model.vae()  # refuses a world without pictures
     game = model.game
     rows: list[dict[str, Any]] = []
     fastest = "bfloat16" if supports_bfloat16(device) else "float32"
@@ -183,7 +184,7 @@ def _learning(model: World, add: Callable[..., None]) -> None:
     V is compared with PyTorch's own layers in float32, and M in bfloat16 with M in float32.
     """
     frames = torch.randint(0, 256, (128, 64, 64, 3), dtype=torch.uint8)
-    config, m = model.vision.config, model.memory.config
+    config, m = model.vae().config, model.memory.config
     half = supports_bfloat16("cpu")
     named = "bfloat16" if half else "float32"
     ours, stock = fast(VAE(config)), StockVAE(config)

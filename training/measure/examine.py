@@ -413,7 +413,8 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
         latents: run folder of V and the latents; None: they are in `folder`.
 
     Raises:
-        ValueError: if the world or the latents are of another game or made with another V.
+        ValueError: if the world or the latents are of another game or made with another V, or if
+            the game shows no pictures.
     """
     folder, sight = Path(folder), latents or folder
     world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight, task)
@@ -428,7 +429,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {
-        "vision": vision(world.vision, world.game, folder / "reconstructions.png"),
+        "vision": vision(world.vae(), world.game, folder / "reconstructions.png"),
         "plays": plays(world, seen),
     }
     for name, whose in {"": source == 0, "_on_policy": source > 0}.items():

@@ -55,6 +55,7 @@ def film(
         raise ValueError(f"steps is {steps}: give 1 or more")
     folder = world_folder(world)
     model = load_world(folder)
+    model.vae()  # refuses a world without pictures
     game, player = model.game, policies.load(policy, model, model.game)
     check_writable(out)
     form: dict[str, Any] = {

@@ -25,7 +25,7 @@ from dreamgym.envs import actions
 from dreamgym.games import FRAME, Game
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.world import OBSERVATIONS, World
+from dreamgym.world import World
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from dreamgym import games
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
-from dreamgym.games import Game, own
+from dreamgym.games import FRAME, Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.agent import Agent, AgentConfig
 from dreamgym.models.controller import Controller, ControllerConfig
@@ -252,7 +252,10 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
         raise CheckpointError(f"{path} lacks {sorted(missing)}: get or train it again")
     game = _game(config, path)
     real_frames(path)
-    vision = vision_from(game, config["vision"], path)
+    vision = vision_from(config["vision"], path)
+    frame = FRAME if isinstance(vision, VAE) else (vision.config.inputs,)
+    if frame != game.frame:
+        raise CheckpointError(f"{path}: V sees frames {frame}, {game.name} shows {game.frame}")
     memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
     load_module(vision, folder / "vision.safetensors")
     load_module(memory, folder / "memory.safetensors")
@@ -289,20 +292,15 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     return dream.to(where)
 
 
-def vision_from(game: Game, config: Any, path: str | Path) -> VAE | Standard:
-    """Return an untrained V for a game's frames, with a config that was read as JSON.
+def vision_from(config: Any, path: str | Path) -> VAE | Standard:
+    """Return an untrained V, of pictures or of vectors, with a config that was read as JSON.
 
     Raises:
-        CheckpointError: as `config_from` does, or if V sees frames of another size.
+        CheckpointError: as `config_from` does.
     """
-    if game.pictures:
-        return VAE(config_from(VisionConfig, config, path))
-    vision = Standard(config_from(StandardConfig, config, path))
-    if (vision.config.inputs,) != game.frame:
-        raise CheckpointError(
-            f"{path}: V sees {vision.config.inputs} numbers, {game.name} shows {game.frame[0]}"
-        )
-    return vision
+    if isinstance(config, dict) and "inputs" in config:
+        return Standard(config_from(StandardConfig, config, path))
+    return VAE(config_from(VisionConfig, config, path))
 
 
 def _game(config: dict[str, Any], path: Path) -> Game:

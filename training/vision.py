@@ -159,7 +159,7 @@ def load_vision(folder: str | Path, task: str = "") -> VAE | Standard:
     record = trainer.result(folder, "vision", f"vision --out {folder}")
     if (game := record["args"].get("task")) and task and game != task:
         raise ValueError(f"{folder} holds a V of {game}, not of {task}: give one of {task}")
-    vision = vision_from(games.get(game or task), record.get("config"), path)
+    vision = vision_from(record.get("config"), path)
     load_module(vision, Path(folder) / "vision.safetensors")
     return vision.eval()
 

@@ -27,14 +27,14 @@ FIRST = 0.2
 """Share of these frames that random play gets. The rest is played by C, in equal parts."""
 ROUNDS = 4
 """Rounds of playing, learning the world and learning in it."""
-UPDATES = 600, 400
-"""Optimiser steps of M in the first round and in a later one. They, the next two and `memory.FLOOR`
-come from a few trials on CartPole (`training/LOG.md`)."""
+UPDATES = 600
+"""Optimiser steps of M in a round. They, the next three and `memory.FLOOR` come from a few trials on
+CartPole (`training/LOG.md`)."""
 RATE = 2e-2
 """Peak of Adam's learning rate for M."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
-GENERATIONS = 10
+GENERATIONS = 15
 """Generations of CMA-ES in a round."""
 PROBES = 10
 """Games of random play by which the length of a game is estimated."""
@@ -60,10 +60,10 @@ def recipe(game: Game, frames: int, length: float) -> tuple[Round, ...]:
     many = max(FEWEST, round(FIRST * frames / length))
     later = max(FEWEST, round((1 - FIRST) * frames / (ROUNDS - 1) / game.max_steps))
     first = Round(
-        many, 0, frames, UPDATES[0], GENERATIONS, rate=RATE, length=LENGTH, rollouts=4,
+        many, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH, rollouts=4,
         validate=GENERATIONS, games=GAMES,
     )  # fmt: skip
-    again = replace(first, episodes=later, frames=0, updates=UPDATES[1])
+    again = replace(first, episodes=later, frames=0)
     return first, *(again,) * (ROUNDS - 1)
 
 

@@ -16,6 +16,9 @@ from dreamgym.envs.pixels import frame_space
 from dreamgym.games import own
 from dreamgym.games.game import Game
 
+MOST = 1000
+"""Most numbers in an observation: M's head has 15 outputs for each of them."""
+
 
 def describe(id: str) -> Game | None:
     """Return the game of which an environment of Gymnasium is the real one; None if it has none.
@@ -72,6 +75,8 @@ def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
     else:
         raise ValueError(f"{id} acts by {action}: only Discrete and Box can be learned so far")
     numbers = int(np.prod(flatten_space(seen).shape or ()))
+    if numbers > MOST:
+        raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
     limit = spec.max_episode_steps or own.ENDLESS
     return own.Facts(id, numbers, moves, low, high, limit, int(fps))
 
@@ -106,7 +111,9 @@ class Vectors(gym.Env[np.ndarray, Any]):
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         vector = actions.to_vectors([action], self.game, self.continuous)[0]
         space = self.env.action_space
-        taken: Any = vector.reshape(space.shape or -1).astype(space.dtype)
+        whole = np.issubdtype(space.dtype, np.integer)
+        taken: Any = (np.rint(vector) if whole else vector).reshape(space.shape or -1)
+        taken = taken.astype(space.dtype)
         if isinstance(space, gym.spaces.Discrete):
             taken = int(space.start + vector.argmax())
         seen, reward, terminated, truncated, info = self.env.step(taken)

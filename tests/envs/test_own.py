@@ -118,6 +118,47 @@ def test_a_frame_is_the_observation_and_the_squeezed_reward() -> None:
         assert frame[-1] == pytest.approx(np.sign(reward) * np.log1p(abs(reward)))
 
 
+def test_what_shows_too_many_numbers_is_refused() -> None:
+    class Wide(gym.Env[np.ndarray, Any]):
+        observation_space = gym.spaces.Box(-1, 1, (84, 84))
+        action_space = gym.spaces.Discrete(2)
+
+    gym.register(id="Wide-v0", entry_point=Wide)
+    try:
+        with pytest.raises(ValueError, match="shows 7,056 numbers: at most 1,000"):
+            games.get("Wide-v0")
+    finally:
+        gym.registry.pop("Wide-v0")
+
+
+def test_whole_numbers_and_moves_from_another_start_reach_the_game() -> None:
+    class Told(gym.Env[np.ndarray, Any]):
+        observation_space = gym.spaces.Box(-9, 9, (1,))
+
+        def __init__(self, space: gym.Space[Any]):
+            self.action_space = space
+
+        def reset(self, **_: Any) -> tuple[np.ndarray, dict[str, Any]]:
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+            assert self.action_space.contains(action)
+            return np.array([float(np.ravel(action)[0])], np.float32), 1, False, False, {}
+
+    whole, shifted = gym.spaces.Box(0, 4, (1,), np.int64), gym.spaces.Discrete(3, start=5)
+    for name, space, action, wanted in (
+        ("Whole-v0", whole, np.array([2.9], np.float32), 3),
+        ("Shifted-v0", shifted, 1, 6),
+    ):
+        gym.register(id=name, entry_point=Told, kwargs={"space": space})
+        try:
+            env = Vectors(name)
+            env.reset()
+            assert env.step(action)[0][0] == wanted
+        finally:
+            gym.registry.pop(name)
+
+
 def test_a_choice_is_that_of_the_greatest_number() -> None:
     game = games.get("CartPole-v1")
     outputs = torch.tensor([[0.2, 0.1], [-1.0, 0.5]])

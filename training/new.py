@@ -28,8 +28,8 @@ FIRST = 0.2
 ROUNDS = 4
 """Rounds of playing, learning the world and learning in it."""
 UPDATES = 600
-"""Optimiser steps of M in a round. They, the next three and `memory.FLOOR` come from a few trials on
-CartPole (`training/LOG.md`)."""
+"""Optimiser steps of M in a round. They, the next three and `memory.FLOOR` come from a few trials
+on CartPole (`training/LOG.md`)."""
 RATE = 2e-2
 """Peak of Adam's learning rate for M."""
 LENGTH = 32

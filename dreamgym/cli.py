@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    if not {"", os.getcwd()} & set(sys.path):  # for games of the user's own, as `python -m` does
+        sys.path.insert(0, os.getcwd())
     with _any_letter(sys.stdout, sys.stderr), _ending_on(signal.SIGTERM, signal.SIGHUP):
         try:
             parsed([word for word in words if word != "--debug"])()

@@ -70,6 +70,8 @@ def carried(
     for what, world in {"source": source, "world": target}.items():
         if fingerprint(world.vision) != latents.vision:
             raise ValueError(f"{what} has another V than the latents: name a world with the same V")
+    if not OBSERVATIONS[config.observation]:
+        raise ValueError("C sees the game itself and nothing of M: it can stay as it is")
     training, held_out = split(latents, 5)
     longest = latents.lengths.argsort(descending=True)
     learned, tested = (

@@ -95,6 +95,8 @@ def collect(args: Args, out: str | Path, executor: Executor, progress: bool = Tr
     """
     out, world, policy = Path(out), ("", ""), Reference(args.policy)
     inputs = {"policy": args.policy, "world": ""}
+    if own := games.get(args.task).own:
+        inputs["environment"] = repr(own)
     if args.policy not in BLIND:
         folder = world_folder(args.world or args.task)
         file = policies.find(args.policy, folder)

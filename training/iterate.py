@@ -22,7 +22,7 @@ from dreamgym.games.recipe import Round
 
 from . import collect, evolve, memory, vision
 from .data import latents
-from .data.episodes import MANIFEST, content, dataset
+from .data.episodes import MANIFEST, content, dataset, episode_path, frames_of
 from .flags import DATA, RUNS, Name, Tau, game_for
 from .measure.examine import examine
 from .play.executors import Executor, Local
@@ -83,7 +83,7 @@ def _iterate(
                 through = str(before / "world")
                 policy = str(before / "controller" / "controller.safetensors")
             plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
-            collect.collect(plays, seen[-1], executor)
+            _play(plays, stage.budget, seen[-1], executor)
             _learn(task, stage, seen, folder, sight, known, spent)
             _evolve(stage, folder, number, policy if known else "", executor)
             write_json(done, _what(task, stage, seen[-1]))
@@ -91,15 +91,33 @@ def _iterate(
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
-        seed += stage.episodes
+        seed += len(_lengths(seen[-1]))
         spent += evolve.spent(folder / "controller")
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
-    frames = sum(sum(read_json(each / MANIFEST)["lengths"]) for each in seen)
+    frames = sum(sum(_lengths(each)) for each in seen)
     best = _best(task, list(sights), out / "best", frames + spent, executor, final)
     if games.get(task).pictures and not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
+
+
+def _play(args: collect.Args, budget: int, out: Path, executor: Executor) -> None:
+    """Record a round's games: `args.episodes`, and as many more as the budget of frames allows.
+
+    How many those are is told by the length of the first ones.
+    """
+    if budget:
+        first = [episode_path(out, i) for i in range(args.episodes)]
+        if not all(path.exists() for path in first):
+            collect.collect(args, out, executor)
+        many = round(budget / np.mean([frames_of(path) for path in first]))
+        args = replace(args, episodes=max(args.episodes, many))
+    collect.collect(args, out, executor)
+
+
+def _lengths(data: Path) -> list[int]:
+    return list(read_json(data / MANIFEST)["lengths"])
 
 
 def _what(task: str, stage: Round, seen: Path) -> dict[str, Any]:
@@ -214,6 +232,8 @@ def main(
         raise ValueError(f"rounds is {rounds}: give 1 or more")
     task = game_for(task)
     recipe = games.get(task).recipe
+    if not recipe:
+        raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")
     asked = (*recipe, *(recipe[-1],) * (rounds - len(recipe)))[:rounds]
     if temperature is not None:
         low, high = parse_temperature(temperature)

@@ -22,6 +22,8 @@ def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> 
     task = game_for(task)
     game, data, out = games.get(task), data or f"{DATA}/{task}", out or f"{RUNS}/{task}"
     best, rounds = f"{out}/best", len(game.recipe)
+    if not rounds:
+        raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")
     _show("iterate", task, "--rounds", rounds, "--data", data, "--out", out)
     iterate.main(task, rounds, data, out, processes=processes)
     _show("evaluate", task, "--world", best, "--episodes", game.test_games)

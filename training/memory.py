@@ -252,12 +252,12 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
         real: (B, T + 1) bool, false where the episode is over.
     """
     mean, logvar = latents.mean[index].float(), latents.logvar[index].float()
-    now = index[:, :-1]
+    now, told = index[:, :-1], real[:, 1:] if latents.closing else real[:, :-1]
     return Batch(
         z=sample(mean, logvar, torch.randn_like(mean)),
         action=latents.action[now],
         outcomes=latents.outcomes[now].float(),
-        known=torch.stack((real[:, 1:], real[:, :-1]), dim=-1).float(),
+        known=torch.stack((real[:, 1:], told), dim=-1).float(),
     )
 
 
@@ -269,7 +269,7 @@ def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> St
     """
     rng, (training, _) = np.random.default_rng(seed), split(latents, Args.held_out)
     games, game = np.unique(rng.choice(training, MOMENTS), return_inverse=True)  # (G,), (M,)
-    later = latents.lengths[games].numpy()[game] - 1
+    later = latents.lengths[games].numpy()[game] - 1 - latents.closing
     step = np.minimum(1 + rng.random(MOMENTS) * later, later).astype(int)
     last = np.zeros(len(games), int)
     np.maximum.at(last, game, step)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tyro
+
 from dreamgym import games
 from dreamgym.checkpoint import FILES, real_frames, write_json
 from dreamgym.files import replacing
@@ -13,11 +15,10 @@ from dreamgym.games import Game
 from dreamgym.games.recipe import Round
 
 from . import evaluate, iterate, splits
-from .flags import DATA, RUNS, Name, Whole
+from .flags import Whole
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
-from .play.games import turns
-from .play.policies import Exploring
+from .play.games import SIDE_BY_SIDE
 
 FRAMES = 50_000
 """Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
@@ -36,10 +37,8 @@ LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15
 """Generations of CMA-ES in a round."""
-PROBES = 10
-"""Games of random play by which the length of a game is estimated."""
-FEWEST = 4
-"""Least number of games in a round."""
+FEWEST = SIDE_BY_SIDE
+"""Least number of games in a round. How many more there are is told by their length."""
 GAMES = 10
 """Real games by which C is validated in a round. They are few because their frames count too."""
 FINAL = 20
@@ -48,42 +47,31 @@ TEST = 100
 """Real games for the score."""
 
 
-def recipe(game: Game, frames: int, length: float) -> tuple[Round, ...]:
+def recipe(frames: int) -> tuple[Round, ...]:
     """Return the rounds by which a world of vectors is made.
 
     C is validated once in a round.
 
     Args:
         frames: of the real game, for the data.
-        length: mean length in frames of a game of random play.
     """
-    many = max(FEWEST, round(FIRST * frames / length))
-    later = max(FEWEST, round((1 - FIRST) * frames / (ROUNDS - 1) / game.max_steps))
     first = Round(
-        many, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH, rollouts=4,
-        validate=GENERATIONS, games=GAMES,
+        FEWEST, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH,
+        budget=round(FIRST * frames), rollouts=4, validate=GENERATIONS, games=GAMES,
     )  # fmt: skip
-    again = replace(first, episodes=later, frames=0)
-    return first, *(again,) * (ROUNDS - 1)
+    later = replace(first, frames=0, budget=round((1 - FIRST) * frames / (ROUNDS - 1)))
+    return first, *(later,) * (ROUNDS - 1)
 
 
-def length_of(game: Game) -> float:
-    """Return the mean length in frames of a few games of random play."""
-    seeds = range(splits.DEMO, splits.DEMO + PROBES)
-    return sum(len(turn.games) for turn in turns(game.name, seeds, Exploring(game))) / PROBES
-
-
-def new(task: str, out: Path, data: Path, runs: Path, frames: int, executor: Executor) -> None:
+def new(task: str, out: Path, frames: int, executor: Executor) -> None:
     """Make the world of a user's own game, with its controller, and write it to the folder `out`.
 
+    The episodes and the runs of the rounds are in `out`/data and `out`/runs.
+
     Args:
-        data, runs: folders for the episodes and for the runs of the rounds.
         frames: of the real game, for the data.
     """
-    game = games.get(task)
-    rounds = recipe(game, frames, length_of(game))
-    iterate.iterate(task, rounds, data, runs, executor, FINAL)
-    best = runs / "best"
+    best = iterate.iterate(task, recipe(frames), out / "data", out / "runs", executor, FINAL)
     for name in ("controller.json", "controller.safetensors", *reversed(FILES)):
         with replacing(out / name) as file:  # the config is last: without it there is no world
             file.write((best / name).read_bytes())
@@ -141,16 +129,15 @@ higher temperature, or give `dreamgym new` more frames.
 
 
 def main(
-    task: Name = "", out: str = "", frames: Whole = FRAMES, data: str = "", processes: int = 1
+    task: tyro.conf.Positional[str] = "", out: str = "", frames: Whole = FRAMES, processes: int = 1
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
     Args:
         task: The id of an environment of Gymnasium whose observations are a few numbers, such as
             CartPole-v1; of one of your own, module:Id-v0.
-        out: Folder for the world; if left out, worlds/ID.
+        out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
         frames: Frames of the real game to learn from. Those that validate come on top.
-        data: Folder for the episodes; if left out, data/ID.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it.
     """
@@ -169,7 +156,7 @@ def main(
         f"It will play about {frames:,} real frames to learn from, and "
         f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
     )
-    new(task, folder, Path(data or f"{DATA}/{task}"), Path(f"{RUNS}/{task}"), frames, executor)
+    new(task, folder, frames, executor)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

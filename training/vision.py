@@ -26,6 +26,12 @@ from .runs import Run
 
 TINY = 1e-6
 """A standard deviation that is below this share of the greatest number is rounding alone."""
+FAR = 20.0
+"""The numbers of vectors lie within so many standard deviations of each other, or we take a larger
+one. Our choice: `world.BOUND` is 50, and a rare number must not meet it."""
+PAID = 0.1
+"""Least standard deviation of squeezed rewards. Our choice: then 100 is seen where random play was
+paid 0.01 at most."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,10 @@ def _measure(run: Run, paths: Sequence[Path], game: Game) -> Standard:
     """Return the V of vectors, by the mean and the standard deviation of each of their numbers."""
     frames = np.concatenate([Episode.load(path).frames for path in paths])
     v = Standard(StandardConfig(*game.frame))
-    deviation = frames.std(0, dtype=np.float64)
+    deviation = np.maximum(frames.std(0, dtype=np.float64), np.ptp(frames, 0) / FAR)
     deviation[deviation < TINY * np.abs(frames).max(0)] = 1  # the number never changes
     deviation[deviation == 0] = 1
+    deviation[-1] = max(deviation[-1], PAID)
     v.mean.copy_(torch.from_numpy(frames.mean(0, dtype=np.float64)))
     v.deviation.copy_(torch.from_numpy(deviation))
     run.write(config=asdict(v.config))

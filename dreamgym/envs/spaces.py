@@ -101,16 +101,21 @@ def check_game(world: World, name: Any, game: Game, id: str) -> None:
 def spread(world: World, kind: str, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation, both (I,), of observations in random dreams.
 
+    A dream that has ended counts no longer.
+
     Args:
-        kind: `"z"`, `"zh"` or `"zhc"`, an observation of I numbers.
+        kind: `"z"`, `"zh"`, `"zhc"` or `"own"`, an observation of I numbers.
         low, high: the range from which each dream draws its temperature.
     """
     state = world.start(torch.arange(SAMPLE[0], device=world.device))
     temperature = world.draw_temperature(state, low, high)
-    seen = []
-    for _ in range(SAMPLE[1]):
-        seen.append(world.observe(state, kind))
+    seen, alive = [], torch.ones(len(state.z), dtype=torch.bool, device=world.device)
+    for _ in range(min(SAMPLE[1], world.game.max_steps)):
+        seen.append(world.observe(state, kind)[alive])
         action = actions.random(state.key, state.step, world.game)
-        state, _, _ = world.step(state, action, temperature)
+        state, _, dead = world.step(state, action, temperature)
+        alive &= ~dead
+        if not alive.any():
+            break
     numbers = torch.cat(seen)
     return numbers.mean(0), numbers.std(0).clamp_min(LEAST)

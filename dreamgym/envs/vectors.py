@@ -20,37 +20,37 @@ MOST = 1000
 """Most numbers in an observation: M's head has 15 outputs for each of them."""
 
 
-def describe(id: str) -> Game | None:
-    """Return the game of which an environment of Gymnasium is the real one; None if it has none.
+def describe(id: str) -> Game:
+    """Return the game of which an environment of Gymnasium is the real one.
 
     Args:
         id: such as `CartPole-v1`, or `module:Mine-v0`, for which the module is imported first.
 
     Raises:
+        LookupError: if Gymnasium knows no such environment.
         ValueError: if the environment cannot be made, or V or M cannot take its spaces.
     """
-    if (spec := _spec(id)) is None:
-        return None
+    spec = _spec(id)
     try:
         env = gym.make(id, disable_env_checker=True)
-    except (gym.error.Error, ImportError, OSError) as error:
-        raise ValueError(f"{id} cannot be made: {error}") from error
+    except Exception as error:  # it is the user's own code
+        raise ValueError(f"{id} cannot be made: {type(error).__name__}: {error}") from error
     try:
         return own.game(_facts(id, env, spec))
     finally:
         env.close()
 
 
-def _spec(id: str) -> EnvSpec | None:
+def _spec(id: str) -> EnvSpec:
     module, _, name = id.rpartition(":")
     try:
         if module:
             importlib.import_module(module)
         return gym.spec(name)
-    except ImportError as error:
+    except gym.error.Error as error:
+        raise LookupError(str(error)) from error
+    except Exception as error:  # the module may be the user's own code
         raise ValueError(f"{id} needs a module that cannot be imported: {error}") from error
-    except gym.error.Error:
-        return None
 
 
 def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
@@ -78,7 +78,7 @@ def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
     if numbers > MOST:
         raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
     limit = spec.max_episode_steps or own.ENDLESS
-    return own.Facts(id, numbers, moves, low, high, limit, int(fps))
+    return own.Facts(id, numbers, moves, low, high, limit, max(1, round(fps)))
 
 
 class Vectors(gym.Env[np.ndarray, Any]):
@@ -110,13 +110,7 @@ class Vectors(gym.Env[np.ndarray, Any]):
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         vector = actions.to_vectors([action], self.game, self.continuous)[0]
-        space = self.env.action_space
-        whole = np.issubdtype(space.dtype, np.integer)
-        taken: Any = (np.rint(vector) if whole else vector).reshape(space.shape or -1)
-        taken = taken.astype(space.dtype)
-        if isinstance(space, gym.spaces.Discrete):
-            taken = int(space.start + vector.argmax())
-        seen, reward, terminated, truncated, info = self.env.step(taken)
+        seen, reward, terminated, truncated, info = self.env.step(self._taken(vector))
         paid = float(reward)
         return self._frame(seen, paid), paid, bool(terminated), bool(truncated), info
 
@@ -126,6 +120,32 @@ class Vectors(gym.Env[np.ndarray, Any]):
     def close(self) -> None:
         self.env.close()
 
+    def _taken(self, vector: np.ndarray) -> Any:
+        """Return the environment's own action for a vector that M takes."""
+        space = self.env.action_space
+        if isinstance(space, gym.spaces.Discrete):
+            return int(space.start + vector.argmax())
+        whole = np.issubdtype(space.dtype, np.integer)
+        return (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
+
     def _frame(self, seen: Any, reward: float) -> np.ndarray:
+        """Return a frame.
+
+        Raises:
+            ValueError: if the environment shows or pays what is not a finite number, or shows
+                another number of them than its space has.
+        """
         numbers = np.asarray(flatten(self.env.observation_space, seen), np.float32)
-        return np.append(numbers, np.float32(np.sign(reward) * np.log1p(abs(reward))))
+        squeezed = np.float32(np.sign(reward) * np.log1p(abs(reward)))
+        frame = np.append(numbers, squeezed)
+        if frame.shape != self.game.frame:
+            raise ValueError(
+                f"{self.game.name} shows {len(numbers)} numbers, its observation_space has "
+                f"{self.game.frame[0] - 1}"
+            )
+        if not np.isfinite(frame).all():
+            raise ValueError(
+                f"{self.game.name} shows {seen!r} and pays {reward!r}: only finite numbers can be "
+                "learned"
+            )
+        return frame

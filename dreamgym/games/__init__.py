@@ -28,16 +28,16 @@ def get(name: str) -> Game:
     """
     if isinstance(name, str) and name in GAMES:
         return GAMES[name]
-    game = _own(name) if isinstance(name, str) and name else None
-    if game is None:
+    try:
+        return _own(str(name or "?"))
+    except LookupError:
         raise ValueError(
             f"unknown game {name!r}: choose one of {', '.join(sorted(GAMES))}, or give the id of "
             "an environment of Gymnasium, such as CartPole-v1"
-        )
-    return game
+        ) from None
 
 
 @cache
-def _own(id: str) -> Game | None:
-    game: Game | None = import_module(OWN).describe(id)
+def _own(id: str) -> Game:
+    game: Game = import_module(OWN).describe(id)
     return game

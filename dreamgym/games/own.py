@@ -86,7 +86,7 @@ def game(facts: Facts) -> Game:
         arguments={"id": facts.id},
         frame=(inputs,),
         rules=Learned(),
-        low=facts.low or (0.0,) * size,
+        low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
         moves={str(move): tuple(row) for move, row in enumerate(np.eye(facts.moves).tolist())},
         chooses=facts.moves > 0,

@@ -10,7 +10,8 @@ class Round:
     """One round: play real games, train V and M on them, and evolve C in the dream."""
 
     episodes: int
-    """Real games to record: random play in the first round, then the last round's controller."""
+    """Real games to record: random play in the first round, then the last round's controller. With
+    a `budget`, the least number of them."""
     steps: int
     """Frames after which these games and C's dreams are cut off; 0 for the game's own limit."""
     frames: int
@@ -26,6 +27,8 @@ class Round:
     anew: bool = False
     """Whether M and C start from nothing, not from the last round. If V is trained, they always
     do."""
+    budget: int = 0
+    """Real frames to record, by as many games as that takes; 0: `episodes` games, however long."""
     rollouts: int = 16
     """Dreams for each member of a generation."""
     validate: int = 10

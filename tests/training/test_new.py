@@ -92,10 +92,10 @@ def test_one_command_makes_a_dream_that_knows_the_game(
 
 
 def test_the_rounds_share_the_frames() -> None:
-    rounds = new.recipe(games.get("CartPole-v1"), 50_000, 20.0)
-    assert len(rounds) == new.ROUNDS and rounds[0].episodes == 500
+    rounds = new.recipe(50_000)
+    assert len(rounds) == new.ROUNDS
     assert rounds[0].frames and not any(each.frames for each in rounds[1:])
-    assert all(each.episodes == 27 for each in rounds[1:])  # 40,000 frames, of 500 in a game
+    assert sum(each.budget for each in rounds) == pytest.approx(50_000, abs=new.ROUNDS)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_a_small_world_is_made_and_scored(
     monkeypatch.setattr(new, "FINAL", 2)
     monkeypatch.setattr(new, "TEST", 4)
     out = tmp_path / "world"
-    new.new("CartPole-v1", out, tmp_path / "data", tmp_path / "runs", 1000, inside)
+    new.new("CartPole-v1", out, 1000, inside)
     found = new.examined("CartPole-v1", out, inside)
     assert found["real"]["games"] == found["dream"]["games"] == 4
     world = load_world(out)
-    data = [episode for n in (0, 1) for episode in (tmp_path / "data" / f"round-{n}").glob("*.npz")]
+    data = list(out.glob("data/round-*/*.npz"))
     frames = sum(len(Episode.load(path)) for path in data)
     counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))
     assert len(data) == 16 and counted > frames

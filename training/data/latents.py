@@ -48,6 +48,11 @@ class Latents:
     content: str = ""  # fingerprint of V and of the episodes
 
     @property
+    def closing(self) -> bool:
+        """Whether an episode ends with a frame at which no action was taken."""
+        return self.mean.dtype == torch.float32  # frames are vectors
+
+    @property
     def starts(self) -> Tensor:
         """Index (E,) of each episode's first frame."""
         return torch.cumsum(self.lengths, 0) - self.lengths

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import dreamgym
-from dreamgym import games
 from dreamgym.checkpoint import load_world, read_json, real_frames
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round

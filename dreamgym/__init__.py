@@ -49,9 +49,6 @@ def add(game: Game) -> None:
 def learn(id: str, out: str, real_frames: int = 50_000) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
-    The games run in worker processes, so a script that calls this needs Python's usual
-    `if __name__ == "__main__":`.
-
     Args:
         id: of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
             `"module:Id-v0"`.

@@ -44,6 +44,9 @@ COMMANDS = {
     "report": ("measure.report", "update the tables of README and docs from the results"),
 }
 """For each command, the module of `training` with its `main`, and a line of help."""
+PATIENT = ("vision", "memory", "iterate", "make", "bench")
+"""Commands whose PyTorch threads may look for work for long, see `SPINS`: those that mostly train V
+and M, which then takes 6 to 17 % less time; and `bench`, which measures both."""
 FAULTS = (ValueError, OSError, RuntimeError, ArithmeticError, MemoryError, gym.error.Error)
 """Errors that end a command with their message alone. Others are bugs and show a traceback."""
 
@@ -102,7 +105,7 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     for before, word in zip(words, rest, strict=False):  # empty, as from an unset shell variable
         if not word or word.endswith("="):
             raise ValueError(f"{word[:-1] or before} is empty: leave it out, or give it a value")
-    if name == "train" and "torch" not in sys.modules:
+    if name not in PATIENT and "torch" not in sys.modules:
         # PyTorch's threads look for work for a while after each operation, and all that time keep
         # a core from the dream's threads. GNU's OpenMP reads this when it is loaded.
         os.environ.setdefault(*SPINS)

@@ -318,7 +318,7 @@ class VecLatentObservation(VecEnvWrapper):
         venv: environments with uint8 frames (64, 64, 3), such as
             `make_vec_env("PixelDoom-v0", 8, vec_env_cls=SubprocVecEnv)`.
         world: the name of a shipped world, or a folder with a world of the environments' game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction of the frame), as in
+        observation: `"z"`, `"zh"`, `"zhc"`, `"rgb"` (V's picture of the frame) or `"own"`, as in
             `dreamgym.envs.dream.DreamEnv`; None for the game's default.
         device: where V and M run, such as `"cpu"` or `"cuda"`.
 

@@ -34,7 +34,7 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
     Args:
         env: an environment with uint8 frames (64, 64, 3), such as `PixelDoom-v0`.
         world: the name of a shipped world, or a folder with a world of the environment's game.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"` (V's reconstruction of the frame), as in
+        observation: `"z"`, `"zh"`, `"zhc"`, `"rgb"` (V's picture of the frame) or `"own"`, as in
             `dreamgym.envs.dream.DreamEnv`; None for the game's default.
         device: where V and M run, such as `"cpu"` or `"cuda"`.
 

@@ -251,3 +251,21 @@ def test_debug_shows_where_an_error_came_from(place, capsys):
     assert "Traceback" in capsys.readouterr().err
     assert main(words) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("command", "spins"), [("evaluate", "10000"), ("vision", None)])
+def test_threads_sleep_soon_where_a_policy_and_a_dream_take_turns(
+    command: str, spins: str | None
+) -> None:
+    """PyTorch reads it when it is imported, so another process has to tell."""
+    code = f"""
+import os, contextlib
+from dreamgym.cli import main
+with contextlib.suppress(SystemExit):
+    main(["{command}", "--help"])
+print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+    usual = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=usual, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(spins)

@@ -90,7 +90,7 @@ class Args:
     reality: bool = False
     """Learn in the real game instead of the dream, as the paper's C for CarRacing did."""
     observation: str = ""
-    """What C sees: z, zh or zhc; if left out, the game's own."""
+    """What C sees: z, zh, zhc or own; if left out, the game's own."""
     hidden: int = 0
     """Units of a hidden layer in C; 0: C is linear."""
     scaled: bool = True

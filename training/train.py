@@ -86,7 +86,7 @@ class Args:
     envs: int = 0
     """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 twins."""
     observation: str = ""
-    """What the agent sees: z, zh or zhc; if left out, the game's own."""
+    """What the agent sees: z, zh, zhc or own; if left out, the game's own."""
     scaled: bool = True
     """Divide each number that the agent sees by its own standard deviation, see `sb3.Scaled`."""
     linear: bool = False

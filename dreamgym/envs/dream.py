@@ -164,6 +164,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `"zhc"`: [z, c, h], in the order of the paper's code, with c within ± the game's step limit.
       64 + 512 + 512 numbers for Doom, its default.
     * `"rgb"`: V's picture of z, `Box(0, 255, (64, 64, 3), uint8)`.
+    * `"own"`: of a dream of one's own game, the game's own observation, flattened and without ends.
 
     ## Rewards
     Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step, and 1000 / N for each
@@ -192,7 +193,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
       of the likeliest Gaussian. Default: 1.15 for Doom (the paper's) and 1 for CarRacing. To change
       τ for one episode, use `reset(options={"temperature": τ})`. To change it from the next episode
       on, set the attribute `temperature`, by `set_wrapper_attr` or by a batch's `set_attr`.
-    * `observation`: `"z"`, `"zh"`, `"zhc"` or `"rgb"`.
+    * `observation`: `"z"`, `"zh"`, `"zhc"`, `"rgb"` or `"own"`.
     * `continuous`: `True` for the `Box` of actions, `False` for the `Discrete`.
     * `world`: the name of a shipped world, or a folder with a world of the same game.
     * `device`: where V and M run, such as `"cpu"` or `"cuda"`.
@@ -339,6 +340,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
 def make_dream(world: str, **kwargs: Any) -> gym.Env[np.ndarray, Any]:
     """Return a dream of any world with its game's limit of steps: the entry point of `Dream-v0`.
+
+    `gym.make(…, max_episode_steps=…)` can only shorten the episodes: the game's limit stays.
 
     Args:
         world: the name of a shipped world, or a folder.

@@ -25,8 +25,8 @@ class TwinVectorEnv(RealVectorEnv):
     Args:
         world: the name of a shipped world, or a folder with a world of the same game.
         num_envs: the number of games, N.
-        observation: `"z"`, `"zh"`, `"zhc"` or `"rgb"`, as in `dreamgym.envs.dream.DreamEnv`; None
-            for the game's default.
+        observation: `"z"`, `"zh"`, `"zhc"`, `"rgb"` or `"own"`, as in
+            `dreamgym.envs.dream.DreamEnv`; None for the game's default.
         device: where V and M run, such as `"cpu"` or `"cuda"`.
         task: the game that the id stands for. A `world` of another game is refused.
         **kwargs: see `dreamgym.envs.real.RealVectorEnv`.

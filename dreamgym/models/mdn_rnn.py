@@ -33,8 +33,9 @@ class MemoryConfig:
     """How many of the first numbers of z are foretold by their change. The exact numbers of a small
     game change little in a step; a picture's latents do not keep so still."""
     floor: float = field(default=0.0, metadata={"later": True})
-    """Standard deviations below this count as this in the loss. A number that follows exactly from
-    those before would else make its Gaussian ever narrower, and its gradient drown all others."""
+    """Standard deviation of noise that the loss adds to every Gaussian (the variances add up). A
+    number that follows exactly from those before would else make its Gaussian ever narrower, and
+    its gradient drown all others."""
     outcome: float = 2.0
     """Weight of the heads' summed cross-entropy in the loss, in which the negative log-likelihood
     of z (the mean of its dimensions) has weight 1. The value is our choice. Rare outcomes get no
@@ -153,7 +154,7 @@ def log_likelihood(prediction: Prediction, z: Tensor, floor: float = 0.0) -> Ten
     """Return log p(z) in nats for each dimension of z (..., Z), under this dimension's mixture.
 
     Args:
-        floor: standard deviations are this wide at least, see `MemoryConfig`.
+        floor: standard deviation of the noise that is added, see `MemoryConfig`.
     """
     logits, mean, logstd, _ = prediction
     if floor:

@@ -18,6 +18,7 @@ from dreamgym import games
 from dreamgym.checkpoint import CheckpointError, load_world, save_world
 from dreamgym.cli import main
 from dreamgym.envs import actions
+from dreamgym.envs.spaces import SAMPLE, spread
 from dreamgym.envs.vectors import Vectors
 from dreamgym.games import own
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
@@ -104,6 +105,81 @@ def test_actions_that_m_cannot_take_are_refused(space: gym.Space[Any], words: st
             games.get(id)
     finally:
         gym.registry.pop(id)
+
+
+class Told(gym.Env[Any, Any]):
+    """Shows and pays what it is told, in an observation space that it is given."""
+
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, space: gym.Space[Any], shows: Any, pays: float = 1.0):
+        self.observation_space, self.shows, self.pays = space, shows, pays
+
+    def reset(self, **_: Any) -> tuple[Any, dict[str, Any]]:
+        return self.observation_space.sample(), {}
+
+    def step(self, _: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.shows, self.pays, False, False, {}
+
+
+LINE = gym.spaces.Box(-9, 9, (2,))
+
+
+@pytest.mark.parametrize(
+    ("space", "shows", "pays", "words"),
+    [
+        (LINE, np.array([0, np.nan], np.float32), 1.0, "only finite numbers can be learned"),
+        (LINE, np.array([0, np.inf], np.float32), 1.0, "only finite numbers can be learned"),
+        (LINE, np.zeros(2, np.float32), float("nan"), "pays nan: only finite numbers"),
+        (LINE, np.zeros(3, np.float32), 1.0, "shows 3 numbers, its observation_space has 2"),
+    ],
+)
+def test_what_cannot_be_learned_is_named_where_it_is_shown(
+    space: gym.Space[Any], shows: Any, pays: float, words: str
+) -> None:
+    gym.register(id="Told-v0", entry_point=Told, kwargs=dict(space=space, shows=shows, pays=pays))
+    try:
+        env = Vectors("Told-v0")
+        env.reset()
+        with pytest.raises(ValueError, match=rf"Told-v0 .*{words}"):
+            env.step(0)
+    finally:
+        gym.registry.pop("Told-v0")
+
+
+def test_a_single_number_is_an_observation() -> None:
+    space = gym.spaces.Box(-1, 1, ())
+    gym.register(id="Single-v0", entry_point=Told, kwargs=dict(space=space, shows=np.float32(0.5)))
+    try:
+        env = Vectors("Single-v0")
+        env.reset()
+        assert env.step(1)[0].tolist() == [0.5, pytest.approx(np.log(2))]
+    finally:
+        gym.registry.pop("Single-v0")
+
+
+def test_an_environment_that_cannot_be_made_is_named_and_asked_again() -> None:
+    def broken(**_: Any) -> gym.Env[Any, Any]:
+        raise ZeroDivisionError("no wheels")
+
+    gym.register(id="Broken-v0", entry_point=broken)
+    try:
+        with pytest.raises(ValueError, match="Broken-v0 cannot be made: ZeroDivisionError: no whe"):
+            games.get("Broken-v0")
+        gym.registry.pop("Broken-v0")
+        gym.register(id="Broken-v0", entry_point=Told, kwargs=dict(space=LINE, shows=None))
+        assert games.get("Broken-v0").frame == (3,)  # mended meanwhile
+    finally:
+        gym.registry.pop("Broken-v0")
+
+
+def test_the_spread_of_observations_leaves_out_dreams_that_have_ended() -> None:
+    """With a chance of 1 to end, only first observations count."""
+    world = own_world("CartPole-v1", end=50.0)
+    mean, deviation = spread(world, "own", 1.0, 1.0)
+    first = world.observe(world.start(torch.arange(SAMPLE[0])), "own")
+    torch.testing.assert_close(mean, first.mean(0))
+    torch.testing.assert_close(deviation, first.std(0))
 
 
 def test_a_frame_is_the_observation_and_the_squeezed_reward() -> None:

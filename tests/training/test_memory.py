@@ -424,6 +424,23 @@ def test_moments_are_a_function_of_their_seed_and_drawn_with_v_s_spread(
     assert shares[1:].tolist() == pytest.approx([1 / 9] * 9, abs=4 * math.sqrt(0.1 / 4000))
 
 
+def test_the_last_frame_of_a_vector_game_tells_no_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No action is taken at it, so no moment begins there, and what it tells is not learned."""
+    monkeypatch.setattr(memory, "MOMENTS", 500)
+    latents = drives([4, 9])
+    index = torch.arange(4)[None]
+    real = torch.tensor([[True, True, True, False]])
+    batch = memory.slab(latents, index, real)
+    assert batch.known.tolist() == [[[1, 1], [1, 1], [0, 1]]]
+    latents.mean = latents.mean.float()  # as of vectors, which are kept exactly
+    batch = memory.slab(latents, index, real)
+    assert batch.known.tolist() == [[[1, 1], [1, 1], [0, 0]]]
+    m = MDNRNN(MemoryConfig(6, 3, 8, heads=CAR_RACING.rules.heads)).eval()
+    found = memory.moments(CAR_RACING.rules, m, latents)
+    first = found.counts[:, 2] == 300
+    assert found.step[first].max() == 2 and found.step[~first].max() <= 7
+
+
 def test_moments_of_survival_have_its_one_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "MOMENTS", 50)
     latents = obedient(6)

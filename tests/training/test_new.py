@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -15,7 +17,7 @@ from dreamgym.checkpoint import load_world, read_json, real_frames
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
-from dreamgym.training import collect, new, vision
+from dreamgym.training import collect, iterate, new, vision
 from dreamgym.training.data.episodes import Episode, episode_path
 from dreamgym.training.play import dreams, policies
 from tests.conftest import Inside
@@ -95,6 +97,34 @@ def test_the_rounds_share_the_frames() -> None:
     assert len(rounds) == new.ROUNDS
     assert rounds[0].frames and not any(each.frames for each in rounds[1:])
     assert sum(each.budget for each in rounds) == pytest.approx(50_000, abs=new.ROUNDS)
+
+
+def test_a_round_plays_as_many_games_as_its_frames_allow(tmp_path: Path, inside: Inside) -> None:
+    """A spring's games have `LIMIT` + 1 frames, so the budget is met exactly."""
+    args = collect.Args(SPRING, episodes=3)
+    iterate._play(args, 10 * (LIMIT + 1), tmp_path / "more", inside)
+    assert iterate._lengths(tmp_path / "more") == [LIMIT + 1] * 10
+    iterate._play(args, LIMIT, tmp_path / "fewest", inside)
+    assert iterate._lengths(tmp_path / "fewest") == [LIMIT + 1] * 3
+
+
+def test_data_of_a_changed_game_are_refused(tmp_path: Path, inside: Inside) -> None:
+    """A game of the same id with other ends of its actions is another game."""
+    collect.collect(collect.Args(SPRING, episodes=2), tmp_path, inside, progress=False)
+    path = tmp_path / "data.json"
+    assert "Spring-v0" in path.read_text()
+    path.write_text(path.read_text().replace("high=(2.0,)", "high=(1.0,)"))
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        collect.collect(collect.Args(SPRING, episodes=2), tmp_path, inside, progress=False)
+
+
+def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
+    """As `python -m` does, and unlike other scripts that pip installs."""
+    (tmp_path / "my_games.py").write_text("raise SystemError('found')")
+    words = [Path(sys.executable).parent / "dreamgym", "new", "my_games:Mine-v0"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "my_games:Mine-v0 needs a module that cannot be imported: found" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,9 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
             added = 1e6 * size * (1 / rate - 1 / bound)
             add(f"dream × {size:,}, {', '.join(how)}", rate, real, share=rate / bound, added=added)
         if form != "torch":
-            driven = rate_of(dream(dreaming, most, driven=True), most)
+            with _Apart() as process:
+                given = (str(folder), device, precision, form, most)
+                driven = rate_of(process.of(_driven, *given), most)
             add(f"dream × {most:,}, each with a C of its own, {', '.join(how)}", driven, real)
 
     most, there = min(1024, sizes[-1]), [device] * (device != "cpu")
@@ -403,6 +405,12 @@ def dream(
             world.decode(now[0].z)
 
     return step
+
+
+def _driven(folder: str, device: str, precision: str, form: str, size: int) -> Callable[[], object]:
+    """Return a function that steps dreams of a world, each played by a controller of its own."""
+    model = load_world(folder).to(device, PRECISIONS[precision], form)
+    return dream(model, size, driven=True)
 
 
 def fast(v: VAE) -> VAE:

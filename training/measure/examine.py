@@ -417,7 +417,9 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
             the game shows no pictures.
     """
     folder, sight = Path(folder), latents or folder
-    world, seen, v = load_world(folder / "world"), load(sight), load_vision(sight, task)
+    world = load_world(folder / "world")
+    sees = world.vae()
+    seen, v = load(sight), load_vision(sight, task)
     for name, game in {"world": world.game.name, "latents": seen.task}.items():
         if game != task:
             raise ValueError(f"the {name} of {folder} are of {game}, not of {task}")
@@ -429,7 +431,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     _, held = split(seen, Args().held_out)
     source = seen.source.numpy()[held]
     report = {
-        "vision": vision(world.vae(), world.game, folder / "reconstructions.png"),
+        "vision": vision(sees, world.game, folder / "reconstructions.png"),
         "plays": plays(world, seen),
     }
     for name, whose in {"": source == 0, "_on_policy": source > 0}.items():

@@ -22,8 +22,8 @@ from dreamgym.games import Game
 
 THREADS = "OMP_NUM_THREADS"
 SPINS = ("GOMP_SPINCOUNT", "10000")
-"""How often PyTorch's threads look for work before they sleep, where a policy and a dream take turns,
-as GNU's OpenMP reads it; by itself OpenMP has 30 times as many."""
+"""How often PyTorch's threads look for work before they sleep, where a policy and a dream take
+turns, as GNU's OpenMP reads it; by itself OpenMP has 30 times as many."""
 GRACE = 5.0
 """Seconds that a worker gets to close its games before it is killed."""
 SPAWN = get_context("spawn")  # a fork would share the parent's engines and threads

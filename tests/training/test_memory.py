@@ -437,8 +437,7 @@ def test_the_last_frame_of_a_vector_game_tells_no_outcome(monkeypatch: pytest.Mo
     assert batch.known.tolist() == [[[1, 1], [1, 1], [0, 0]]]
     m = MDNRNN(MemoryConfig(6, 3, 8, heads=CAR_RACING.rules.heads)).eval()
     found = memory.moments(CAR_RACING.rules, m, latents)
-    first = found.counts[:, 2] == 300
-    assert found.step[first].max() == 2 and found.step[~first].max() <= 7
+    assert found.step.max() == 2  # of the first game, of 4 frames: the second is held out
 
 
 def test_moments_of_survival_have_its_one_count(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ def add(game: Game) -> None:
     )
 
 
-def learn(id: str, out: str, real_frames: int = 50_000) -> str:
+def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
     Args:
@@ -54,11 +54,12 @@ def learn(id: str, out: str, real_frames: int = 50_000) -> str:
             `"module:Id-v0"`.
         out: the folder for the world.
         real_frames: frames of the real game to learn from.
+        algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
 
     Raises:
         ValueError: if there is no such environment, or its spaces cannot be learned.
     """
-    import_module("dreamgym.training.new").main(id, out, real_frames)
+    import_module("dreamgym.training.new").main(id, out, real_frames, algo)
     return out
 
 

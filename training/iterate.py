@@ -1,8 +1,9 @@
 """The command `iterate`: rounds of playing the real game, learning its world, and learning in it.
 
-In each round the controller of the round before plays the real game (in the first round, random
-play does). V and M then learn from the frames of all rounds so far, and a controller is evolved in
-the new world. World Models, §5, proposes this, because random play visits only a part of a game.
+In each round the policy of the round before plays the real game (in the first round, random play
+does). V and M then learn from the frames of all rounds so far, and in the new world a controller is
+evolved, or an agent learns. World Models, §5, proposes this, because random play visits only a part
+of a game.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games.recipe import Round
 
-from . import collect, evolve, memory, vision
+from . import collect, evolve, memory, train, vision
 from .data import latents
 from .data.episodes import MANIFEST, content, dataset, episode_path, frames_of
 from .flags import DATA, RUNS, Name, Tau, game_for
 from .measure.examine import examine
 from .play.executors import Executor, Local
 from .play.games import score
+from .play.policies import AGENT, CONTROLLER
 from .runs import check_numbers, held
 from .splits import FINAL
 
 CANDIDATES = 2
 """How many of the best rounds are compared for the final choice."""
+VALIDATIONS = 2
+"""Validations of an agent in a round: each plays real games, whose frames count too."""
 GAMES = 100
 """Fresh real games with which each of these rounds is scored, if the caller does not say."""
 FIRST_SEED = 0
@@ -46,7 +50,7 @@ def iterate(
     executor: Executor,
     final: int = GAMES,
 ) -> Path:
-    """Go through the rounds and return the folder of the best world and its controller.
+    """Go through the rounds and return the folder of the best world and its policy.
 
     The same call resumes a stage that was interrupted, and skips a round that is done.
 
@@ -81,18 +85,21 @@ def _iterate(
             policy, through = "explore", ""
             if number:
                 through = str(before / "world")
-                policy = str(before / "controller" / "controller.safetensors")
+                policy = str(policy_of(before))
             plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
             _play(plays, stage.budget, seen[-1], executor)
             _learn(task, stage, seen, folder, sight, known, spent)
-            _evolve(stage, folder, number, policy if known else "", executor)
+            if stage.timesteps:
+                _train(stage, folder, number, known, executor)
+            else:
+                _evolve(stage, folder, number, policy if known else "", executor)
             write_json(done, _what(task, stage, seen[-1]))
         if read_json(done) != _what(task, stage, seen[-1]):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
         seed += len(_lengths(seen[-1]))
-        spent += evolve.spent(folder / "controller")
+        spent += int(_facts(folder)["real_frames"])
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
@@ -166,10 +173,26 @@ def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Execut
     evolve.evolve(args, folder / "controller", executor)
 
 
+def _train(stage: Round, folder: Path, number: int, known: Path | None, executor: Executor) -> None:
+    """Train an agent in the world of a round, from that of the round `known` on if it is given."""
+    args = train.Args(
+        str(folder / "world"), timesteps=stage.timesteps, temperature=(stage.low, stage.high),
+        validate=stage.timesteps // VALIDATIONS, games=stage.games, seed=number,
+        init=str(known / "agent" / train.BEST) if known else "",
+    )  # fmt: skip
+    train.learn(args, folder / "agent", executor)
+
+
+def policy_of(folder: Path) -> Path:
+    """Return the file of a round's policy: of its agent, or else of its controller."""
+    agent = folder / "agent" / AGENT
+    return agent if agent.exists() else folder / "controller" / CONTROLLER
+
+
 def _best(
     task: str, folders: Sequence[Path], out: Path, frames: int, executor: Executor, final: int
 ) -> Path:
-    """Write the best round's world and controller to `out`, and return the round's folder.
+    """Write the best round's world and policy to `out`, and return the round's folder.
 
     The two rounds with the best validation play the same fresh games, unless they have played them
     already, and the better one is kept. This is needed because the best of many short validations
@@ -183,7 +206,7 @@ def _best(
     ranked = sorted(folders, key=lambda folder: -_facts(folder)["real"])
     for folder in ranked[:CANDIDATES]:
         if "final" not in _facts(folder):
-            policy = folder / "controller" / "controller.safetensors"
+            policy = policy_of(folder)
             fresh = score(task, folder / "world", policy, range(FINAL, FINAL + final), executor)
             found = {
                 "final": float(np.mean([game["return"] for game in fresh])),
@@ -194,11 +217,11 @@ def _best(
         print(f"{folder}: {played[folder]:.0f} on {final} fresh games")
     frames += sum(_facts(folder).get("final_frames", 0) for folder in folders)
     best = max(played, key=lambda folder: played[folder])
-    weights = best / "controller" / "controller.safetensors"
+    weights = policy_of(best)
     others = frames - real_frames(best / "world" / "config.json")
     # Without this file there is no world: an interrupted copy is not taken for one.
     (out / "config.json").unlink(missing_ok=True)
-    write_json(out / "controller.json", _facts(best) | {"real_frames": others})
+    write_json((out / weights.name).with_suffix(".json"), _facts(best) | {"real_frames": others})
     for path in (weights, *(best / "world" / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:
             file.write(path.read_bytes())
@@ -206,8 +229,10 @@ def _best(
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    path = folder / "controller" / "controller.json"
-    return check_numbers([read_json(path)], path, ("real",), ("final", "final_frames"))[0]
+    path = policy_of(folder).with_suffix(".json")
+    return check_numbers(
+        [read_json(path)], path, ("real", "real_frames"), ("final", "final_frames")
+    )[0]
 
 
 def main(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from .flags import Whole
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
 from .play.games import SIDE_BY_SIDE
+from .play.policies import AGENT, find
 
 FRAMES = 50_000
 """Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
@@ -36,7 +38,11 @@ RATE = 2e-2
 LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15
-"""Generations of CMA-ES in a round."""
+"""Generations of CMA-ES in a round, if C learns."""
+TIMESTEPS = 200_000
+"""Steps of PPO in a round, if an agent learns."""
+LEARNERS = ("ppo", "cma")
+"""Who may learn in the dream: an agent by PPO, or the paper's C by CMA-ES."""
 FEWEST = SIDE_BY_SIDE
 """Least number of games in a round. How many more there are is told by their length."""
 GAMES = 10
@@ -47,41 +53,41 @@ TEST = 100
 """Real games for the score."""
 
 
-def recipe(frames: int) -> tuple[Round, ...]:
+def recipe(frames: int, algo: str) -> tuple[Round, ...]:
     """Return the rounds by which a world of vectors is made.
 
     C is validated once in a round.
 
     Args:
         frames: of the real game, for the data.
+        algo: one of `LEARNERS`.
     """
     first = Round(
         FEWEST, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH,
         budget=round(FIRST * frames), rollouts=4, validate=GENERATIONS, games=GAMES,
+        timesteps=TIMESTEPS if algo == "ppo" else 0,
     )  # fmt: skip
     later = replace(first, frames=0, budget=round((1 - FIRST) * frames / (ROUNDS - 1)))
     return first, *(later,) * (ROUNDS - 1)
 
 
-def new(task: str, out: Path, frames: int, executor: Executor) -> None:
-    """Make the world of a user's own game, with its controller, and write it to the folder `out`.
+def new(task: str, out: Path, rounds: Sequence[Round], executor: Executor) -> None:
+    """Make the world of a user's own game, with its policy, and write it to the folder `out`.
 
     The episodes and the runs of the rounds are in `out`/data and `out`/runs.
-
-    Args:
-        frames: of the real game, for the data.
     """
-    best = iterate.iterate(task, recipe(frames), out / "data", out / "runs", executor, FINAL)
-    for name in ("controller.json", "controller.safetensors", *reversed(FILES)):
-        with replacing(out / name) as file:  # the config is last: without it there is no world
-            file.write((best / name).read_bytes())
+    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL)
+    policy = Path(find("shipped", best))
+    for path in (policy.with_suffix(".json"), policy, *(best / name for name in reversed(FILES))):
+        with replacing(out / path.name) as file:  # the config is last: without it there is no world
+            file.write(path.read_bytes())
 
 
 def examined(task: str, folder: Path, executor: Executor) -> dict[str, Any]:
-    """Score C, random play and the dream, on test games, and write the world's model card.
+    """Score the policy, random play and the dream, on test games; write the world's model card.
 
     Returns:
-        What `fidelity` finds for C.
+        What `fidelity` finds for the policy.
     """
     chance = evaluate.Args(task, "random", episodes=TEST, world=str(folder))
     random = evaluate.evaluate(chance, executor, folder / "random.json")
@@ -99,7 +105,9 @@ def card(game: Game, folder: Path, random: dict[str, Any], found: dict[str, Any]
         f"| {name} | {part['return'][0]:.1f} ± {part['return'][1]:.1f} | {part['length'][0]:.0f} |"
         for name, part in (("real game", found["real"]), ("dream", found["dream"]))
     ]
-    used = sum(real_frames(folder / name) for name in ("config.json", "controller.json"))
+    policy = Path(find("shipped", folder))
+    learner = "agent" if policy.name == AGENT else "controller"
+    used = real_frames(folder / "config.json") + real_frames(policy.with_suffix(".json"))
     mean, deviation = found["real"]["return"]
     return f"""# A dream of {game.called}
 
@@ -112,12 +120,12 @@ dream = gym.make("Dream-v0", world="{folder}")
 real = gym.make("Latent-v0", world="{folder}")
 ```
 
-Its controller learned in the dream alone. In {TEST} real games it scores {mean:.1f} ±
+Its {learner} learned in the dream alone. In {TEST} real games it scores {mean:.1f} ±
 {deviation:.1f}; random play scores {random["mean"]:.1f} ± {random["sd"]:.1f}.
 
 ## How far to trust it
 
-The same controller plays both, {TEST} episodes each:
+The same {learner} plays both, {TEST} episodes each:
 
 | | return | steps |
 | --- | --- | --- |
@@ -129,7 +137,11 @@ higher temperature, or give `dreamgym new` more frames.
 
 
 def main(
-    task: tyro.conf.Positional[str] = "", out: str = "", frames: Whole = FRAMES, processes: int = 1
+    task: tyro.conf.Positional[str] = "",
+    out: str = "",
+    frames: Whole = FRAMES,
+    algo: str = "ppo",
+    processes: int = 1,
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
@@ -138,6 +150,8 @@ def main(
             CartPole-v1; of one of your own, module:Id-v0.
         out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
         frames: Frames of the real game to learn from. Those that validate come on top.
+        algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
+            linear controller C.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it.
     """
@@ -145,6 +159,8 @@ def main(
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")
     if frames < LEAST:
         raise ValueError(f"frames is {frames}: give {LEAST:,} or more")
+    if algo not in LEARNERS:
+        raise ValueError(f"algo is {algo!r}: choose one of {', '.join(LEARNERS)}")
     game = games.get(task)
     if game.pictures:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
@@ -156,7 +172,7 @@ def main(
         f"It will play about {frames:,} real frames to learn from, and "
         f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
     )
-    new(task, folder, frames, executor)
+    new(task, folder, recipe(frames, algo), executor)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Round:
-    """One round: play real games, train V and M on them, and evolve C in the dream."""
+    """One round: play real games, train V and M on them, and learn in the dream: C, or an agent."""
 
     episodes: int
-    """Real games to record: random play in the first round, then the last round's controller. With
+    """Real games to record: random play in the first round, then the last round's policy. With
     a `budget`, the least number of them."""
     steps: int
     """Frames after which these games and C's dreams are cut off; 0 for the game's own limit."""
@@ -35,6 +35,8 @@ class Round:
     """Generations from one validation, in the real game, to the next."""
     games: int = 40
     """Real games in each validation."""
+    timesteps: int = 0
+    """Steps in which PPO learns an agent in the dream; 0: CMA-ES evolves C instead."""
     finalists: int = 0
     """How many of the best controllers play further real games for the final choice; 0 for none."""
     low: float = 1.0

@@ -93,7 +93,7 @@ def test_one_command_makes_a_dream_that_knows_the_game(
 
 
 def test_the_rounds_share_the_frames() -> None:
-    rounds = new.recipe(50_000)
+    rounds = new.recipe(50_000, "cma")
     assert len(rounds) == new.ROUNDS
     assert rounds[0].frames and not any(each.frames for each in rounds[1:])
     assert sum(each.budget for each in rounds) == pytest.approx(50_000, abs=new.ROUNDS)
@@ -135,6 +135,7 @@ def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
         (["new", "doom"], "dreamgym make doom"),
         (["new", "CartPole-v1", "--frames", "10"], "give 1,000 or more"),
         (["new", "CarRacing-v3"], "shows pictures"),
+        (["new", "CartPole-v1", "--algo", "sac"], "algo is 'sac': choose one of ppo, cma"),
     ],
     ids=str,
 )
@@ -145,24 +146,31 @@ def test_a_wrong_command_says_what_to_give(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("timesteps", "learner"), [(0, "controller"), (2000, "agent")])
 def test_a_small_world_is_made_and_scored(
-    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    inside: Inside,
+    monkeypatch: pytest.MonkeyPatch,
+    timesteps: int,
+    learner: str,
 ) -> None:
-    few = Round(12, 0, 200, 30, 2, rollouts=2, validate=2, games=2)
-    again = Round(4, 0, 0, 30, 2, rollouts=2, validate=2, games=2)
-    monkeypatch.setattr(new, "recipe", lambda *_: (few, again))
+    few = Round(12, 0, 200, 30, 2, rollouts=2, validate=2, games=2, timesteps=timesteps)
+    again = Round(4, 0, 0, 30, 2, rollouts=2, validate=2, games=2, timesteps=timesteps)
     monkeypatch.setattr(new, "FINAL", 2)
     monkeypatch.setattr(new, "TEST", 4)
     out = tmp_path / "world"
-    new.new("CartPole-v1", out, 1000, inside)
+    new.new("CartPole-v1", out, (few, again), inside)
     found = new.examined("CartPole-v1", out, inside)
     assert found["real"]["games"] == found["dream"]["games"] == 4
     world = load_world(out)
     data = list(out.glob("data/round-*/*.npz"))
     frames = sum(len(Episode.load(path)) for path in data)
-    counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))
+    counted = sum(real_frames(out / name) for name in ("config.json", f"{learner}.json"))
     assert len(data) == 16 and counted > frames
     assert world.memory.config.residual == 4 and world.moments is not None
-    c = policies.load(out / "controller.safetensors", world, world.game)
-    played = dreams.play(world, c, torch.arange(5), 1.0, 1.0)
+    shipped = policies.find("shipped", out)
+    assert shipped == str(out / f"{learner}.safetensors")
+    assert f"Its {learner} learned in the dream alone" in (out / "README.md").read_text()
+    policy = policies.load(shipped, world, world.game)
+    played = dreams.play(world, policy, torch.arange(5), 1.0, 1.0)
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()

@@ -50,7 +50,6 @@ class Stages:
         patch.setattr(iterate.memory, "train", lambda *words: self.memories.append(words))
         patch.setattr(iterate.memory, "assemble", self.assemble)
         patch.setattr(iterate.evolve, "evolve", self.evolve)
-        patch.setattr(iterate.evolve, "spent", lambda folder: SPENT)
         patch.setattr(iterate, "examine", lambda task, best, sight: self.examined.append(sight))
         patch.setattr(iterate, "score", self.score)
         patch.setattr(iterate, "dataset", lambda seen, task: seen)

@@ -49,6 +49,8 @@ first data are collected, see `games.Game.explore`.
 """
 
 
+CONTROLLER, AGENT = "controller.safetensors", "agent.safetensors"
+"""The files of policies in a folder."""
 FRAMES = "rgb"
 """The kind of observation of a policy that sees frames (N, 64, 64, 3) uint8: in the real game its
 own, and not V's pictures of them."""
@@ -277,14 +279,18 @@ def find(policy: str, folder: Path) -> str:
     """Return the path of a policy's file.
 
     `shipped` is the controller of the world in `folder`, `agent` its agent, and another folder
-    stands for the controller in it. The policies of `BLIND` have no file: their names are returned.
+    stands for the controller in it; or, where there is no controller, for the agent in it. The
+    policies of `BLIND` have no file: their names are returned.
     """
     if policy in BLIND:
         return policy
     if policy == "agent":
-        return str(folder / "agent.safetensors")
+        return str(folder / AGENT)
     place = folder if policy == "shipped" else Path(policy)
-    return str(place / "controller.safetensors" if place.is_dir() else place)
+    if not place.is_dir():
+        return str(place)
+    alone = (place / AGENT).exists() and not (place / CONTROLLER).exists()
+    return str(place / (AGENT if alone else CONTROLLER))
 
 
 def load(policy: str | Path, world: World | None, game: Game) -> Policy:

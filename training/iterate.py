@@ -30,7 +30,7 @@ from .play.executors import Executor, Local
 from .play.games import score
 from .play.policies import AGENT, CONTROLLER
 from .runs import check_numbers, held
-from .splits import FINAL
+from .splits import FINAL, VALIDATION
 
 CANDIDATES = 2
 """How many of the best rounds are compared for the final choice."""
@@ -38,8 +38,13 @@ VALIDATIONS = 2
 """Validations of an agent in a round: each plays real games, whose frames count too."""
 GAMES = 100
 """Fresh real games with which each of these rounds is scored, if the caller does not say."""
-FIRST_SEED = 0
-"""Seed of the first episode of the first round; each later episode has the next seed."""
+APART = 100_000
+"""From the first seed of one run's episodes to that of the next run's; each episode has the next
+seed."""
+LUCK = 100
+"""From the seeds of one run's learners to those of the next run's; each round has the next seed."""
+MOST = VALIDATION // APART - 1
+"""The greatest seed of a run."""
 
 
 def iterate(
@@ -49,6 +54,7 @@ def iterate(
     out: str | Path,
     executor: Executor,
     final: int = GAMES,
+    seed: int = 0,
 ) -> Path:
     """Go through the rounds and return the folder of the best world and its policy.
 
@@ -58,21 +64,30 @@ def iterate(
         data: folder for the episodes; each round has a folder in it.
         out: folder for the runs of the rounds; the best world is written to `out`/best.
         final: fresh real games for the final choice among the best rounds.
+        seed: 0 to `MOST`; of the games, and of all that learns.
 
     Raises:
-        ValueError: if there are no rounds, V has no frames in the first round, or a round that is
-            done was run with other arguments or data.
+        ValueError: if the seed is another one, there are no rounds, V has no frames in the first
+            round, or a round that is done was run with other arguments or data.
     """
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, and train V on some frames in the first")
+    if not 0 <= seed <= MOST:
+        raise ValueError(f"seed is {seed}: give 0 to {MOST}")
     with held(out):
-        return _iterate(task, rounds, Path(data), Path(out), executor, final)
+        return _iterate(task, rounds, Path(data), Path(out), executor, final, seed)
 
 
 def _iterate(
-    task: str, rounds: Sequence[Round], data: Path, out: Path, executor: Executor, final: int
+    task: str,
+    rounds: Sequence[Round],
+    data: Path,
+    out: Path,
+    executor: Executor,
+    final: int,
+    seed: int,
 ) -> Path:
-    seed, spent, seen = FIRST_SEED, 0, []  # spent: real frames used for validation
+    first, spent, seen = APART * seed, 0, []  # spent: real frames used for validation
     sight, before = Path(), Path()
     sights: dict[Path, Path] = {}  # run folder of each round → run folder of its V
     for number, stage in enumerate(rounds):
@@ -86,19 +101,19 @@ def _iterate(
             if number:
                 through = str(before / "world")
                 policy = str(policy_of(before))
-            plays = collect.Args(task, stage.episodes, seed, policy, through, stage.steps)
+            plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
             _play(plays, stage.budget, seen[-1], executor)
-            _learn(task, stage, seen, folder, sight, known, spent)
+            _learn(task, stage, seen, folder, sight, known, spent, seed)
             if stage.timesteps:
-                _train(stage, folder, number, known, executor)
+                _train(stage, folder, LUCK * seed + number, known, executor)
             else:
-                _evolve(stage, folder, number, policy if known else "", executor)
+                _evolve(stage, folder, LUCK * seed + number, policy if known else "", executor)
             write_json(done, _what(task, stage, seen[-1]))
         if read_json(done) != _what(task, stage, seen[-1]):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
-        seed += len(_lengths(seen[-1]))
+        first += len(_lengths(seen[-1]))
         spent += int(_facts(folder)["real_frames"])
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
@@ -140,6 +155,7 @@ def _learn(
     sight: Path,
     known: Path | None,
     spent: int,
+    seed: int,
 ) -> None:
     """Train V and M on the episodes so far, and write them as a world.
 
@@ -152,32 +168,33 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        vision.train(seen, folder, vision.Args(stage.frames, init=init, task=task))
+        vision.train(seen, folder, vision.Args(stage.frames, init=init, task=task, seed=seed))
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
     learned = memory.Args(
-        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(known or "")
-    )
+        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(known or ""),
+        seed=seed,
+    )  # fmt: skip
     m = memory.train(z, folder, learned, memory.config_for(facts))
     memory.assemble(task, v, m, z, folder / "world", validation=spent)
 
 
-def _evolve(stage: Round, folder: Path, number: int, init: str, executor: Executor) -> None:
+def _evolve(stage: Round, folder: Path, seed: int, init: str, executor: Executor) -> None:
     """Evolve C in the world of a round."""
     args = evolve.Args(
         str(folder / "world"), stage.generations, rollouts=stage.rollouts,
         temperature=(stage.low, stage.high), steps=stage.steps, validate=stage.validate,
-        games=stage.games, finalists=stage.finalists, seed=number, init=init,
+        games=stage.games, finalists=stage.finalists, seed=seed, init=init,
     )  # fmt: skip
     evolve.evolve(args, folder / "controller", executor)
 
 
-def _train(stage: Round, folder: Path, number: int, known: Path | None, executor: Executor) -> None:
+def _train(stage: Round, folder: Path, seed: int, known: Path | None, executor: Executor) -> None:
     """Train an agent in the world of a round, from that of the round `known` on if it is given."""
     args = train.Args(
         str(folder / "world"), timesteps=stage.timesteps, temperature=(stage.low, stage.high),
-        validate=stage.timesteps // VALIDATIONS, games=stage.games, seed=number,
+        validate=stage.timesteps // VALIDATIONS, games=stage.games, seed=seed,
         init=str(known / "agent" / train.BEST) if known else "",
     )  # fmt: skip
     train.learn(args, folder / "agent", executor)

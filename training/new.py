@@ -71,12 +71,15 @@ def recipe(frames: int, algo: str) -> tuple[Round, ...]:
     return first, *(later,) * (ROUNDS - 1)
 
 
-def new(task: str, out: Path, rounds: Sequence[Round], executor: Executor) -> None:
+def new(task: str, out: Path, rounds: Sequence[Round], executor: Executor, seed: int = 0) -> None:
     """Make the world of a user's own game, with its policy, and write it to the folder `out`.
 
     The episodes and the runs of the rounds are in `out`/data and `out`/runs.
+
+    Args:
+        seed: see `iterate.iterate`.
     """
-    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL)
+    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL, seed)
     policy = Path(find("shipped", best))
     for path in (policy.with_suffix(".json"), policy, *(best / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:  # the config is last: without it there is no world
@@ -141,6 +144,7 @@ def main(
     out: str = "",
     frames: Whole = FRAMES,
     algo: str = "ppo",
+    seed: int = 0,
     processes: int = 1,
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
@@ -152,6 +156,7 @@ def main(
         frames: Frames of the real game to learn from. Those that validate come on top.
         algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
             linear controller C.
+        seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it.
     """
@@ -172,7 +177,7 @@ def main(
         f"It will play about {frames:,} real frames to learn from, and "
         f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
     )
-    new(task, folder, recipe(frames, algo), executor)
+    new(task, folder, recipe(frames, algo), executor, seed)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

@@ -93,6 +93,22 @@ def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stages:
     return made
 
 
+def test_another_seed_plays_other_games_and_learns_by_other_luck(
+    stages: Stages, tmp_path: Path
+) -> None:
+    stages.scores, stages.finals = iter([1.0, 9.0, 8.0, 2.0]), {"round-1": 5.0, "round-2": 6.0}
+    other = tmp_path / "other"
+    iterate.iterate("doom", ROUNDS, other / "data", other / "runs", InProcess(), seed=1)
+    games = [{args.seed + i for i in range(args.episodes)} for args, _ in stages.plays]
+    assert not set().union(*games[:4]) & set().union(*games[4:])
+    luck = [args.seed for args, _ in stages.evolved]
+    assert len(set(luck)) == len(luck) == 2 * len(ROUNDS)
+    assert [args.seed for *_, args in stages.sights] == [0, 0, 1, 1]
+    assert [words[2].seed for words in stages.memories] == [0] * 4 + [1] * 4
+    with pytest.raises(ValueError, match="seed is 10: give 0 to 9"):
+        iterate.iterate("doom", ROUNDS, other, other, InProcess(), seed=10)
+
+
 def test_no_game_is_played_twice_and_each_by_the_controller_before(
     stages: Stages, tmp_path: Path
 ) -> None:

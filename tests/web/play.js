@@ -15,8 +15,11 @@ const model = new Model(config, new Uint16Array(weights.buffer), kernel);
 if (model.engine !== (how === "wasm" ? "WebAssembly" : "JavaScript")) throw new Error(model.why);
 const kinds = { controller: Controller, agent: Agent };
 
-/** Play one case: a seed, a temperature, and actions or the name of a policy; states may be forced. */
-function play({ seed, episode = 0, tau, actions, policy, steps, forced }) {
+/**
+ * Play one case: a seed, a temperature, and actions or the name of a policy; states may be forced. Of a
+ * `brief` one, only the length and the return are told.
+ */
+function play({ seed, episode = 0, tau, actions, policy, steps, forced, brief }) {
   const dream = new Dream(model, seed, tau).reset(seed, episode);
   const player = policy && new kinds[policy](config, config.policies[policy]);
   const came = { z: [[...dream.z]], h: [], c: [], reward: [], over: [], odds: [], counts: [[...dream.counts]], action: [] };
@@ -28,11 +31,17 @@ function play({ seed, episode = 0, tau, actions, policy, steps, forced }) {
     }
     const action = player ? player.act(dream.observe(player.observation)) : actions[step];
     dream.step(action);
+    if (brief) {
+      came.length = step + 1;
+      came.return = (came.return ?? 0) + dream.reward;
+      continue;
+    }
     came.action.push([...action]);
     for (const name of ["z", "h", "c", "odds", "counts"]) came[name].push([...dream[name]]);
     came.reward.push(dream.reward);
     came.over.push(dream.over);
   }
+  if (brief) return { length: came.length, return: came.return };
   came.picture = [...model.decode(dream.z, new Uint8ClampedArray(64 * 64 * 4))];
   came.last = [...dream.z];
   came.noise = uniforms(keyOf(seed, episode), 3, 5, 4).map((each) => [...each]);

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dreamgym.training import export_web
@@ -221,3 +222,54 @@ def test_a_damaged_page_says_so(browser: Any, path: Path, tmp_path: Path) -> Non
     assert "are damaged" in found.page.locator("#message").inner_text()
     assert not found.page.locator("#game").is_visible()
     found.context.close()
+
+
+@pytest.mark.slow
+def test_how_fast_it_is(opened: Opened, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints when the first frame is there and how long frames take; a busy machine is slower."""
+    opened.page.reload()
+    opened.until("window.page && page.dreams[0].steps > 0")
+    first = opened.run("performance.now()")
+    gaps = opened.run(
+        """() => new Promise((resolve) => {
+        const gaps = [];
+        let last = performance.now();
+        const next = () => {
+            const now = performance.now();
+            gaps.push(now - last);
+            last = now;
+            gaps.length < 600 ? requestAnimationFrame(next) : resolve(gaps);
+        };
+        requestAnimationFrame(next);
+    })"""
+    )
+    opened.asked.pop()  # the page once more
+    middle, late = np.quantile(gaps, (0.5, 0.95))
+    with capsys.disabled():
+        print(f"\nfirst frame after {first:.0f} ms; frames: median {middle:.1f} ms, "
+              f"95 % within {late:.1f} ms")  # fmt: skip
+    assert len(gaps) == 600
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_play_leave_the_heap_as_it_was(opened: Opened) -> None:
+    """The frames of ten minutes, one after the other; garbage is collected before each look."""
+    devtools = opened.context.new_cdp_session(opened.page)
+    opened.run("page.pause(true)")
+
+    def heap(minutes: int) -> float:
+        """Play on for some minutes, and return how many MB are in use then."""
+        for _ in range(60 * minutes):
+            opened.run("""() => {
+                for (let frame = 0; frame < page.config.fps; frame++) {
+                    if (page.ended) page.begin(page.seed + 1);
+                    page.advance();
+                    page.draw();
+                }
+            }""")
+        devtools.send("HeapProfiler.collectGarbage")
+        return float(devtools.send("Runtime.getHeapUsage")["usedSize"]) / 1e6
+
+    early, late = heap(1), heap(9)
+    print(f"{early:.1f} MB after one minute, {late:.1f} MB after ten")
+    assert late < early + 1

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from dreamgym import noise
 from dreamgym.checkpoint import load_controller, load_world, save_agent
@@ -19,21 +20,25 @@ from dreamgym.cli import main
 from dreamgym.envs import actions
 from dreamgym.models.agent import Agent, AgentConfig
 from dreamgym.training import export_web
+from dreamgym.training.play import dreams
 from dreamgym.training.play.policies import Controlled, Networked
 from dreamgym.web.kernel import kernel
 from dreamgym.world import State, World
 
 PLAY = Path(__file__).parent / "play.js"
+DREAMS = 500
 NEAR = 1e-3
 """The largest difference of a number in z: sums are taken in another order."""
 pytestmark = pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 
 
-def played(page: Path, how: str, *cases: dict[str, Any]) -> list[dict[str, Any]]:
+def played(
+    page: Path, how: str, *cases: dict[str, Any], seconds: float = 300
+) -> list[dict[str, Any]]:
     """Return what comes of some cases in a page, see `play.js`."""
     done = subprocess.run(
         ["node", str(PLAY), str(page), how], input=json.dumps(cases), capture_output=True,
-        text=True, check=False, timeout=300,
+        text=True, check=False, timeout=seconds,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -118,6 +123,23 @@ def test_the_controller_acts_as_in_python(world: str, tmp_path: Path) -> None:
                 setattr(state, name, torch.tensor([seen]))
         chosen = player.act(model.observe(state, player.observation))
         np.testing.assert_allclose(action, chosen[0].numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("world", "what"), [("doom", "length"), ("car_racing", "return")])
+def test_free_dreams_go_as_they_do_in_python(world: str, what: str, tmp_path: Path) -> None:
+    """Two samples of 500 dreams by the same controller, by the test of Kolmogorov and Smirnov."""
+    model = load_world(world)
+    case = {"tau": 1.0, "steps": model.game.max_steps, "policy": "controller", "brief": True}
+    cases = [case | {"seed": DREAMS + seed} for seed in range(DREAMS)]
+    found = [each[what] for each in played(page_of(world, tmp_path), "wasm", *cases, seconds=3600)]
+    player = Controlled(load_controller(export_web.world_folder(world)), model.game)
+    dreamt = dreams.play(model, player, torch.arange(DREAMS), 1.0, 1.0)
+    ours = (dreamt.lengths if what == "length" else dreamt.returns).numpy()
+    tested = stats.ks_2samp(found, ours)
+    print(f"{what}: {np.mean(found):.0f} ± {np.std(found):.0f} in the page, {ours.mean():.0f} ± "
+          f"{ours.std():.0f} in Python, p = {tested.pvalue:.2f}")  # fmt: skip
+    assert tested.pvalue > 1e-3
 
 
 @pytest.mark.parametrize("acts", ["moves", "box"])

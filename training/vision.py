@@ -108,6 +108,7 @@ def _measure(run: Run, paths: Sequence[Path], game: Game) -> Standard:
     deviation[-1] = max(deviation[-1], PAID)
     v.mean.copy_(torch.from_numpy(frames.mean(0, dtype=np.float64)))
     v.deviation.copy_(torch.from_numpy(deviation))
+    v.paid.copy_(torch.tensor([frames[:, -1].min(), frames[:, -1].max()]))
     run.write(config=asdict(v.config))
     trainer.finish(run, "vision", v)
     return v

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 EXACT = -30.0
 """log σ² of z around μ: what V sees is exact."""
+MOST = torch.finfo(torch.float32).max
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,16 @@ class Standard(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    paid: Tensor
+    """The least and the greatest reward that was seen (2,), as a frame holds it. A dream pays no
+    other: what M foretells is squeezed, and a small error far out would become a fortune."""
 
     def __init__(self, config: StandardConfig):
         super().__init__()
         self.config = config
         self.register_buffer("mean", torch.zeros(config.inputs))
         self.register_buffer("deviation", torch.ones(config.inputs))
+        self.register_buffer("paid", torch.tensor([-MOST, MOST]))
 
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and log σ², both (N, Z) float32, of frames (N, F) float32."""
@@ -49,7 +54,7 @@ class Standard(nn.Module):
 
     def reward(self, z: Tensor) -> Tensor:
         """Return the rewards (N,) in latents z (N, Z)."""
-        return unsqueezed(self.decode(z)[:, -1])
+        return unsqueezed(self.decode(z)[:, -1].clamp(*self.paid))
 
 
 def unsqueezed(rewards: Tensor) -> Tensor:

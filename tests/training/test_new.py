@@ -51,8 +51,17 @@ def test_v_standardises_exactly(tmp_path: Path, inside: Inside) -> None:
     torch.testing.assert_close(mean.std(0)[:3], torch.ones(3), atol=1e-2, rtol=0)
     assert not mean[:, 3].any() and torch.all(logvar == EXACT)
     torch.testing.assert_close(v.decode(mean), frames, atol=1e-4, rtol=1e-4)
+    assert v.paid.tolist() == [frames[:, 2].min(), frames[:, 2].max()]
     again = vision.load_vision(tmp_path / "run", SPRING)
-    assert torch.equal(again.deviation, v.deviation)
+    assert torch.equal(again.deviation, v.deviation) and torch.equal(again.paid, v.paid)
+
+
+def test_a_dream_pays_no_more_than_was_ever_paid() -> None:
+    v = Standard(StandardConfig(2))
+    far = torch.tensor([[0.0, 50.0], [0.0, -50.0], [0.0, 0.5]])
+    assert v.reward(far)[0] > 1e21
+    v.paid.copy_(torch.tensor([-1.0, 2.0]))
+    assert v.reward(far).tolist() == pytest.approx([np.expm1(2), -np.expm1(1), np.expm1(0.5)])
 
 
 def test_a_number_that_never_changes_becomes_zero() -> None:

@@ -31,16 +31,20 @@ FIRST = 0.2
 ROUNDS = 4
 """Rounds of playing, learning the world and learning in it."""
 UPDATES = 600
-"""Optimiser steps of M in a round. They, the next three and `memory.FLOOR` come from a few trials
-on CartPole (`training/LOG.md`)."""
-RATE = 2e-2
+"""Least number of M's optimiser steps in a round. They, the next four and `memory.FLOOR` come from
+a few trials on CartPole and LunarLander (`training/LOG.md`)."""
+SHARE = 40
+"""Frames of the budget for each of these steps, if that makes more of them."""
+RATE = 1e-2
 """Peak of Adam's learning rate for M."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15
 """Generations of CMA-ES in a round, if C learns."""
 TIMESTEPS = 200_000
-"""Steps of PPO in a round, if an agent learns."""
+"""Least number of PPO's steps in a round, if an agent learns."""
+DREAMT = 4
+"""Such steps for each frame of the budget, if that makes more of them."""
 LEARNERS = ("ppo", "cma")
 """Who may learn in the dream: an agent by PPO, or the paper's C by CMA-ES."""
 FEWEST = SIDE_BY_SIDE
@@ -63,9 +67,9 @@ def recipe(frames: int, algo: str) -> tuple[Round, ...]:
         algo: one of `LEARNERS`.
     """
     first = Round(
-        FEWEST, 0, frames, UPDATES, GENERATIONS, rate=RATE, length=LENGTH,
+        FEWEST, 0, frames, max(UPDATES, frames // SHARE), GENERATIONS, rate=RATE, length=LENGTH,
         budget=round(FIRST * frames), rollouts=4, validate=GENERATIONS, games=GAMES,
-        timesteps=TIMESTEPS if algo == "ppo" else 0,
+        timesteps=max(TIMESTEPS, DREAMT * frames) if algo == "ppo" else 0,
     )  # fmt: skip
     later = replace(first, frames=0, budget=round((1 - FIRST) * frames / (ROUNDS - 1)))
     return first, *(later,) * (ROUNDS - 1)

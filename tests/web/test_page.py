@@ -67,7 +67,7 @@ def page_of(world: str, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("world", ["doom", "car_racing"])
 def test_a_shipped_dream_is_the_same_in_the_page(world: str, how: str, tmp_path: Path) -> None:
     """A step from the same state, at five temperatures."""
-    model, page, steps = load_world(world), page_of(world, tmp_path), 20 if how == "js" else 100
+    model, page, steps = load_world(world), page_of(world, tmp_path), 20 if how == "js" else 200
     cases, wanted = [], []
     for seed, tau in enumerate((0.0, 0.5, 1.0, 1.15, 2.0)):
         states, came = dreamt(model, seed, tau, steps)

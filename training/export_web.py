@@ -17,7 +17,6 @@ from torch import nn
 
 from dreamgym.checkpoint import load_agent, load_controller, load_world, world_folder
 from dreamgym.files import check_writable, replacing
-from dreamgym.games import Game
 from dreamgym.games.rules import Rules
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller
@@ -25,6 +24,7 @@ from dreamgym.web.kernel import kernel
 from dreamgym.world import World
 
 from .flags import Name, game_for
+from .play.policies import AGENT, CONTROLLER
 
 SLIDERS = 10
 """Latents that the page shows as sliders."""
@@ -33,7 +33,8 @@ SLIDERS = 10
 def export(world: str | Path, out: str | Path) -> Path:
     """Write a world, its controller and its agent as a page.
 
-    Weights are stored in 16 bits, as in a world's folder, so nothing is lost. The page computes in
+    Weights are stored in 16 bits, as in a world's folder, so nothing is lost; only the agent's are
+    rounded to 16 bits here. The page computes in
     32 bits. It has a kernel in WebAssembly, and does without where a browser has none.
 
     Raises:
@@ -55,8 +56,9 @@ def written(world: str | Path, served: bool = False) -> str:
     """
     folder = world_folder(world)
     model = load_world(folder)
-    tensors = dict(laid_out(model))
-    facts = described(model) | {"policies": policies(model.game, folder), "served": served}
+    agent = load_agent(folder) if (folder / AGENT).exists() else None
+    tensors = dict(laid_out(model)) | (dict(layers(agent)) if agent else {})
+    facts = described(model) | {"policies": policies(folder, agent), "served": served}
     at, facts["tensors"] = 0, []
     for name, values in tensors.items():
         facts["tensors"].append({"name": name, "at": at, "size": values.size})
@@ -123,14 +125,20 @@ def ruled(rules: Rules) -> dict[str, Any]:
     return {"kind": type(rules).__name__.lower(), **asdict(rules)}  # type: ignore[call-overload]
 
 
-def policies(game: Game, folder: Path) -> dict[str, Any]:
-    """Return the policies in a world's folder, as the page plays them."""
+def layers(agent: Agent) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the weights and the biases of an agent's layers by their names."""
+    for number, layer in enumerate(agent.layers):
+        assert isinstance(layer, nn.Linear)
+        yield f"agent.{number}", _numbers(layer.weight)
+        yield f"agent.{number}.bias", _numbers(layer.bias)
+
+
+def policies(folder: Path, agent: Agent | None) -> dict[str, Any]:
+    """Return the policies of a world's folder, as the page plays them."""
     found: dict[str, Any] = {}
-    if (folder / "controller.safetensors").exists():
+    if (folder / CONTROLLER).exists():
         found["controller"] = _controller(load_controller(folder))
-    if (folder / "agent.safetensors").exists():
-        found["agent"] = _agent(load_agent(folder))
-    return found
+    return found | ({"agent": _agent(agent)} if agent else {})
 
 
 def _controller(controller: Controller) -> dict[str, Any]:
@@ -146,13 +154,8 @@ def _agent(agent: Agent) -> dict[str, Any]:
     config = agent.config
     return {
         "clip": config.clip, "activation": config.activation, "acts": config.acts,
-        "observation": config.observation,
+        "observation": config.observation, "layers": len(agent.layers),
         **{name: _listed(getattr(agent, name)) for name in ("mean", "spread", "low", "high")},
-        "layers": [
-            {"weight": _listed(layer.weight.flatten()), "bias": _listed(layer.bias)}
-            for layer in agent.layers
-            if isinstance(layer, nn.Linear)
-        ],
     }  # fmt: skip
 
 

@@ -357,9 +357,12 @@ class Controller {
 
 /** An agent of hidden layers; see `dreamgym.models.agent`. */
 class Agent {
-  constructor(config, shape) {
+  constructor(config, shape, model) {
     this.config = config;
-    Object.assign(this, shape); // layers, mean, spread, clip, activation, acts, low, high, observation
+    Object.assign(this, shape); // mean, spread, clip, activation, acts, low, high, observation
+    this.layers = Array.from({ length: shape.layers }, (_, number) => ({
+      weight: model.tensor(`agent.${number}`), bias: model.tensor(`agent.${number}.bias`),
+    }));
   }
 
   act(seen) {
@@ -367,7 +370,7 @@ class Agent {
     let x = Array.from(seen, (value, i) => (value - this.mean[i]) / this.spread[i]);
     if (this.clip) x = x.map((value) => Math.min(this.clip, Math.max(-this.clip, value)));
     this.layers.forEach(({ weight, bias }, number) => {
-      const out = bias.map((start, o) => {
+      const out = Array.from(bias, (start, o) => {
         let sum = start;
         for (let i = 0; i < x.length; i++) sum += weight[o * x.length + i] * x[i];
         return sum;

@@ -36,7 +36,7 @@ class Page {
     this.model = new Model(this.config, new Uint16Array(weights.buffer, 0, weights.length >> 1), wasm);
     const { policies } = this.config;
     this.policies = {};
-    if (policies.agent) this.policies.agent = new Agent(this.config, policies.agent);
+    if (policies.agent) this.policies.agent = new Agent(this.config, policies.agent, this.model);
     if (policies.controller) this.policies.controller = new Controller(this.config, policies.controller);
     const asked = new URLSearchParams(location.hash.slice(1));
     const tau = Number(asked.get("tau")), seed = Number(asked.get("seed"));

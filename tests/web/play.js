@@ -21,7 +21,7 @@ const kinds = { controller: Controller, agent: Agent };
  */
 function play({ seed, episode = 0, tau, actions, policy, steps, forced, brief }) {
   const dream = new Dream(model, seed, tau).reset(seed, episode);
-  const player = policy && new kinds[policy](config, config.policies[policy]);
+  const player = policy && new kinds[policy](config, config.policies[policy], model);
   const came = { z: [[...dream.z]], h: [], c: [], reward: [], over: [], odds: [], counts: [[...dream.counts]], action: [] };
   const many = actions ? actions.length : steps;
   for (let step = 0; step < many && !dream.over; step++) {

@@ -12,6 +12,7 @@ const RAMP = 0.1, DECAY = 0.9; // of a pressed and of a released key, each frame
 /** Show a sentence above the game. */
 function tell(error) {
   $("message").textContent = error.message || String(error);
+  $("message").className = "";
   $("message").hidden = false;
 }
 

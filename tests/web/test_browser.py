@@ -213,6 +213,14 @@ def test_without_webassembly_it_dreams_the_same(browser: Any, path: Path) -> Non
     found.context.close()
 
 
+def test_a_browser_that_does_not_run_it_is_told_so(browser: Any, path: Path) -> None:
+    found = Opened(browser, path, java_script_enabled=False)
+    message = found.page.locator("#message")
+    message.wait_for(state="visible", timeout=60_000)
+    assert "a browser of 2021 or later" in message.inner_text()
+    found.context.close()
+
+
 def test_a_damaged_page_says_so(browser: Any, path: Path, tmp_path: Path) -> None:
     text = path.read_text("utf-8")
     begin = text.index('id="weights">') + len('id="weights">')

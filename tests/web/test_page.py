@@ -128,7 +128,11 @@ def test_the_controller_acts_as_in_python(world: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("world", "what"), [("doom", "length"), ("car_racing", "return")])
 def test_free_dreams_go_as_they_do_in_python(world: str, what: str, tmp_path: Path) -> None:
-    """Two samples of 500 dreams by the same controller, by the test of Kolmogorov and Smirnov."""
+    """Two samples of 500 dreams by the same controller, by the test of Kolmogorov and Smirnov.
+
+    If Doom's dreams in the page were half as deadly again, it would fail with a chance of 94 %, if
+    1.3 times as deadly, of 46 % (simulated, with deaths at a constant rate).
+    """
     model = load_world(world)
     case = {"tau": 1.0, "steps": model.game.max_steps, "policy": "controller", "brief": True}
     cases = [case | {"seed": DREAMS + seed} for seed in range(DREAMS)]

@@ -324,11 +324,12 @@ def test_a_first_step_is_one_over_the_input_s_spread_and_the_root_of_their_numbe
     assert (weights == weights[0]).all()  # each output sees the same
     biases = steps[inputs * outputs : (inputs + 1) * outputs]
     assert biases == pytest.approx([(inputs + 1) ** -0.5] * outputs)
-    state, seen = world.start(torch.arange(256)), []
+    state, seen, alive = world.start(torch.arange(256)), [], torch.ones(256, dtype=torch.bool)
     for _ in range(200):
-        seen.append(world.observe(state, config.observation))
+        seen.append(world.observe(state, config.observation)[alive])
         action = actions.random(state.key, state.step, world.game)
-        state, _, _ = world.step(state, action, torch.ones(256, 1))
+        state, _, dead = world.step(state, action, torch.ones(256, 1))
+        alive &= ~dead
     spread = torch.cat(seen).std(0).clamp_min(1e-3).numpy()
     assert weights[0] * spread == pytest.approx([(inputs + 1) ** -0.5] * inputs, rel=1e-4)
     if hidden:  # a hidden unit is tanh of a number of unit spread, about 0.6

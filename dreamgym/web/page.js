@@ -45,6 +45,7 @@ class Page {
     this.seed = Number.isSafeInteger(seed) && seed >= 0 ? seed : 0;
     this.tau2 = 0.1;
     this.driver = this.policies.controller ? "controller" : Object.keys(this.policies)[0] || "you";
+    this.before = this.driver; // who gets the wheel back
     this.pressed = new Set();
     this.pointer = null;
     this.analog = this.config.action.low.map(() => 0);
@@ -339,6 +340,7 @@ class Page {
 
   drive(driver) {
     this.driver = driver;
+    if (driver !== "you") this.before = driver;
     $("driver").value = driver;
   }
 
@@ -461,10 +463,9 @@ class Page {
       }
       return;
     }
-    const other = Object.keys(this.policies)[0];
     const does = {
       " ": () => this.pause(), ".": () => $("step").onclick(), r: () => this.rewind(),
-      n: () => this.begin(this.seed + 1), t: () => this.twice(), m: () => this.drive(other || "you"),
+      n: () => this.begin(this.seed + 1), t: () => this.twice(), m: () => this.drive(this.before),
       g: () => this.real(), l: () => this.release(),
     }[event.key.toLowerCase()];
     if (!does || (event.target.tagName === "BUTTON" && event.key === " ")) return;

@@ -101,6 +101,11 @@ def test_keys_take_over_and_give_back(opened: Opened) -> None:
     opened.page.keyboard.up("ArrowRight")
     opened.page.keyboard.press("m")
     assert opened.run("page.driver") == "controller"
+    if opened.run("'agent' in page.policies"):
+        opened.page.select_option("#driver", "agent")
+        opened.page.keyboard.press("ArrowLeft")
+        opened.page.keyboard.press("m")
+        assert opened.run("page.driver") == "agent"
 
 
 def test_mouse_and_touch_drive(opened: Opened) -> None:

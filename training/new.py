@@ -35,7 +35,7 @@ UPDATES = 600
 a few trials on CartPole and LunarLander (`training/LOG.md`)."""
 SHARE = 40
 """Frames of the budget for each of these steps, if that makes more of them."""
-RATE = 1e-2
+RATE = 2e-2
 """Peak of Adam's learning rate for M."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""

@@ -108,8 +108,8 @@ def _iterate(
                 _train(stage, folder, LUCK * seed + number, known, executor)
             else:
                 _evolve(stage, folder, LUCK * seed + number, policy if known else "", executor)
-            write_json(done, _what(task, stage, seen[-1]))
-        if read_json(done) != _what(task, stage, seen[-1]):
+            write_json(done, _what(task, stage, seen[-1], seed))
+        if read_json(done) != _what(task, stage, seen[-1], seed):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
@@ -142,9 +142,10 @@ def _lengths(data: Path) -> list[int]:
     return list(read_json(data / MANIFEST)["lengths"])
 
 
-def _what(task: str, stage: Round, seen: Path) -> dict[str, Any]:
-    """Return what identifies a round: its game, its arguments and the content of its data."""
-    return {"task": task, "round": asdict(stage), "data": content(dataset([seen], task))}
+def _what(task: str, stage: Round, seen: Path, seed: int) -> dict[str, Any]:
+    """Return what identifies a round: game, arguments, the content of its data, and the seed."""
+    data = content(dataset([seen], task))
+    return {"task": task, "round": asdict(stage), "data": data, "seed": seed}
 
 
 def _learn(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 EXACT = -30.0
 """log σ² of z around μ: what V sees is exact."""
 MOST = torch.finfo(torch.float32).max
+"""The ends of rewards of which nothing is known."""
 
 
 @dataclass(frozen=True)

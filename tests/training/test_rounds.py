@@ -105,6 +105,8 @@ def test_another_seed_plays_other_games_and_learns_by_other_luck(
     assert len(set(luck)) == len(luck) == 2 * len(ROUNDS)
     assert [args.seed for *_, args in stages.sights] == [0, 0, 1, 1]
     assert [words[2].seed for words in stages.memories] == [0] * 4 + [1] * 4
+    with pytest.raises(ValueError, match="holds a round of other arguments or data"):
+        iterate.iterate("doom", ROUNDS, other / "data", other / "runs", InProcess(), seed=2)
     with pytest.raises(ValueError, match="seed is 10: give 0 to 9"):
         iterate.iterate("doom", ROUNDS, other, other, InProcess(), seed=10)
 

@@ -1,5 +1,6 @@
 """Dream environments: worlds that were learned from a game, registered with Gymnasium."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from gymnasium.envs.registration import register
 
 from dreamgym.games import GAMES, Game
+from dreamgym.games.own import named
 
 __version__ = "0.1.0"
 DREAM: dict[str, Any] = {
@@ -46,20 +48,31 @@ def add(game: Game) -> None:
     )
 
 
-def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> str:
+def learn(
+    game: str | Callable[..., Any],
+    out: str,
+    real_frames: int = 50_000,
+    algo: str = "ppo",
+    kwargs: dict[str, Any] | None = None,
+) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
     Args:
-        id: of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
-            `"module:Id-v0"`.
+        game: the id of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
+            `"module:Id-v0"`. Or a function that makes an environment. It must have a name in its
+            module, so that another process finds it too.
         out: the folder for the world.
         real_frames: frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
+        kwargs: arguments with which the environment is made; each a number, a word, a list, True,
+            False or None.
 
     Raises:
         ValueError: if there is no such environment, or its spaces cannot be learned.
     """
-    import_module("dreamgym.training.new").main(id, out, real_frames, algo)
+    id = game if isinstance(game, str) else f"{game.__module__}:{game.__qualname__}"
+    name = named(id, kwargs or {})
+    import_module("dreamgym.training.new").main(name, out, real_frames, algo)
     return out
 
 

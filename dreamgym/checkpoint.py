@@ -170,19 +170,20 @@ def check_config(config: C, where: str) -> C:
     default: Any = type(config)()
     for field in fields(config):  # type: ignore[arg-type]
         value, usual = getattr(config, field.name), getattr(default, field.name)
-        wanted = type(usual)
+        wanted, kind = type(usual), str if usual else int  # of what is in a tuple
         # A size is at least 1, unless its default is 0.
         least = min(1, usual) if wanted is int else 0
         if (
             not isinstance(value, (int, float) if wanted is float else wanted)
             or isinstance(value, bool) != (wanted is bool)
             or (wanted in (int, float) and not least <= value <= LARGEST)
-            or (wanted is tuple and not all(type(each) is str for each in cast(tuple[Any], value)))
+            or (wanted is tuple and any(type(each) is not kind for each in cast(tuple[Any], value)))
         ):
             shown = list(value) if isinstance(value, tuple) else value
             expected = {int: f"a whole number, {least} to {LARGEST}",
                         float: f"a number, {least} to {LARGEST}",
-                        tuple: "a list of words"}.get(wanted, f"a {wanted.__name__}")  # fmt: skip
+                        tuple: "a list of words" if usual else "a list of whole numbers",
+                        }.get(wanted, f"a {wanted.__name__}")  # fmt: skip
             raise CheckpointError(
                 f"{where}: {type(config).__name__}.{field.name} is {shown!r}, expected {expected}"
             )

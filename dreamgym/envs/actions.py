@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 
 def space(game: Game, continuous: bool) -> gym.Space[Any]:
-    """Return a game's action space: a `Box` if `continuous`, else a `Discrete` of its moves."""
-    if continuous or not game.moves:
-        return gym.spaces.Box(np.array(game.low, np.float32), np.array(game.high, np.float32))
-    return gym.spaces.Discrete(len(game.moves))
+    """Return a game's action space: a `Box` if `continuous`, else one of its moves or choices."""
+    if not continuous and game.moves:
+        return gym.spaces.Discrete(len(game.moves))
+    if not continuous and game.choices:
+        if game.bits:
+            return gym.spaces.MultiBinary(len(game.choices))
+        return gym.spaces.MultiDiscrete(list(game.choices))
+    return gym.spaces.Box(np.array(game.low, np.float32), np.array(game.high, np.float32))
 
 
 def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
     """Return N actions as the vectors (N, A) float32 that M takes.
 
     In a game with a deadband a continuous action becomes -1, 0 or 1. In a game of choices the
-    greatest number becomes 1 and the others 0. Else a continuous action is clipped to the box.
+    greatest number of each becomes 1 and the others 0. Else a continuous action is clipped to the
+    box.
 
     Args:
-        actions: (N, A) numbers if `continuous`, else (N,) whole numbers.
+        actions: (N, A) numbers if `continuous`, else (N,) whole numbers, or (N, P) if an action is
+            P choices.
 
     Raises:
         ValueError: if an action has another shape or type, is not finite, or is not among the
@@ -49,16 +55,49 @@ def to_vectors(actions: Any, game: Game, continuous: bool) -> np.ndarray:
         if game.deadband:
             moved = (values > game.deadband).astype(np.float32)
             return moved - (values < -game.deadband)
-        if game.chooses:
-            return game.vectors[values.argmax(1)]
+        if game.choices:
+            return _hot(np.stack([part.argmax(1) for part in _parts(values, game)], axis=1), game)
         low, high = game.box
         return np.minimum(np.maximum(values, low), high).astype(np.float32)
+    if not game.moves:
+        return _hot(_chosen(values, actions, game), game)
     whole = values.ndim == 1 and values.dtype.kind in "iu"
     if not whole or ((values < 0) | (values >= len(game.moves))).any():
         names = ", ".join(f"{number} ({name})" for number, name in enumerate(game.moves))
         kind = "" if whole else "a whole number, "
         raise ValueError(f"action is {_shown(actions)}: expected {kind}one of {names}")
     return game.vectors[values]
+
+
+def to_choices(vector: np.ndarray, game: Game) -> np.ndarray:
+    """Return what is chosen, (P,) int64, by an action that is P choices, as the vector (A,)."""
+    return np.array([part[0].argmax() for part in _parts(vector[None], game)])
+
+
+def _chosen(values: np.ndarray, actions: Any, game: Game) -> np.ndarray:
+    """Return N actions of P choices each, (N, P).
+
+    Raises:
+        ValueError: if they have another shape or type, or one is not among the possibilities.
+    """
+    many, kinds = len(game.choices), "iubf" if game.bits else "iu"  # SB3's bits are floats
+    whole = values.ndim == 2 and values.shape[1] == many and values.dtype.kind in kinds
+    whole = whole and bool((values == np.floor(values)).all())
+    if not whole or ((values < 0) | (values >= game.choices)).any():
+        ends = f"0 to {[most - 1 for most in game.choices]}"
+        raise ValueError(f"action is {_shown(actions)}: expected {many} whole numbers, {ends}")
+    return values
+
+
+def _hot(chosen: np.ndarray, game: Game) -> np.ndarray:
+    """Return N actions of P choices (N, P) as the one-hot vectors (N, A) that M takes."""
+    each = zip(chosen.T.astype(np.int64), game.choices, strict=True)
+    return np.concatenate([np.eye(most, dtype=np.float32)[part] for part, most in each], axis=1)
+
+
+def _parts(values: np.ndarray, game: Game) -> list[np.ndarray]:
+    """Split N actions (N, A) into their choices, each (N, possibilities)."""
+    return np.split(values, np.cumsum(game.choices)[:-1], axis=1)
 
 
 def from_outputs(outputs: Tensor, game: Game) -> Tensor:
@@ -70,8 +109,10 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
 
     if game.deadband:
         return (outputs > game.deadband).float() - (outputs < -game.deadband).float()
-    if game.chooses:
-        return torch.nn.functional.one_hot(outputs.argmax(1), outputs.shape[1]).float()
+    if game.choices:
+        each = outputs.split(game.choices, dim=1)
+        hot = [torch.nn.functional.one_hot(part.argmax(1), part.shape[1]) for part in each]
+        return torch.cat(hot, dim=1).float()
     parts = list(outputs.unbind(1))
     for part in game.stretched:
         low, high = game.low[part], game.high[part]
@@ -81,7 +122,7 @@ def from_outputs(outputs: Tensor, game: Game) -> Tensor:
 
 
 def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
-    """Return random action vectors (N, A), uniform over the moves or over the box.
+    """Return random action vectors (N, A), uniform over the moves, the choices or the box.
 
     Args:
         key: (N,) int64, the dreams' keys, see `noise.key`. Actions use noise that M does not use.
@@ -93,7 +134,9 @@ def random(key: Tensor, step: Tensor, game: Game) -> Tensor:
 
     size = len(game.low)
     chance = noise.uniform(noise.key(key, torch.ones_like(key)), step, size + size % 2)[:, :size]
-    if game.deadband or game.chooses:  # whole moves
+    if game.choices:
+        return from_outputs(chance, game)
+    if game.deadband:  # whole moves
         moves = torch.from_numpy(game.vectors).to(chance.device)
         return moves[(len(moves) * chance[:, 0]).long()]
     ends = zip(chance.unbind(1), game.low, game.high, strict=True)

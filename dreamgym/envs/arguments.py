@@ -40,11 +40,12 @@ def check_continuous(continuous: Any, game: Game) -> bool:
     """Return `continuous`, or the game's default if it is None.
 
     Raises:
-        ValueError: if it is neither True, False nor None, or False for a game without moves.
+        ValueError: if it is neither True, False nor None, or False for a game that has no discrete
+            actions.
     """
     if continuous is None:
         return game.continuous
-    if continuous is False and not game.moves:
+    if continuous is False and not (game.moves or game.choices):
         raise ValueError(f"continuous is False: {game.called} has no discrete actions, give True")
     if not isinstance(continuous, (bool, np.bool_)):
         raise ValueError(f"continuous is {continuous!r}: give True for a Box, False for Discrete")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import json
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -20,40 +23,85 @@ MOST = 1000
 """Most numbers in an observation: M's head has 15 outputs for each of them."""
 
 
-def describe(id: str) -> Game:
+def describe(name: str) -> Game:
     """Return the game of which an environment of Gymnasium is the real one.
 
     Args:
-        id: such as `CartPole-v1`, or `module:Mine-v0`, for which the module is imported first.
+        name: the id of an environment, such as `CartPole-v1`, or `module:function` of what makes
+            one. Arguments may follow, as in `LunarLander-v3(continuous=True)`. The module of
+            `module:Mine-v0` is imported first.
 
     Raises:
         LookupError: if Gymnasium knows no such environment.
         ValueError: if the environment cannot be made, or V or M cannot take its spaces.
     """
-    spec = _spec(id)
+    id, kwargs = _parsed(name)
+    found = _found(id)
     try:
-        env = gym.make(id, disable_env_checker=True)
+        env = _made(found, kwargs)
     except Exception as error:  # it is the user's own code
-        raise ValueError(f"{id} cannot be made: {type(error).__name__}: {error}") from error
+        raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     try:
-        return own.game(_facts(id, env, spec))
+        return own.game(_facts(id, kwargs, env, found))
     finally:
         env.close()
 
 
-def _spec(id: str) -> EnvSpec:
+def _parsed(name: str) -> tuple[str, dict[str, Any]]:
+    """Split a game's name into the id and the arguments that follow it.
+
+    Raises:
+        ValueError: if the arguments are not `key=value` with values that Python can read.
+    """
+    id, bracket, _ = name.partition("(")
+    if not bracket:
+        return name, {}
+    try:
+        call = ast.parse(f"_{name[len(id) :]}", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("give each argument its name")
+        words = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+        if json.loads(json.dumps(words)) != words:
+            raise ValueError("give numbers, words, lists, True, False or None")
+    except (SyntaxError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} has arguments that cannot be read ({error}): write them as in "
+            "LunarLander-v3(continuous=True)"
+        ) from error
+    return id, words
+
+
+def _found(id: str) -> EnvSpec | Callable[..., Any]:
+    """Return what makes an environment: Gymnasium's spec, or a function of the user's module.
+
+    Raises:
+        LookupError: if there is neither.
+        ValueError: if the module cannot be imported.
+    """
     module, _, name = id.rpartition(":")
     try:
-        if module:
-            importlib.import_module(module)
-        return gym.spec(name)
+        there = importlib.import_module(module) if module else None
+        made = getattr(there, name, None)
+        return made if callable(made) else gym.spec(name)
     except gym.error.Error as error:
         raise LookupError(str(error)) from error
     except Exception as error:  # the module may be the user's own code
         raise ValueError(f"{id} needs a module that cannot be imported: {error}") from error
 
 
-def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
+def _made(found: EnvSpec | Callable[..., Any], kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
+    """Make an environment, without a limit of steps if it is Gymnasium that adds it."""
+    if isinstance(found, EnvSpec):
+        return gym.make(found, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+    env: gym.Env[Any, Any] = found(**kwargs)
+    if not isinstance(env, gym.Env):
+        raise TypeError(f"it returned {env!r}, which is no gymnasium.Env")
+    return env
+
+
+def _facts(
+    id: str, kwargs: dict[str, Any], env: gym.Env[Any, Any], found: EnvSpec | Callable[..., Any]
+) -> own.Facts:
     """Return what is known of an environment.
 
     Raises:
@@ -64,21 +112,39 @@ def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
         raise ValueError(f"{id} shows pictures {seen.shape}: only vectors can be learned so far")
     if not seen.is_np_flattenable:
         raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
-    action, fps = env.action_space, env.metadata.get("render_fps") or own.Facts.fps
-    moves, low, high = 0, (), ()
-    if isinstance(action, gym.spaces.Discrete):
-        moves = int(action.n)
-    elif isinstance(action, gym.spaces.Box):
-        if not np.isfinite((action.low, action.high)).all():
-            raise ValueError(f"{id} acts by {action}: give it finite ends, by a wrapper")
-        low, high = tuple(action.low.ravel().tolist()), tuple(action.high.ravel().tolist())
-    else:
-        raise ValueError(f"{id} acts by {action}: only Discrete and Box can be learned so far")
     numbers = int(np.prod(flatten_space(seen).shape or ()))
     if numbers > MOST:
         raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
-    limit = spec.max_episode_steps or own.ENDLESS
-    return own.Facts(id, numbers, moves, low, high, limit, max(1, round(fps)))
+    spec = found if isinstance(found, EnvSpec) else env.spec
+    fps = env.metadata.get("render_fps") or own.Facts.fps
+    return own.Facts(
+        id, kwargs, numbers,
+        max_steps=(spec and spec.max_episode_steps) or own.ENDLESS,
+        fps=max(1, round(fps)),
+        **_acts(id, env.action_space),
+    )  # fmt: skip
+
+
+def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:
+    """Return the facts of an action space.
+
+    Raises:
+        ValueError: if M cannot take such actions.
+    """
+    if isinstance(space, gym.spaces.Discrete):
+        return {"moves": int(space.n)}
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return {"parts": tuple(space.nvec.ravel().tolist())}
+    if isinstance(space, gym.spaces.MultiBinary):
+        return {"parts": (2,) * int(np.prod(space.shape)), "bits": True}
+    if not isinstance(space, gym.spaces.Box):
+        raise ValueError(
+            f"{id} acts by {space}: only Discrete, MultiDiscrete, MultiBinary and Box can be "
+            "learned, so put a wrapper around it"
+        )
+    if not np.isfinite((space.low, space.high)).all():
+        raise ValueError(f"{id} acts by {space}: give it finite ends, by a wrapper")
+    return {"low": tuple(space.low.ravel().tolist()), "high": tuple(space.high.ravel().tolist())}
 
 
 class Vectors(gym.Env[np.ndarray, Any]):
@@ -87,15 +153,15 @@ class Vectors(gym.Env[np.ndarray, Any]):
     The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame.
 
     Args:
-        id: the environment's id in Gymnasium.
+        name: the game's name, see `describe`.
         continuous: `True` for actions as the vectors that M takes; None for the game's own actions.
         render_mode: see the environment.
     """
 
-    def __init__(self, id: str, continuous: bool | None = None, render_mode: str | None = None):
-        self.game = games.get(id)
+    def __init__(self, name: str, continuous: bool | None = None, render_mode: str | None = None):
+        self.game, (id, kwargs) = games.get(name), _parsed(name)
         shown = {} if render_mode is None else {"render_mode": render_mode}
-        self.env = gym.make(id, max_episode_steps=-1, disable_env_checker=True, **shown)
+        self.env = _made(_found(id), kwargs | shown)
         self.metadata, self.render_mode = self.env.metadata, render_mode
         self.continuous = self.game.continuous if continuous is None else continuous
         self.observation_space = frame_space(self.game)
@@ -125,6 +191,9 @@ class Vectors(gym.Env[np.ndarray, Any]):
         space = self.env.action_space
         if isinstance(space, gym.spaces.Discrete):
             return int(space.start + vector.argmax())
+        if self.game.choices:
+            chosen = actions.to_choices(vector, self.game).reshape(space.shape)
+            return (chosen + getattr(space, "start", 0)).astype(space.dtype)
         whole = np.issubdtype(space.dtype, np.integer)
         return (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
 

@@ -13,14 +13,15 @@ __all__ = ["FRAME", "GAMES", "Game", "get"]
 GAMES = {game.name: game for game in (doom.GAME, car_racing.GAME)}
 """The games by name. Commands that are not given a game take the first."""
 OWN = "dreamgym.envs.vectors"
-"""The module whose `describe` makes a `Game` of an environment's id. Games know no Gymnasium."""
+"""The module whose `describe` makes a `Game` of an environment's name. Games know no Gymnasium."""
 
 
 def get(name: str) -> Game:
     """Return the game called `name`: one of `GAMES`, or else a user's own.
 
     Args:
-        name: a name, or the id of an environment that Gymnasium knows, such as `CartPole-v1`.
+        name: a name, or the id of an environment that Gymnasium knows, such as `CartPole-v1`. See
+            `envs.vectors.describe`.
 
     Raises:
         ValueError: if there is no such game; the message lists those that exist. Also if it is an
@@ -38,6 +39,6 @@ def get(name: str) -> Game:
 
 
 @cache
-def _own(id: str) -> Game:
-    game: Game = import_module(OWN).describe(id)
+def _own(name: str) -> Game:
+    game: Game = import_module(OWN).describe(name)
     return game

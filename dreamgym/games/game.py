@@ -53,9 +53,11 @@ class Game:
     """Shape of a frame. A frame is a picture, uint8 `FRAME`, or a vector (F,) float32."""
     many: str = ""
     """Entry point of a batch of pixel environments; empty if Gymnasium's own are to be used."""
-    chooses: bool = False
-    """Whether an action is a choice among the moves, of which M takes a one-hot vector. C then has
-    an output for each move, and chooses that of the greatest."""
+    choices: tuple[int, ...] = ()
+    """If an action is one choice or several, how many possibilities each has; M takes a one-hot
+    vector of each. C then has an output for each possibility, and chooses that of the greatest."""
+    bits: bool = False
+    """Whether these choices are a `MultiBinary`; else several of them are a `MultiDiscrete`."""
     deadband: float = 0.0
     """If above 0, a continuous action beyond ± this counts as ±1, and any other as 0. If 0, an
     action counts as it is."""

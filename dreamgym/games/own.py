@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,8 @@ HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
 HIDDEN = 64
 """Cells of M. Our choice: a vector of a few numbers is easier to foretell than a picture."""
+OLDEST = {"id", "numbers", "moves", "low", "high", "max_steps", "fps"}
+"""The facts that every world of a user's own game tells. Other ones were added later."""
 ENDLESS = 1000
 """Steps of an episode in a game that has no limit of its own. Our choice."""
 
@@ -25,11 +27,17 @@ class Facts:
     """What is known of a user's own game. A world's folder holds it."""
 
     id: str = ""
-    """The environment's id in Gymnasium."""
+    """The environment's id in Gymnasium, or `module:function` of what makes it."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments with which it is made."""
     numbers: int = 1
     """Numbers in an observation, when it is flattened."""
     moves: int = 0
-    """Discrete actions; 0 if actions are continuous."""
+    """Discrete actions; 0 if actions are of another kind."""
+    parts: tuple[int, ...] = ()
+    """The possibilities of each choice, if an action is several; empty if it is not."""
+    bits: bool = False
+    """Whether these choices are a `MultiBinary`, and not a `MultiDiscrete`."""
     low: tuple[float, ...] = ()
     """The least value of each number of a continuous action."""
     high: tuple[float, ...] = ()
@@ -43,22 +51,38 @@ class Facts:
         numbers = (*self.low, *self.high)
         least = {"numbers": 1, "moves": 0, "max_steps": 1, "fps": 1}
         small = [name for name, low in least.items() if not _whole(getattr(self, name), low)]
-        if small or not isinstance(self.id, str) or not self.id:
+        small += [f"parts {part}" for part in self.parts if not _whole(part, 1)]
+        named = isinstance(self.id, str) and self.id and isinstance(self.kwargs, dict)
+        if small or not named or not isinstance(self.bits, bool):
             raise ValueError(f"the facts of a user's own game are not valid: {self}")
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
             raise ValueError(f"the actions of {self.id} have no finite ends: {self}")
-        if len(self.low) != len(self.high) or bool(self.moves) == bool(self.low):
-            raise ValueError(f"the actions of {self.id} are neither moves nor numbers: {self}")
+        kinds = bool(self.moves) + bool(self.parts) + bool(self.low)
+        if len(self.low) != len(self.high) or kinds != 1:
+            raise ValueError(
+                f"the actions of {self.id} are not one of moves, choices and numbers: {self}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The game's name, which says all of what makes it."""
+        return named(self.id, self.kwargs)
+
+
+def named(id: str, kwargs: dict[str, Any]) -> str:
+    """Return the name of a game with arguments, such as `LunarLander-v3(continuous=True)`."""
+    said = ", ".join(f"{key}={value!r}" for key, value in sorted(kwargs.items()))
+    return f"{id}({said})" if said else id
 
 
 def read(values: Any) -> Facts:
-    """Return facts that were written as JSON.
+    """Return facts that were written as JSON. Those of an older dreamgym lack the newer ones.
 
     Raises:
         ValueError: if a fact is missing, unknown or not valid.
     """
     names = {field.name for field in fields(Facts)}
-    if not isinstance(values, dict) or values.keys() != names:
+    if not isinstance(values, dict) or not OLDEST <= values.keys() <= names:
         raise ValueError(f"a user's own game needs the keys {sorted(names)}, found {values!r}")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Facts(**(values | lists))
@@ -75,23 +99,25 @@ def game(facts: Facts) -> Game:
     Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
     large and small ones can be learned together.
     """
-    size = facts.moves or len(facts.low)
+    choices = facts.parts or (facts.moves,) * bool(facts.moves)
+    size = sum(choices) or len(facts.low)
     inputs = facts.numbers + 1
     return Game(
-        name=facts.id,
+        name=facts.name,
         title="",
-        called=facts.id,
+        called=facts.name,
         real="dreamgym.envs.vectors:Vectors",
         own=facts,
-        arguments={"id": facts.id},
+        arguments={"name": facts.name},
         frame=(inputs,),
         rules=Learned(),
         low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
         moves={str(move): tuple(row) for move, row in enumerate(np.eye(facts.moves).tolist())},
-        chooses=facts.moves > 0,
+        choices=choices,
+        bits=facts.bits,
         stretched=tuple(range(len(facts.low))),
-        continuous=not facts.moves,
+        continuous=not choices,
         explore=partial(held, size),
         max_steps=facts.max_steps,
         fps=facts.fps,

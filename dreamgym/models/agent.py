@@ -5,7 +5,7 @@ It is the acting part alone, so it needs neither Stable-Baselines3 nor a pickle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
 """The functions after a hidden layer."""
-ACTS = ("moves", "box", "squashed")
-"""How the last layer becomes an action. `moves`: the discrete action whose output is the greatest.
-`box`: the outputs are the continuous action, clipped to its ends. `squashed`: their tanh is the
-action, with -1 and 1 as the ends."""
+DISCRETE = ("moves", "parts", "bits")
+"""How the last layer becomes a discrete action. `moves`: the one whose output is the greatest.
+`parts`: of several choices, each the one whose output is the greatest among its own. `bits`: of
+several bits, each is 1 if its output is above 0."""
+ACTS = (*DISCRETE, "box", "squashed")
+"""How it becomes an action, else: `box`: the outputs are the continuous action, clipped to its
+ends. `squashed`: their tanh is the action, with -1 and 1 as the ends."""
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,21 @@ class AgentConfig:
     """Standard deviations beyond which an input is clipped, see `sb3.Scaled`; 0: none is."""
     observation: str = "zhc"
     """The kind of observation that the agent takes, see `world.OBSERVATIONS`."""
+    parts: tuple[int, ...] = field(default=(), metadata={"later": True})
+    """The possibilities of each choice, if it acts by `parts`."""
 
 
 class Agent(nn.Module):
     """Hidden layers between an observation and an action.
 
     Raises:
-        ValueError: if the config names an activation or a way to act that does not exist.
+        ValueError: if the config names an activation or a way to act that does not exist, or parts
+            that do not make up the outputs.
     """
 
     mean: Tensor  # (I,) what an input is on average
     spread: Tensor  # (I,) its standard deviation
-    low: Tensor  # (O,) the ends of a continuous action; not used for moves
+    low: Tensor  # (O,) the ends of a continuous action; not used for a discrete one
     high: Tensor  # (O,)
 
     def __init__(self, config: AgentConfig):
@@ -58,6 +64,8 @@ class Agent(nn.Module):
             if (given := getattr(config, what)) not in known:
                 raise ValueError(f"{what} is {given!r}: choose one of {', '.join(known)}")
         self.config = config
+        if config.acts == "parts" and sum(config.parts) != config.outputs:
+            raise ValueError(f"parts is {config.parts}: {config.outputs} outputs have another sum")
         sizes = [config.inputs, *[config.units] * config.depth, config.outputs]
         self.layers = nn.ModuleList(map(nn.Linear, sizes, sizes[1:]))
         self.register_buffer("mean", torch.zeros(config.inputs))
@@ -76,10 +84,23 @@ class Agent(nn.Module):
             x = activation(layer(x))
         return torch.as_tensor(last(x))
 
+    @property
+    def discrete(self) -> bool:
+        """Whether it acts by discrete actions."""
+        return self.config.acts in DISCRETE
+
     @torch.no_grad()
     def act(self, observation: Tensor) -> Tensor:
-        """Return actions for observations (N, I): (N,) int64 moves, or (N, O) continuous ones."""
+        """Return actions for observations (N, I): int64 discrete ones, or (N, O) continuous ones.
+
+        Moves are (N,), parts and bits (N, P).
+        """
         outputs = self(observation)
+        if self.config.acts == "parts":
+            each = outputs.split(self.config.parts, dim=1)
+            return torch.stack([part.argmax(1) for part in each], dim=1)
+        if self.config.acts == "bits":
+            return (outputs > 0).long()
         if self.config.acts == "moves":
             return torch.as_tensor(outputs.argmax(1))
         if self.config.acts == "box":

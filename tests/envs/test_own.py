@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import asdict, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,16 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from stable_baselines3 import PPO
 
 from dreamgym import games
-from dreamgym.checkpoint import CheckpointError, load_world, save_world
+from dreamgym.checkpoint import (
+    CheckpointError,
+    load_agent,
+    load_world,
+    save_agent,
+    save_world,
+)
 from dreamgym.cli import main
 from dreamgym.envs import actions
 from dreamgym.envs.spaces import SAMPLE, spread
@@ -25,6 +33,8 @@ from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.sb3 import DreamVecEnv
 from dreamgym.training.memory import config_for
+from dreamgym.training.play.exporting import exported
+from dreamgym.training.play.policies import load
 from dreamgym.world import World
 from tests.envs.spring import LIMIT
 
@@ -68,7 +78,7 @@ def test_what_is_known_of_a_game_is_read_from_its_environment(
     game = games.get(id)
     assert (game.name, game.max_steps, len(game.moves)) == (id, limit, moves)
     assert game.frame == (numbers + 1,) and game.z_size % 2 == 0
-    assert game.chooses == bool(moves) and game.own.low == low
+    assert game.choices == (moves,) * bool(moves) and game.own.low == low
     assert own.read(json.loads(json.dumps(asdict(game.own)))) == game.own
     assert pickle.loads(pickle.dumps(game)).frame == game.frame
 
@@ -89,7 +99,7 @@ def test_a_game_that_cannot_be_learned_is_named(id: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("space", "words"),
     [
-        (gym.spaces.MultiBinary(3), "only Discrete and Box"),
+        (gym.spaces.Text(3), "only Discrete, MultiDiscrete, MultiBinary and Box"),
         (gym.spaces.Box(-np.inf, np.inf, (1,)), "give it finite ends"),
     ],
 )
@@ -243,6 +253,157 @@ def test_a_choice_is_that_of_the_greatest_number() -> None:
     assert actions.to_vectors(outputs.numpy(), game, continuous=True).tolist() == [[1, 0], [0, 1]]
     keys = torch.arange(4000)
     assert actions.random(keys, keys * 0, game)[:, 0].mean() == pytest.approx(0.5, abs=0.03)
+
+
+class Panel(gym.Env[np.ndarray, Any]):
+    """Shows the action that it was given last, flattened, and pays the sum of its numbers."""
+
+    observation_space = gym.spaces.Box(-9, 9, (3,))
+
+    def __init__(self, bits: bool = False, start: int = 0):
+        several = gym.spaces.MultiDiscrete([2, 4, 3], start=[start] * 3)
+        self.action_space = gym.spaces.MultiBinary(3) if bits else several
+
+    def reset(self, **_: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action), action
+        return action.astype(np.float32), float(action.sum()), False, False, {}
+
+
+PANEL = f"{__name__}:Panel"
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "space"),
+    [
+        (PANEL, (2, 4, 3), gym.spaces.MultiDiscrete([2, 4, 3])),
+        (f"{PANEL}(bits=True)", (2, 2, 2), gym.spaces.MultiBinary(3)),
+        (f"{PANEL}(start=5)", (2, 4, 3), gym.spaces.MultiDiscrete([2, 4, 3])),
+    ],
+)
+def test_an_action_of_several_choices_reaches_m_and_the_game(
+    name: str, parts: tuple[int, ...], space: gym.Space[Any], tmp_path: Path
+) -> None:
+    game, shift = games.get(name), 5 * ("start" in name)
+    assert (game.name, game.choices, game.own.parts) == (name, parts, parts)
+    assert actions.space(game, continuous=False) == space
+    several = np.array([[1, 1, 0], [0, 1, 1]])
+    vectors = actions.to_vectors(several, game, continuous=False)
+    ends = np.cumsum((0, *parts))
+    for row, chosen in zip(vectors, several, strict=True):
+        assert [row[a:b].argmax() for a, b in pairwise(ends)] == chosen.tolist()
+        assert row.sum() == 3
+    assert actions.from_outputs(torch.from_numpy(vectors), game).tolist() == vectors.tolist()
+    env = Vectors(name)
+    env.reset()
+    frame, pay, *_ = env.step(several[0])
+    assert (
+        frame[:3].tolist() == (several[0] + shift).tolist() and pay == several[0].sum() + 3 * shift
+    )
+    save_world(tmp_path, own_world(name))
+    dream = gym.make("Dream-v0", world=str(tmp_path))
+    assert dream.action_space == space
+    dream.reset(seed=0)
+    dream.step(dream.action_space.sample())
+    many = gym.make_vec("Dream-v0", 4, world=str(tmp_path))
+    many.reset(seed=0)
+    many.step(many.action_space.sample())
+    many.close()
+
+
+@pytest.mark.parametrize(
+    "action", [[0, 4, 0], [0, -1, 0], [0, 0], [0.0, 1.0, 0.0], 1, [[0, 0, 0]]], ids=str
+)
+def test_a_choice_that_there_is_not_is_named(action: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected 3 whole numbers, 0 to \[1, 3, 2\]"):
+        actions.to_vectors([action], games.get(PANEL), continuous=False)
+
+
+def test_random_choices_are_uniform_and_apart() -> None:
+    game, keys = games.get(PANEL), torch.arange(6000)
+    drawn = actions.random(keys, keys * 0, game)
+    for part, most in zip(drawn.split(game.choices, dim=1), game.choices, strict=True):
+        torch.testing.assert_close(part.mean(0), torch.full((most,), 1 / most), atol=0.03, rtol=0)
+    both = (drawn[:, 0] * drawn[:, 2]).mean()  # the first of 2 and the first of 4
+    assert both == pytest.approx(1 / 8, abs=0.02)
+
+
+@pytest.mark.parametrize("bits", [False, True])
+def test_an_agent_that_chooses_several_is_exported_and_plays(bits: bool, tmp_path: Path) -> None:
+    save_world(tmp_path / "world", own_world(own.named(PANEL, {"bits": bits})))
+    world = load_world(tmp_path / "world")
+    dreams = DreamVecEnv("Dream-v0", 4, world=str(tmp_path / "world"))
+    model = PPO("MlpPolicy", dreams, n_steps=8, batch_size=16, seed=1)
+    model.learn(64)
+    agent = exported(model, "own")
+    save_agent(tmp_path / "agent.safetensors", agent, algo="ppo")
+    seen = torch.randn(50, 3)
+    wanted, _ = model.predict(seen.numpy(), deterministic=True)
+    again = load_agent(tmp_path / "agent.safetensors")
+    assert again.act(seen).tolist() == wanted.tolist()
+    assert len({tuple(row) for row in wanted.tolist()}) > 1
+    model.save(tmp_path / "policy.zip")
+    (tmp_path / "policy.json").write_text('{"algo": "ppo"}')
+    for file in ("agent.safetensors", "policy.zip"):
+        policy = load(tmp_path / file, world, world.game)
+        policy.begin(torch.arange(50))
+        hot = policy.act(seen).numpy()
+        assert [actions.to_choices(row, world.game).tolist() for row in hot] == wanted.tolist()
+    save_world(tmp_path / "other", own_world(SPRING))
+    for file in ("agent.safetensors", "policy.zip"):
+        with pytest.raises(ValueError, match="sees"):
+            load(tmp_path / file, load_world(tmp_path / "other"), games.get(SPRING))
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"),
+    [
+        ("LunarLander-v3", 4),
+        ("LunarLander-v3(continuous=True)", 2),
+        (f"{__name__}:long_pole(steps=70)", 2),
+    ],
+)
+def test_a_game_may_have_arguments_and_be_made_by_a_function(name: str, ends: int) -> None:
+    game = games.get(name)
+    assert game.name == name and len(game.low) == ends
+    assert own.game(own.read(json.loads(json.dumps(asdict(game.own))))).name == name
+    env = Vectors(name)
+    env.reset(seed=1)
+    assert env.step(env.action_space.sample())[0].shape == game.frame
+    assert game.max_steps == (70 if "steps" in name else 1000)
+
+
+def long_pole(steps: int) -> gym.Env[Any, Any]:
+    return gym.make("CartPole-v1", max_episode_steps=steps)
+
+
+def no_game() -> str:
+    return "no game"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("CartPole-v1(5)", "give each argument its name"),
+        ("CartPole-v1(sutton=", "arguments that cannot be read"),
+        ("CartPole-v1(sutton=open)", "arguments that cannot be read"),
+        ("CartPole-v1(sutton={1})", "arguments that cannot be read"),
+        ("CartPole-v1(speed=3)", "cannot be made: TypeError"),
+        (f"{__name__}:no_game", "it returned 'no game', which is no gymnasium.Env"),
+        (f"{__name__}:no_function", "unknown game"),
+    ],
+)
+def test_arguments_and_functions_that_make_no_game_are_named(name: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        games.get(name)
+
+
+def test_facts_of_an_older_dreamgym_are_read() -> None:
+    facts = asdict(games.get("CartPole-v1").own)
+    older = {key: value for key, value in facts.items() if key in own.OLDEST}
+    assert len(older) < len(facts) and own.read(older) == games.get("CartPole-v1").own
 
 
 def test_outputs_are_stretched_to_the_range_of_an_action() -> None:

@@ -80,8 +80,12 @@ def test_an_agent_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
 
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="acts is 'wild': choose one of moves, box, squashed"):
+    with pytest.raises(
+        ValueError, match="acts is 'wild': choose one of moves, parts, bits, box, squashed"
+    ):
         Agent(AgentConfig(acts="wild"))
+    with pytest.raises(ValueError, match=r"parts is \(2, 2\): 3 outputs have another sum"):
+        Agent(AgentConfig(acts="parts", parts=(2, 2)))
     path = tmp_path / "agent.safetensors"
     save_agent(path, Agent(AgentConfig(6, 3, 5, 2)))
     with pytest.raises(ValueError, match="sees 6 numbers and has 3 outputs, this world shows"):

@@ -141,7 +141,7 @@ def load(folder: str | Path) -> Latents:
     (mark, game, *_), content = whats[0], hashlib.sha256(repr(whats).encode()).hexdigest()[:16]
     columns = {key: np.concatenate([shard[key] for shard in shards]) for key in shards[0]}
     tensors = {key: torch.from_numpy(column) for key, column in columns.items()}
-    return Latents(**tensors, vision=mark, task=game.partition(" ")[0], content=content)
+    return Latents(**tensors, vision=mark, task=game.rpartition(" ")[0], content=content)
 
 
 def _shard(path: Path) -> dict[str, np.ndarray]:

@@ -12,6 +12,14 @@ from torch import nn
 from dreamgym.models.agent import ACTIVATIONS, Agent, AgentConfig
 from dreamgym.sb3 import Scaled
 
+ACTING = {
+    gym.spaces.Discrete: "moves",
+    gym.spaces.MultiDiscrete: "parts",
+    gym.spaces.MultiBinary: "bits",
+    gym.spaces.Box: "box",
+}
+"""How a policy of PPO or A2C acts in a space of actions, see `models.agent.ACTS`."""
+
 
 def exported(model: Any, observation: str) -> Agent:
     """Return the agent by which a trained algorithm acts when it does not explore.
@@ -37,14 +45,15 @@ def exported(model: Any, observation: str) -> Agent:
     scaled = isinstance(extractor, Scaled)
     clip = float(extractor.clip) if scaled else 0.0  # type: ignore[arg-type]
     config = AgentConfig(
-        layers[0].in_features, layers[-1].out_features, sizes.pop() if sizes else 1,
+        layers[0].in_features, int(layers[-1].out_features), sizes.pop() if sizes else 1,
         len(layers) - 1, names[0] if names else "tanh", acts, clip, observation,
+        tuple(policy.action_space.nvec.tolist()) if acts == "parts" else (),
     )  # fmt: skip
     agent = Agent(config)
     with torch.no_grad():
         for ours, theirs in zip(agent.layers, layers, strict=True):
             ours.load_state_dict(theirs.state_dict())
-        if acts != "moves":
+        if not agent.discrete:
             agent.low.copy_(torch.from_numpy(policy.action_space.low))
             agent.high.copy_(torch.from_numpy(policy.action_space.high))
         if scaled:
@@ -55,12 +64,12 @@ def exported(model: Any, observation: str) -> Agent:
 
 def _network(policy: Any) -> tuple[nn.Module, list[nn.Module], str] | None:
     """Return what extracts features, the layers in order, and how they act; None if unknown."""
-    discrete = isinstance(policy.action_space, gym.spaces.Discrete)
-    if hasattr(policy, "lstm_actor"):
+    acts = ACTING.get(type(policy.action_space))
+    if hasattr(policy, "lstm_actor") or not acts:
         return None
     if hasattr(policy, "action_net"):  # PPO, A2C
         layers = [*policy.mlp_extractor.policy_net, policy.action_net]
-        return policy.pi_features_extractor, layers, "moves" if discrete else "box"
+        return policy.pi_features_extractor, layers, acts
     if type(policy).__name__ == "DQNPolicy":
         return policy.q_net.features_extractor, list(policy.q_net.q_net), "moves"
     actor: Any = getattr(policy, "actor", None)

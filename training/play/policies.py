@@ -149,7 +149,7 @@ class Networked:
 
     def act(self, observation: Tensor) -> Tensor:
         chosen = self.agent.act(observation.cpu()).numpy()
-        vectors = actions.to_vectors(chosen, self.game, self.agent.config.acts != "moves")
+        vectors = actions.to_vectors(chosen, self.game, not self.agent.discrete)
         return torch.from_numpy(vectors).to(observation.device)
 
     def keep(self, rows: Tensor) -> None:
@@ -225,7 +225,7 @@ class Distracted:
             if self.left[row] == 0 and stream.random() < self.chance:
                 self.left[row] = stream.integers(1, self.hold + 1)
                 drawn = stream.uniform(-1, 1, size=self.held.shape[1])
-                full = stream.random() < FULL and not self.game.chooses  # ends would be equal
+                full = stream.random() < FULL and not self.game.choices  # ends would be equal
                 self.held[row] = np.sign(drawn) if full else drawn
         held = actions.from_outputs(torch.from_numpy(self.held), self.game)
         taken = torch.from_numpy(self.left > 0)[:, None]
@@ -322,8 +322,9 @@ def load_networked(path: str | Path, world: World) -> Networked:
     """
     agent, game = load_agent(path), world.game
     config = agent.config
-    outputs = len(game.moves) if config.acts == "moves" else len(game.low)
-    if (config.inputs, config.outputs) != (world.size(config.observation), outputs):
+    outputs = {"moves": len(game.moves), "bits": len(game.choices)}.get(config.acts, len(game.low))
+    fits = config.acts != "parts" or config.parts == game.choices
+    if (config.inputs, config.outputs) != (world.size(config.observation), outputs) or not fits:
         raise ValueError(
             f"{path} sees {config.inputs} numbers and has {config.outputs} outputs, this world "
             f"shows {world.size(config.observation)} and takes {outputs}: take the agent that "
@@ -408,8 +409,17 @@ def load_trained(path: str | Path, world: World) -> Trained:
             "take the agent that learned in it"
         )
     action, game = model.action_space, world.game
-    sizes = {gym.spaces.Discrete: len(game.moves), gym.spaces.Box: len(game.low)}
-    size = action.n if isinstance(action, gym.spaces.Discrete) else (action.shape or (0,))[0]
-    if sizes.get(type(action)) != size:
+    known = [actions.space(game, continuous) for continuous in (False, True)]
+    if not any(type(action) is type(space) and _alike(action, space) for space in known):
         raise ValueError(f"{path} acts by {action}, which {game.called} does not have")
     return Trained(model, game, FRAMES if frames else kinds[seen[0]])
+
+
+def _alike(action: gym.Space[Any], space: gym.Space[Any]) -> bool:
+    """Return whether two action spaces of the same kind have as many numbers or possibilities.
+
+    The ends of a `Box` may differ: a policy's actions are clipped to those of the game.
+    """
+    if isinstance(action, gym.spaces.Box):
+        return action.shape == space.shape
+    return bool(action == space)

@@ -332,6 +332,38 @@ def test_a_world_that_knows_no_moments_says_so(batch: bool, folder: Path) -> Non
 
 
 @GAMES
+def test_half_of_all_episodes_may_begin_anywhere(game: Game, inside: dict[str, str]) -> None:
+    """Also those that begin by themselves; the option of one `reset` goes before."""
+    envs = envs_of(inside, game, 200, anywhere=0.5, max_episode_steps=3)
+    state = lambda: envs.unwrapped._state  # type: ignore[attr-defined] # noqa: E731
+    envs.reset(seed=0)
+    for _ in range(3):
+        within = state().step > 0
+        assert 60 < within.sum() < 140  # ± 5.7 standard deviations
+        for _ in range(3):
+            envs.step(envs.action_space.sample())
+    envs.reset(seed=0, options={"start": "first"})
+    assert not state().step.any()
+    envs.reset(seed=0, options=INSIDE)
+    assert (state().step > 0).all()
+    one = env_of(inside, game, anywhere=0.5)
+    envs.reset(seed=0)
+    for seed in range(10):
+        one.reset(seed=seed)
+        assert torch.equal(one.unwrapped._state.z[0], state().z[seed])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, "often", None, float("nan")])
+def test_a_chance_to_begin_anywhere_that_is_none_is_named(
+    wrong: Any, inside: dict[str, str], folder: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"anywhere is .*: give a probability, from 0 to 1"):
+        env_of(inside, DOOM, anywhere=wrong)
+    with pytest.raises(ValueError, match="this world knows no moments inside games"):
+        gym.make("DreamDoom-v0", world=str(folder), anywhere=0.5)
+
+
+@GAMES
 def test_a_dream_begun_late_takes_as_many_steps_as_its_lane(game: Game, tmp_path: Path) -> None:
     save_world(tmp_path, with_moments(tiny_world(-50.0, game=game), 1))  # at step 10; nobody dies
     form = {"world": str(tmp_path), "max_episode_steps": 50}

@@ -20,6 +20,7 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import (
     VecEnv,
     VecFrameStack,
@@ -83,6 +84,10 @@ class Args:
     """Steps summed over all dreams; 0: the number in `dreamgym.zoo` for the algorithm."""
     temperature: Tau = None
     """Temperature of the dreams, or a range from which each draws; if left out, the game's."""
+    anywhere: float = 0.0
+    """The chance of each dream to begin inside a recorded game, instead of at a first frame."""
+    steps: int = 0
+    """Steps after which a dream is cut off; 0: the game's limit."""
     envs: int = 0
     """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 twins."""
     observation: str = ""
@@ -113,12 +118,19 @@ class Args:
             raise ValueError(f"env is {self.env!r}: choose one of {', '.join(ENVS)}")
         if self.env == "pixels" and (self.controller or self.linear or self.observation):
             raise ValueError("env is 'pixels': leave out controller, linear and observation")
-        least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0}
+        least = {"timesteps": 0, "envs": 0, "validate": 0, "games": 1, "patience": 0, "seed": 0,
+                 "steps": 0}  # fmt: skip
         most = {"games": FINAL - VALIDATION, "seed": 2**31 - 1}
         for name, low in least.items():
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
+        if not 0 <= self.anywhere <= 1:
+            raise ValueError(f"anywhere is {self.anywhere}: give a probability, from 0 to 1")
+        if self.env != "dream" and (self.anywhere or self.steps):
+            raise ValueError(
+                f"env is {self.env!r}: anywhere and steps are of dreams, leave them out"
+            )
         if self.temperature is not None:
             parse_temperature(self.temperature)
         if self.controller and self.algo not in ("ppo", "a2c"):
@@ -247,6 +259,8 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         usual = TWINS if args.env == "twin" else hyper["n_envs"]
         rollout = kwargs["n_steps"] * (args.envs or usual)
         kwargs["batch_size"] = min(kwargs["batch_size"], rollout)
+    if isinstance(rate := kwargs.get("learning_rate"), str):  # as rl-zoo3 writes it: lin_3e-4
+        kwargs["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
     if args.linear and "lstm" in args.algo:
         raise ValueError(f"linear: {args.algo} has a memory of its own, choose another algorithm")
     if args.linear:
@@ -275,7 +289,7 @@ def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -
         return VecMonitor(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared))
     dreams = DreamVecEnv(
         game.dream_id, args.envs or hyper["n_envs"], temperature=args.temperature,
-        precision="fastest", **shared,
+        precision="fastest", anywhere=args.anywhere, max_episode_steps=args.steps or None, **shared,
     )  # fmt: skip
     return VecMonitor(dreams)
 

@@ -39,7 +39,8 @@ SETTABLE = ("temperature", "limit", "render_mode")
 
 
 STARTS = {"first": 0.0, "anywhere": 1.0}
-"""Where a dream begins by the option `start`, and with what chance inside a game."""
+"""Where a dream begins by the option `start`, and with what chance inside a game. Without it, that
+chance is the environment's `anywhere`."""
 
 
 class _Dreams:
@@ -54,6 +55,7 @@ class _Dreams:
         device: str,
         precision: str,
         form: str,
+        anywhere: float,
         task: str | None,
     ):
         self.world = shared_world(world, str(device), precision, form)
@@ -65,6 +67,11 @@ class _Dreams:
             game.observation if observation is None else observation, self.world
         )
         self.continuous = check_continuous(continuous, game)
+        if not isinstance(anywhere, (int, float, np.number)) or not 0 <= anywhere <= 1:
+            raise ValueError(f"anywhere is {anywhere!r}: give a probability, from 0 to 1")
+        if anywhere:
+            self.world.check_moments()
+        self.anywhere = float(anywhere)
         self.observation_space = observation_space(self.world, self.observation)
         self.action_space = actions.space(game, self.continuous)
 
@@ -93,15 +100,18 @@ class _Dreams:
         for name in options.keys() - set(OPTIONS):
             if meant := difflib.get_close_matches(str(name), OPTIONS, 1, 0.75):
                 gym.logger.warn(f"reset() has an option {name!r}: did you mean {meant[0]!r}?")
-        start = options.get("start", "first")
-        if not isinstance(start, str) or start not in STARTS:
-            raise ValueError(f"start is {start!r}: choose one of {', '.join(map(repr, STARTS))}")
-        if STARTS[start]:
-            self.world.check_moments()
+        anywhere = self.anywhere
+        if "start" in options:
+            start = options["start"]
+            if not isinstance(start, str) or start not in STARTS:
+                known = ", ".join(map(repr, STARTS))
+                raise ValueError(f"start is {start!r}: choose one of {known}")
+            if anywhere := STARTS[start]:
+                self.world.check_moments()
         low, high = self.range
         if "temperature" in options:
             low, high = parse_temperature(options["temperature"])
-        return low, high, STARTS[start]
+        return low, high, anywhere
 
     def begin(
         self, seeds: np.ndarray, episodes: np.ndarray, options: dict[str, Any] | None
@@ -202,6 +212,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
       their bits, but have the same distribution. `"fastest"` chooses for this machine.
     * `form`: how M's step is computed, `"auto"` (default), `"torch"` or `"compiled"`. The last is
       for large batches on a GPU. See `dreamgym.world.FORMS`.
+    * `anywhere`: the chance of each dream to begin inside a recorded game, as with the option
+      `start`. An agent that learns in such dreams meets early what else takes long to reach.
     * `render_mode`: `"rgb_array"` for V's picture, uint8 (64, 64, 3), or `"human"` for a window.
     * `task`: the game that the id stands for. A `world` of another game is refused.
 
@@ -238,12 +250,13 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         device: str = "cpu",
         precision: str = "float32",
         form: str = "auto",
+        anywhere: float = 0.0,
         render_mode: str | None = None,
         task: str | None = None,
     ):
         check_render_mode(render_mode)
         self._dreams = _Dreams(
-            world, temperature, observation, continuous, device, precision, form, task
+            world, temperature, observation, continuous, device, precision, form, anywhere, task
         )
         if render_mode:
             self._dreams.world.vae()
@@ -391,6 +404,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         device: str = "cpu",
         precision: str = "float32",
         form: str = "auto",
+        anywhere: float = 0.0,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         task: str | None = None,
@@ -398,7 +412,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         num_envs = whole(num_envs, "num_envs is {!r}: give a whole number, 1 or more")
         check_render_mode(render_mode)
         self._dreams = _Dreams(
-            world, temperature, observation, continuous, device, precision, form, task
+            world, temperature, observation, continuous, device, precision, form, anywhere, task
         )
         self._dreams.world.check_room(num_envs)
         if render_mode:

@@ -47,7 +47,8 @@ from dreamgym.training.play.policies import (
     load_trained,
 )
 from dreamgym.training.splits import VALIDATION
-from tests.conftest import tiny_world
+from dreamgym.zoo import ppo as zoo_ppo
+from tests.conftest import tiny_world, with_moments
 
 SMALL = {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_starts": 20,
          "buffer_size": 500, "n_timesteps": 128}  # fmt: skip
@@ -105,6 +106,41 @@ def validated(folder: Path, validations: int, **other: Any) -> train.Args:
 def learn(asked: train.Args, out: Path) -> Path:
     """Train an agent in this process."""
     return train.learn(asked, out, InProcess(), progress=False)
+
+
+def test_dreams_may_begin_anywhere_and_be_cut_off(tmp_path: Path) -> None:
+    save_world(tmp_path, with_moments(tiny_world(-50.0), 40))
+    asked = args(tmp_path, envs=100, anywhere=0.5, steps=7)
+    hyper = train.hyperparameters(asked, games.get("doom"))
+    made = train.dreams(replace(asked, temperature=1.0), games.get("doom"), hyper)
+    made.reset()
+    begun = made.unwrapped.dreams._state.step  # type: ignore[attr-defined]
+    assert 20 < (begun > 0).sum() < 80
+    over = [made.step(np.zeros(100, int))[2].all() for _ in range(7)]
+    assert over == [False] * 6 + [True]
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"anywhere": 1.5}, "anywhere is 1.5: give a probability"),
+        ({"steps": -1}, "steps is -1: give 0 or more"),
+        ({"env": "twin", "steps": 9}, "env is 'twin': anywhere and steps are of dreams"),
+        ({"env": "pixels", "anywhere": 0.5}, "env is 'pixels': anywhere and steps are of dreams"),
+    ],
+)
+def test_where_dreams_begin_and_end_is_checked(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        train.Args(**asked)
+
+
+def test_a_learning_rate_may_fall_to_nothing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """It is written as rl-zoo3 writes it."""
+    monkeypatch.setitem(zoo_ppo.hyperparams["DreamDoom-v0"], "learning_rate", "lin_4e-4")
+    hyper = train.hyperparameters(args(folder), games.get("doom"))
+    rate = hyper["kwargs"]["learning_rate"]
+    assert [rate(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([4e-4, 2e-4, 0.0])
 
 
 @pytest.mark.parametrize("task", ["doom", "car_racing"])

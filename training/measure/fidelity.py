@@ -2,15 +2,17 @@
 
 The same policy plays both. Of whole games it asks: how long are they, what do they pay, how often
 do they end in each part of a game, and what is left at the end? And where the game can say from a
-picture that its player is lost, as a car on the grass: how often does the policy find back?
+picture that its player is lost, as a car on the grass: how often does the policy find back? Last,
+dreams replay the actions of real games: how far do they drift from them, see `drift`?
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,19 +25,24 @@ from dreamgym.checkpoint import load_world, world_fingerprint, world_folder, wri
 from dreamgym.envs import actions
 from dreamgym.files import check_writable, replacing
 from dreamgym.games import Game
-from dreamgym.world import OBSERVATIONS, State, World
+from dreamgym.world import State, World
 
 from ..flags import Flat, Name, Whole, game_for
 from ..play import dreams, policies
 from ..play.executors import Executor, Local
-from ..play.games import SIDE_BY_SIDE, TIMEOUT, loaded, turns
-from ..play.policies import Policy, Reference, refer
+from ..play.games import SIDE_BY_SIDE, TIMEOUT, Job, loaded, turns
+from ..play.policies import Policy, refer
 from ..splits import VALIDATION
+from .drift import drift, replay, seen, split
 from .results import origin
+from .statistics import kolmogorov
 
 PARTS = (0, 3 / 14, 6 / 14, 1)
 """Where the parts of a game begin and end, as shares of its step limit. For Doom these are steps 0,
 450, 900 and 2,100: an early game, a middle one and a late one."""
+TEMPERATURES = (0.1, 0.5, 0.8, 1.0, 1.15, 1.3)
+"""Temperatures of the dreams that are compared with the game: those of World Models, table 2, and
+one more."""
 WATCH = 100
 """Steps within which a policy that is lost should find back."""
 LOOK = 5
@@ -66,17 +73,6 @@ class Lost(NamedTuple):
     speed: np.ndarray  # (M,)
     spin: np.ndarray  # (M,)
     back: np.ndarray  # (M,) bool, within `WATCH` steps of the real game
-
-
-@dataclass(frozen=True)
-class Job:
-    """Real games that one worker process plays."""
-
-    task: str
-    world: str
-    world_fingerprint: str
-    policy: Reference
-    seeds: tuple[int, ...]
 
 
 def live(job: Job) -> Lives:
@@ -115,6 +111,18 @@ def compared(real: Lives, dream: Lives, game: Game) -> dict[str, Any]:
             none_left = float((lives.counts[:, 0] == 0).mean())
             report[name][f"games_that_end_without_{count}"] = none_left
     return report
+
+
+def apart(real: Lives, dream: Lives) -> dict[str, float]:
+    """Return the dreams' mean return, and how far the distribution of returns is from the game's.
+
+    The distance is Kolmogorov and Smirnov's, from 0 to 1. If dreams are as games are, and there are
+    n of each, it is above 1.36 √(2 / n) in 5 % of all cases.
+    """
+    return {
+        "return": float(dream.returns.mean()),
+        "distance": kolmogorov(real.returns, dream.returns),
+    }
 
 
 def hazards(lives: Lives, limit: int) -> list[float | None]:
@@ -239,20 +247,6 @@ def lost(world: World, z: Tensor) -> np.ndarray:
     return world.game.lost(world.decode(z).numpy())
 
 
-def split(world: World, observation: Tensor) -> dict[str, Tensor]:
-    """Return the parts z, h and c of observations of the kind `zhc`."""
-    config = world.memory.config
-    sizes = {"z": config.z_size, "h": config.hidden, "c": config.hidden}
-    order = OBSERVATIONS["zhc"]
-    parts = observation.split([sizes[part] for part in order], dim=1)
-    return dict(zip(order, parts, strict=True))
-
-
-def seen(world: World, parts: dict[str, Tensor], kind: str) -> Tensor:
-    """Return the observation of a kind, made of its parts."""
-    return torch.cat([parts[part] for part in OBSERVATIONS[kind]], dim=1)
-
-
 def recoveries(real: Lost, dream: np.ndarray) -> dict[str, Any]:
     """Return which share finds back in game and dream: of all moments, by speed and by spin."""
     order = np.argsort(real.speed, kind="stable")
@@ -286,6 +280,8 @@ class Args:
     """Real games, and as many dreams."""
     stumbles: Whole = 40
     """Further real games in which the policy is disturbed; 0: none."""
+    replays: Whole = 20
+    """Further real games whose actions are replayed in dreams; 0: none."""
     temperature: float = 1.0
     """Temperature of the dreams. At 1 the dream is as uncertain as M says that the game is."""
     seed: int = VALIDATION
@@ -315,42 +311,88 @@ def fidelity(args: Args, executor: Executor) -> dict[str, Any]:
     real = Lives(*map(np.concatenate, zip(*played(live, seeds), strict=True)))
     report = {"args": vars(args), "world": mark, **made}
     report |= compared(real, dreamt(world, policy, seeds, args.temperature), game)
+    report["by_temperature"] = {
+        f"{tau:g}": apart(real, dreamt(world, policy, seeds, tau)) for tau in TEMPERATURES
+    }
     if game.lost and args.stumbles:
         later = range(seeds.stop, seeds.stop + args.stumbles)
         found = [each for each in played(stumble, later) if len(each.back)]
         moments = Lost(*map(np.concatenate, zip(*found, strict=True)))
         back = found_back(world, policy, moments, args.temperature)
         report["back_within_100_steps"] = recoveries(moments, back)
+    if args.replays:
+        later = range(seeds.stop + args.stumbles, seeds.stop + args.stumbles + args.replays)
+        recorded = list(itertools.chain(*played(replay, later)))
+        report["after_steps"] = drift(world, recorded, args.temperature)
     return report
 
 
 def plot(report: dict[str, Any], path: str | Path) -> None:
-    """Draw the report as bars, the real game beside the dream, as a PNG."""
+    """Draw the report, the real game beside the dream, as a PNG."""
     from matplotlib.figure import Figure
 
-    groups = {
-        "ends in 1,000 steps, by part of the game": [
-            (str(n + 1), report["real"]["ends_per_1000_steps"][n] or 0.0,
-             report["dream"]["ends_per_1000_steps"][n] or 0.0) for n in range(len(PARTS) - 1)
-        ]
-    }  # fmt: skip
+    draws: list[Callable[[Any], None]] = [partial(_ends, report), partial(_distances, report)]
     if "back_within_100_steps" in report:
-        groups["share that finds back in 100 steps"] = [
-            (name.replace("_", "\n"), row["real"], row["dream"])
-            for name, row in report["back_within_100_steps"].items()
-        ]
-    figure = Figure(figsize=(5 * len(groups), 4), layout="constrained")
-    for axes, (title, rows) in zip(
-        np.atleast_1d(figure.subplots(1, len(groups))), groups.items(), strict=True
-    ):
-        at = np.arange(len(rows))
-        axes.bar(at - 0.2, [real for _, real, _ in rows], 0.4, label="real game")
-        axes.bar(at + 0.2, [dream for _, _, dream in rows], 0.4, label="dream")
-        axes.set_xticks(at, [name for name, _, _ in rows])
-        axes.set_title(title)
-        axes.legend()
+        draws.append(partial(_back, report))
+    if "after_steps" in report:
+        draws += [partial(_latents, report), partial(_rewards, report)]
+    columns = min(len(draws), 3)
+    rows = -(-len(draws) // columns)
+    figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for each, draw in itertools.zip_longest(axes, draws):
+        draw(each) if draw else each.set_axis_off()
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
+
+
+def _bars(axes: Any, names: Sequence[str], real: Sequence[float], dream: Sequence[float]) -> None:
+    at = np.arange(len(names))
+    axes.bar(at - 0.2, real, 0.4, label="real game")
+    axes.bar(at + 0.2, dream, 0.4, label="dream")
+    axes.set_xticks(at, names)
+    axes.legend()
+
+
+def _ends(report: dict[str, Any], axes: Any) -> None:
+    both = [
+        [each or 0.0 for each in report[side]["ends_per_1000_steps"]] for side in ("real", "dream")
+    ]
+    _bars(axes, [f"part {part + 1}" for part in range(len(PARTS) - 1)], *both)
+    axes.set(title="how often a game ends", ylabel="ends in 1,000 steps", xlabel="of a game")
+
+
+def _distances(report: dict[str, Any], axes: Any) -> None:
+    rows = report["by_temperature"]
+    axes.plot([float(tau) for tau in rows], [row["distance"] for row in rows.values()], "o-")
+    by_chance = 1.36 * np.sqrt(2 / report["real"]["games"])
+    axes.axhline(by_chance, color="gray", ls=":", label="5 % of equal ones are further apart")
+    axes.set(title="returns, dream and game", xlabel="temperature of the dream", ylim=(0, 1),
+             ylabel="Kolmogorov-Smirnov distance")  # fmt: skip
+    axes.legend()
+
+
+def _back(report: dict[str, Any], axes: Any) -> None:
+    rows = report["back_within_100_steps"]
+    both = [[row[side] for row in rows.values()] for side in ("real", "dream")]
+    _bars(axes, [name.replace("_", "\n") for name in rows], *both)
+    axes.set(title="who is lost finds back", ylabel="share within 100 steps", ylim=(0, 1))
+
+
+def _latents(report: dict[str, Any], axes: Any) -> None:
+    rows = {int(steps): row for steps, row in report["after_steps"].items() if "latent" in row}
+    for name, label in (("latent", "dream"), ("still", "a frame that does not change")):
+        axes.plot(list(rows), [row[name] for row in rows.values()], "o-", label=label)
+    axes.set(title="the same actions: how far z is off", xlabel="steps", xscale="log",
+             ylabel="standard deviations", ylim=(0, None))  # fmt: skip
+    axes.legend()
+
+
+def _rewards(report: dict[str, Any], axes: Any) -> None:
+    rows = report["after_steps"]
+    both = [[row["reward"][side] for row in rows.values()] for side in ("real", "dream")]
+    _bars(axes, list(rows), *both)
+    axes.set(title="the same actions: what they pay", xlabel="steps", ylabel="sum of rewards")
 
 
 def main(args: Flat[Args], out: str | None = None, processes: int = 0) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from dreamgym.games.car_racing import GAME as CAR
@@ -137,8 +138,23 @@ def test_dreams_go_on_from_the_moments_themselves(monkeypatch: pytest.MonkeyPatc
     assert len(seen[0]) == 3 * fidelity.DREAMS and not torch.equal(seen[0][0], seen[0][1])
 
 
-def test_the_plot_shows_a_game_that_cannot_be_lost_too(tmp_path: Path) -> None:
+def test_returns_are_compared_at_every_temperature() -> None:
+    """Half of all dreams pay more than any game."""
+    real = lives([1, 2, 3, 4], [True] * 4, [[0]] * 4)
+    dream = lives([1, 2, 30, 40], [True] * 4, [[0]] * 4)
+    assert fidelity.apart(real, dream) == {"return": 2 * 73 / 4, "distance": 0.5}
+    assert fidelity.apart(real, real)["distance"] == 0
+
+
+def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:
     both = lives([450, 2100], [True, False], [[0], [40]])
     report = compared(both, both, DOOM)
-    fidelity.plot(report, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 5000 and json.dumps(report)
+    report["by_temperature"] = {tau: fidelity.apart(both, both) for tau in ("0.1", "1")}
+    fidelity.plot(report, tmp_path / "few.png")
+    back = {"moments": 2, "speed": [1, 2], "real": 0.5, "dream": 0.4}
+    after = {"latent": 0.4, "still": 0.9, "reward": {"real": 1.0, "dream": 1.1}}
+    ended = {"reward": {"real": 1.0, "dream": 1.1}}  # no game goes on so long
+    more = report | {"back_within_100_steps": {"all": back}}
+    fidelity.plot(more | {"after_steps": {"1": after, "100": ended}}, tmp_path / "all.png")
+    with Image.open(tmp_path / "few.png") as few, Image.open(tmp_path / "all.png") as many:
+        assert few.width < many.width and few.height < many.height and json.dumps(more)

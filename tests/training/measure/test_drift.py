@@ -1,0 +1,101 @@
+"""Dreams that replay a game: of a game that is itself a dream, the drift is known."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dreamgym import games
+from dreamgym.checkpoint import save_world, world_fingerprint
+from dreamgym.games.car_racing import GAME as CAR
+from dreamgym.games.doom import GAME as DOOM
+from dreamgym.training.measure.drift import DREAMS, HORIZONS, SPACING, Replay, drift, replay
+from dreamgym.training.play.games import Job
+from dreamgym.training.play.policies import refer
+from dreamgym.world import World
+from tests.conftest import tiny_world
+from tests.envs.test_own import SPRING, own_world
+
+
+def dreamt(world: World, steps: int, seed: int, temperature: float) -> Replay:
+    """A dream under random actions, told as if it had been a real game."""
+    rng = np.random.default_rng(seed)
+    actions = rng.uniform(-1, 1, (steps, len(world.game.low))).astype(np.float32)
+    state, shown = world.start(torch.tensor([seed])), len(world.game.rules.counts)
+    rows, counts = [], [state.counts[0, :shown].numpy().copy()]
+    for action in torch.from_numpy(actions)[:, None]:
+        before, tau = state.clone(), torch.full((1, 1), temperature)
+        state, reward, dead = world.step(state, action, tau)
+        rows.append((before.z[0].numpy(), before.h[0].numpy(), before.c[0].numpy(), float(reward)))
+        counts.append(state.counts[0, :shown].numpy().copy())
+        if dead:
+            break
+    z, h, c, rewards = (np.array(column, np.float32) for column in zip(*rows, strict=True))
+    return Replay(z, h[::SPACING], c[::SPACING], actions[: len(z)], rewards, np.array(counts))
+
+
+@pytest.mark.parametrize("game", [DOOM, CAR], ids=["doom", "car_racing"])
+def test_a_dream_without_chance_does_not_drift_from_itself(game: games.Game) -> None:
+    """Outcomes are certain: in Doom nobody is hit, in CarRacing each step touches a tile."""
+    certain = -50.0 if game is DOOM else (50.0,)
+    world = tiny_world(certain, game=game)
+    played = [dreamt(world, 180, seed, 0.0) for seed in range(3)]
+    report = drift(world, played, 0.0)
+    assert list(report) == [str(steps) for steps in HORIZONS] and json.dumps(report)
+    lengths = np.array([len(each.z) for each in played])
+    for steps in HORIZONS:
+        row = report[str(steps)]
+        begun = np.concatenate([np.arange(0, length, SPACING) for length in lengths])
+        ends = np.concatenate([np.full(-(-length // SPACING), length) for length in lengths])
+        assert row["moments"] == len(begun) and row["go_on"] == (begun + steps < ends).sum()
+        if row["go_on"]:
+            assert row["latent"] < 1e-3 and row["picture"] < 0.01 and row["still"] > 0.01
+        if steps <= 20:  # later, games were cut off that their dreams go on from
+            assert row["reward"]["dream"] == pytest.approx(row["reward"]["real"], rel=1e-4)
+            lost = row[game.rules.counts[0]]
+            assert lost["dream"] == pytest.approx(lost["real"], abs=1e-4)
+            assert lost["real"] == (steps if game is CAR else 0)
+    assert report["20"]["go_on"] > 3
+
+
+def test_frames_that_have_nothing_to_do_with_each_other_are_far_apart() -> None:
+    world = tiny_world(-50.0)
+    rng = np.random.default_rng(0)
+    other = dreamt(world, 150, 1, 1.0)
+    noise = other._replace(z=rng.normal(0, 3, other.z.shape).astype(np.float32))
+    assert drift(world, [noise], 1.0)["5"]["still"] == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_a_dream_that_pays_more_than_the_game_shows_by_how_much() -> None:
+    """The game ends after 60 steps of 1; in its dreams nobody dies."""
+    world = tiny_world(-50.0)
+    short = dreamt(world, 60, 0, 1.0)
+    row = drift(world, [short], 1.0)["100"]
+    assert row["reward"]["real"] == (60 + 10) / 2  # from the steps 0 and 50
+    assert row["reward"]["dream"] == 100 and row["go_on"] == 0 and "latent" not in row
+
+
+def test_a_dream_that_ends_pays_no_more() -> None:
+    world = tiny_world(50.0)  # a hit in every step: 21 to 168 of 100 health
+    row = drift(tiny_world(50.0), [dreamt(tiny_world(-50.0), 120, 0, 1.0)], 1.0)["100"]
+    assert row["reward"]["dream"] <= 5 and row["health"]["dream"] == 100
+    assert row["reward"]["real"] > 50 and row["health"]["real"] == 0
+    assert world.rules.counts == ("health",)
+
+
+def test_games_are_recorded_as_v_and_m_see_them(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    save_world(tmp_path, own_world())
+    job = Job(SPRING, str(tmp_path), world_fingerprint(tmp_path), refer("random"), (1, 2))
+    played = replay(job)
+    assert len(played) == 2
+    for each in played:
+        steps = len(each.rewards)
+        assert each.z.shape == (steps, 4) and each.actions.shape == (steps, 1)
+        assert each.counts.shape == (steps + 1, 0) and len(each.h) == len(each.c) == 1
+        assert not each.h.any()  # the first moment is the game's first frame
+    report = drift(own_world(), played, 1.0)
+    assert report["1"]["moments"] == 2 and "picture" not in report["1"]
+    assert DREAMS > 1

@@ -26,6 +26,7 @@ COMMANDS = {
     "fidelity": ("measure.fidelity", "compare what a policy meets in the dream and in the game"),
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
+    "distil": ("distil", "let a controller learn in the dream what an agent has learned there"),
     "carry": ("carry", "carry a controller over to a world whose M has gone on"),
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),
     "iterate": ("iterate", "make a world in rounds: play, learn the world, learn in it"),

@@ -98,6 +98,9 @@ class Args:
     """Use a policy without hidden layers."""
     controller: bool = False
     """Learn the paper's C itself by ppo or a2c; `controller.safetensors` is written too."""
+    rate: float = 0.0
+    """Learning rate at first, which falls to 0 in a line; 0: that in `dreamgym.zoo`. C needs a low
+    one, such as 2e-5, because each of its weights is on an input, and it has many."""
     init: str = ""
     """File of a policy from which to begin: of a controller if `controller`, else the `.zip` of the
     same algorithm."""
@@ -125,6 +128,8 @@ class Args:
             if not low <= getattr(self, name) <= most.get(name, np.inf):
                 high = f"to {most[name]:,}" if name in most else "or more"
                 raise ValueError(f"{name} is {getattr(self, name)}: give {low} {high}")
+        if not 0 <= self.rate < np.inf:
+            raise ValueError(f"rate is {self.rate}: give a number above 0, or 0 for the usual one")
         if not 0 <= self.anywhere <= 1:
             raise ValueError(f"anywhere is {self.anywhere}: give a probability, from 0 to 1")
         if self.env != "dream" and (self.anywhere or self.steps):
@@ -261,6 +266,8 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         kwargs["batch_size"] = min(kwargs["batch_size"], rollout)
     if isinstance(rate := kwargs.get("learning_rate"), str):  # as rl-zoo3 writes it: lin_3e-4
         kwargs["learning_rate"] = LinearSchedule(float(rate.removeprefix("lin_")), 0.0, 1.0)
+    if args.rate:
+        kwargs["learning_rate"] = LinearSchedule(args.rate, 0.0, 1.0)
     if args.linear and "lstm" in args.algo:
         raise ValueError(f"linear: {args.algo} has a memory of its own, choose another algorithm")
     if args.linear:

@@ -126,6 +126,8 @@ def test_dreams_may_begin_anywhere_and_be_cut_off(tmp_path: Path) -> None:
     [
         ({"anywhere": 1.5}, "anywhere is 1.5: give a probability"),
         ({"steps": -1}, "steps is -1: give 0 or more"),
+        ({"rate": -1e-4}, "rate is -0.0001: give a number above 0"),
+        ({"rate": float("nan")}, "rate is nan: give a number above 0"),
         ({"env": "twin", "steps": 9}, "env is 'twin': anywhere and steps are of dreams"),
         ({"env": "pixels", "anywhere": 0.5}, "env is 'pixels': anywhere and steps are of dreams"),
     ],
@@ -141,6 +143,10 @@ def test_a_learning_rate_may_fall_to_nothing(monkeypatch: pytest.MonkeyPatch, fo
     hyper = train.hyperparameters(args(folder), games.get("doom"))
     rate = hyper["kwargs"]["learning_rate"]
     assert [rate(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([4e-4, 2e-4, 0.0])
+    rate = train.hyperparameters(args(folder, rate=2e-5), games.get("doom"))["kwargs"][
+        "learning_rate"
+    ]
+    assert [rate(left) for left in (1.0, 0.5, 0.0)] == pytest.approx([2e-5, 1e-5, 0.0])
 
 
 @pytest.mark.parametrize("task", ["doom", "car_racing"])

@@ -46,7 +46,7 @@ def add(game: Game) -> None:
     )
 
 
-def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> str:
+def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo", rules: str = "") -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
     Args:
@@ -55,11 +55,14 @@ def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> st
         out: the folder for the world.
         real_frames: frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
+        rules: the game's reward and end as a class of your own, `"module:Class"`, see
+            `dreamgym.games.rules.Known`; empty if M is to learn them.
 
     Raises:
-        ValueError: if there is no such environment, or its spaces cannot be learned.
+        ValueError: if there is no such environment, its spaces cannot be learned, or the rules
+            disagree with the game.
     """
-    import_module("dreamgym.training.new").main(id, out, real_frames, algo)
+    import_module("dreamgym.training.new").main(id, out, real_frames, algo, rules=rules)
     return out
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from dreamgym.games.game import Game, Play
-from dreamgym.games.rules import Learned
+from dreamgym.games.rules import Known, Learned
 
 HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
@@ -38,12 +39,15 @@ class Facts:
     """Steps after which an episode is truncated."""
     fps: int = 30
     """Steps in a second, for films."""
+    rules: str = field(default="", repr=False)
+    """`module:Class` of the rules that the game's author wrote, see `rules.Known`; empty if there
+    are none. They are not part of `repr`, by which recorded games are told apart."""
 
     def __post_init__(self) -> None:
         numbers = (*self.low, *self.high)
         least = {"numbers": 1, "moves": 0, "max_steps": 1, "fps": 1}
         small = [name for name, low in least.items() if not _whole(getattr(self, name), low)]
-        if small or not isinstance(self.id, str) or not self.id:
+        if small or not all(isinstance(each, str) for each in (self.id, self.rules)) or not self.id:
             raise ValueError(f"the facts of a user's own game are not valid: {self}")
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
             raise ValueError(f"the actions of {self.id} have no finite ends: {self}")
@@ -55,11 +59,11 @@ def read(values: Any) -> Facts:
     """Return facts that were written as JSON.
 
     Raises:
-        ValueError: if a fact is missing, unknown or not valid.
+        ValueError: if a fact is unknown or not valid.
     """
-    names = {field.name for field in fields(Facts)}
-    if not isinstance(values, dict) or values.keys() != names:
-        raise ValueError(f"a user's own game needs the keys {sorted(names)}, found {values!r}")
+    names = {each.name for each in fields(Facts)}
+    if not isinstance(values, dict) or values.keys() - names:
+        raise ValueError(f"a user's own game has the keys {sorted(names)}, found {values!r}")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Facts(**(values | lists))
 
@@ -68,12 +72,44 @@ def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def known(name: str) -> Known | None:
+    """Return the rules that a game's author wrote; None for an empty name.
+
+    Args:
+        name: `module:Class`, of which the module is imported.
+
+    Raises:
+        ValueError: if there is no such class, or it is not one of rules.
+    """
+    if not name:
+        return None
+    module, _, kind = name.partition(":")
+    if not (module and kind):
+        raise ValueError(f"rules is {name!r}: give module:Class, such as my_games:MyRules")
+    try:
+        found = getattr(import_module(module), kind)
+    except Exception as error:  # the module is the user's own code
+        raise ValueError(
+            f"the rules {name} cannot be imported ({type(error).__name__}: {error}): start Python "
+            f"in the folder of the module {module}, or put that folder on PYTHONPATH"
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, Known):
+        raise ValueError(f"{name} is {found!r}: derive it from dreamgym.games.rules.Known")
+    rules = found()
+    if not rules.known:
+        raise ValueError(f"{name} says nothing: write its method reward, or over, or both")
+    return rules
+
+
 def game(facts: Facts) -> Game:
     """Return the game of which these facts are known.
 
     A frame is the flattened observation and, as its last number, the reward of the action before.
     Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
     large and small ones can be learned together.
+
+    Raises:
+        ValueError: if its rules cannot be imported.
     """
     size = facts.moves or len(facts.low)
     inputs = facts.numbers + 1
@@ -85,7 +121,7 @@ def game(facts: Facts) -> Game:
         own=facts,
         arguments={"id": facts.id},
         frame=(inputs,),
-        rules=Learned(),
+        rules=Learned(known(facts.rules)),
         low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
         moves={str(move): tuple(row) for move, row in enumerate(np.eye(facts.moves).tolist())},

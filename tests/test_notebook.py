@@ -20,7 +20,7 @@ from dreamgym.training import new
 ROOT = Path(__file__).parent.parent
 BOOK = ROOT / "examples" / "own_game.ipynb"
 PAGE = ROOT / "docs" / "own-games.md"
-FRAMES = "FRAMES = 20_000"
+FRAMES = "FRAMES = 10_000"
 MOST = 150_000
 """Bytes of the notebook with its pictures."""
 

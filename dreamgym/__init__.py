@@ -54,6 +54,7 @@ def learn(
     real_frames: int = 50_000,
     algo: str = "ppo",
     kwargs: dict[str, Any] | None = None,
+    rules: str = "",
 ) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
@@ -66,13 +67,16 @@ def learn(
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
         kwargs: arguments with which the environment is made; each a number, a word, a list, True,
             False or None.
+        rules: the game's reward and end as a class of your own, `"module:Class"`, see
+            `dreamgym.games.rules.Known`; empty if M is to learn them.
 
     Raises:
-        ValueError: if there is no such environment, or its spaces cannot be learned.
+        ValueError: if there is no such environment, its spaces cannot be learned, or the rules
+            disagree with the game.
     """
     id = game if isinstance(game, str) else f"{game.__module__}:{game.__qualname__}"
     name = named(id, kwargs or {})
-    import_module("dreamgym.training.new").main(name, out, real_frames, algo)
+    import_module("dreamgym.training.new").main(name, out, real_frames, algo, rules=rules)
     return out
 
 

@@ -24,6 +24,7 @@ from dreamgym.engines.linear import Linear
 from dreamgym.engines.step import Moment, Step
 from dreamgym.engines.threads import shared
 from dreamgym.games import Game
+from dreamgym.games.rules import Learned
 from dreamgym.models.mdn_rnn import MDNRNN, sample
 from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE
@@ -154,6 +155,7 @@ class World:
         for parameter in (*vision.parameters(), *memory.parameters()):
             parameter.requires_grad_(False)
         self.game, self.rules, self.death = game, rules, death
+        self.known = rules.known if isinstance(rules, Learned) else None
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.moments = moments
         self.fused = form == "auto" and self.device.type == "cpu"
@@ -349,6 +351,8 @@ class World:
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step.
 
+        Rules that a user wrote work on arrays: on a GPU, they make each step wait for the CPU.
+
         Args:
             action: (N, A) float32, the vectors that M takes, see `envs.actions.to_vectors`.
             temperature: (N, 1) ≥ 0, divides the mixture logits and multiplies the variances.
@@ -356,8 +360,21 @@ class World:
         Returns:
             The next state, the rewards (N,) float32 and whether each dream terminated (N,) bool.
         """
-        if self.form != "compiled":
-            return self._advance(state, action, temperature)
+        if self.form == "compiled":
+            after, reward, dead = self._compiled(state, action, temperature)
+        else:
+            after, reward, dead = self._advance(state, action, temperature)
+        if self.known:
+            acted, paid, ended = (part.detach().cpu().numpy() for part in (action, reward, dead))
+            shown = self.show(state, "own"), acted, self.show(after, "own")
+            told = self.known.settle(*shown, paid, ended)
+            reward, dead = (torch.from_numpy(part).to(self.device) for part in told)
+        return after, reward, dead
+
+    def _compiled(
+        self, state: State, action: Tensor, temperature: Tensor
+    ) -> tuple[State, Tensor, Tensor]:
+        """Dream one step by `_advance`, compiled; see `step`."""
         given = (*(getattr(state, field.name) for field in fields(state)), action, temperature)
         for part in given:  # one graph for every number of dreams except 1
             torch._dynamo.maybe_mark_dynamic(part, 0)
@@ -406,10 +423,14 @@ class World:
         """
         if self.engine and not flushes():
             self._check_actions(len(state), action.shape)
+            before = self.show(state, "own") if self.known else None
             now = state.arrays()
             paid, ended = self.engine.dream(now, action, temperature.numpy(), now)
             if isinstance(self.vision, Standard):
                 paid = self.vision.reward(state.z).numpy()
+            if self.known and before is not None:
+                shown = before, action, self.show(state, "own")
+                paid, ended = self.known.settle(*shown, paid, ended)
             return state, paid, ended
         there = torch.from_numpy(action).to(self.device)
         state, reward, dead = self.step(state, there, temperature)

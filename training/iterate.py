@@ -23,8 +23,9 @@ from dreamgym.games.recipe import Round
 
 from . import collect, evolve, memory, train, vision
 from .data import latents
-from .data.episodes import MANIFEST, content, dataset, episode_path, frames_of
+from .data.episodes import MANIFEST, content, dataset, episode_path, episode_paths, frames_of
 from .flags import DATA, RUNS, Name, Tau, game_for
+from .measure.agreement import agree
 from .measure.examine import examine
 from .play.executors import Executor, Local
 from .play.games import score
@@ -55,6 +56,7 @@ def iterate(
     executor: Executor,
     final: int = GAMES,
     seed: int = 0,
+    rules: str = "",
 ) -> Path:
     """Go through the rounds and return the folder of the best world and its policy.
 
@@ -65,17 +67,19 @@ def iterate(
         out: folder for the runs of the rounds; the best world is written to `out`/best.
         final: fresh real games for the final choice among the best rounds.
         seed: 0 to `MOST`; of the games, and of all that learns.
+        rules: of the dreams, see `games.own.Facts`.
 
     Raises:
         ValueError: if the seed is another one, there are no rounds, V has no frames in the first
-            round, or a round that is done was run with other arguments or data.
+            round, a round that is done was run with other arguments or data, or the rules disagree
+            with the games that were played.
     """
     if not rounds or not rounds[0].frames:
         raise ValueError("give 1 round or more, and train V on some frames in the first")
     if not 0 <= seed <= MOST:
         raise ValueError(f"seed is {seed}: give 0 to {MOST}")
     with held(out):
-        return _iterate(task, rounds, Path(data), Path(out), executor, final, seed)
+        return _iterate(task, rounds, Path(data), Path(out), executor, final, seed, rules)
 
 
 def _iterate(
@@ -86,6 +90,7 @@ def _iterate(
     executor: Executor,
     final: int,
     seed: int,
+    rules: str,
 ) -> Path:
     first, spent, seen = APART * seed, 0, []  # spent: real frames used for validation
     sight, before = Path(), Path()
@@ -96,20 +101,22 @@ def _iterate(
         known = before if number and not (stage.frames or stage.anew) else None
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
+        policy, through = "explore", ""
+        if number:
+            through = str(before / "world")
+            policy = str(policy_of(before))
         if not done.exists():
-            policy, through = "explore", ""
-            if number:
-                through = str(before / "world")
-                policy = str(policy_of(before))
             plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
             _play(plays, stage.budget, seen[-1], executor)
-            _learn(task, stage, seen, folder, sight, known, spent, seed)
+        agree(rules, episode_paths(seen[-1]))  # of a finished round too: they may have changed
+        if not done.exists():
+            _learn(task, stage, seen, folder, sight, known, spent, seed, rules)
             if stage.timesteps:
                 _train(stage, folder, LUCK * seed + number, known, executor)
             else:
                 _evolve(stage, folder, LUCK * seed + number, policy if known else "", executor)
-            write_json(done, _what(task, stage, seen[-1], seed))
-        if read_json(done) != _what(task, stage, seen[-1], seed):
+            write_json(done, _what(task, stage, seen[-1], seed, rules))
+        if read_json(done) != _what(task, stage, seen[-1], seed, rules):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
@@ -142,10 +149,11 @@ def _lengths(data: Path) -> list[int]:
     return list(read_json(data / MANIFEST)["lengths"])
 
 
-def _what(task: str, stage: Round, seen: Path, seed: int) -> dict[str, Any]:
-    """Return what identifies a round: game, arguments, the content of its data, and the seed."""
+def _what(task: str, stage: Round, seen: Path, seed: int, rules: str) -> dict[str, Any]:
+    """Return what identifies a round: game, arguments, the content of its data, seed and rules."""
     data = content(dataset([seen], task))
-    return {"task": task, "round": asdict(stage), "data": data, "seed": seed}
+    what = {"task": task, "round": asdict(stage), "data": data, "seed": seed}
+    return what | ({"rules": rules} if rules else {})
 
 
 def _learn(
@@ -157,6 +165,7 @@ def _learn(
     known: Path | None,
     spent: int,
     seed: int,
+    rules: str,
 ) -> None:
     """Train V and M on the episodes so far, and write them as a world.
 
@@ -165,6 +174,7 @@ def _learn(
         sight: run folder of the latest V; unused in the first round.
         known: run folder of the M from which training goes on; None: M begins anew.
         spent: real frames used for validation so far.
+        rules: of the world's dreams.
     """
     facts = games.get(task)
     if stage.frames:
@@ -178,7 +188,7 @@ def _learn(
         seed=seed,
     )  # fmt: skip
     m = memory.train(z, folder, learned, memory.config_for(facts))
-    memory.assemble(task, v, m, z, folder / "world", validation=spent)
+    memory.assemble(task, v, m, z, folder / "world", validation=spent, rules=rules)
 
 
 def _evolve(stage: Round, folder: Path, seed: int, init: str, executor: Executor) -> None:

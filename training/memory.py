@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dreamgym import games, modes
 from dreamgym.checkpoint import is_world, load_world, save_world
 from dreamgym.engines.linear import supports_bfloat16
-from dreamgym.games import Game
+from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.standard import Standard
@@ -322,22 +322,27 @@ def assemble(
     out: str | Path,
     death: str = "health",
     validation: int = 0,
+    rules: str = "",
 ) -> World:
     """Write V and M, with first frames from their data, as a world into the folder `out`.
 
     Args:
         death: how dreams of Doom end, see `games.rules.DEATHS`.
         validation: real frames on which the policies that played the data were validated.
+        rules: `module:Class` of the rules that the author of a game wrote; empty if none are.
 
     Raises:
-        ValueError: if the latents were made with another V.
+        ValueError: if the latents were made with another V, or there are no such rules.
     """
     if fingerprint(vision) != latents.vision:
         raise ValueError("the latents are of another V: encode the data with this one")
+    game = games.get(task)
+    if rules:
+        game = own.game(replace(game.own, rules=rules))
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
-    inside = moments(games.get(task).rules.ending(death), memory, latents)
-    world = World(games.get(task), vision, memory, starts, death, moments=inside)
+    inside = moments(game.rules.ending(death), memory, latents)
+    world = World(game, vision, memory, starts, death, moments=inside)
     frames = int(latents.lengths.sum()) + validation
     save_world(out, world, torch.float16, real_frames=frames)
     return world

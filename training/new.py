@@ -10,9 +10,9 @@ from typing import Any
 import tyro
 
 from dreamgym import games
-from dreamgym.checkpoint import FILES, real_frames, write_json
+from dreamgym.checkpoint import FILES, load_world, real_frames, write_json
 from dreamgym.files import replacing
-from dreamgym.games import Game
+from dreamgym.games import Game, own
 from dreamgym.games.recipe import Round
 
 from . import evaluate, iterate, splits
@@ -75,15 +75,18 @@ def recipe(frames: int, algo: str) -> tuple[Round, ...]:
     return first, *(later,) * (ROUNDS - 1)
 
 
-def new(task: str, out: Path, rounds: Sequence[Round], executor: Executor, seed: int = 0) -> None:
+def new(
+    task: str, out: Path, rounds: Sequence[Round], executor: Executor, seed: int = 0,
+    rules: str = "",
+) -> None:  # fmt: skip
     """Make the world of a user's own game, with its policy, and write it to the folder `out`.
 
     The episodes and the runs of the rounds are in `out`/data and `out`/runs.
 
     Args:
-        seed: see `iterate.iterate`.
+        seed, rules: see `iterate.iterate`.
     """
-    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL, seed)
+    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL, seed, rules)
     policy = Path(find("shipped", best))
     for path in (policy.with_suffix(".json"), policy, *(best / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:  # the config is last: without it there is no world
@@ -102,7 +105,7 @@ def examined(task: str, folder: Path, executor: Executor) -> dict[str, Any]:
     found = fidelity.fidelity(args, executor)
     write_json(folder / "fidelity.json", found)
     with replacing(folder / "README.md") as file:
-        file.write(card(games.get(task), folder, random, found).encode())
+        file.write(card(load_world(folder).game, folder, random, found).encode())
     return found
 
 
@@ -118,8 +121,7 @@ def card(game: Game, folder: Path, random: dict[str, Any], found: dict[str, Any]
     mean, deviation = found["real"]["return"]
     return f"""# A dream of {game.called}
 
-`dreamgym new {game.name}` has learned it from {used:,} frames of the real game. Nothing but its
-spaces was known: M foretells the next observation, the reward, and whether the game ends.
+`dreamgym new {game.name}` has learned it from {used:,} frames of the real game. {knowledge(game)}
 
 ```python
 import dreamgym, gymnasium as gym
@@ -143,6 +145,19 @@ higher temperature, or give `dreamgym new` more frames.
 """
 
 
+def knowledge(game: Game) -> str:
+    """Return in words what was known of a game, and what M foretells."""
+    rules = own.known(game.own.rules)
+    if not rules:
+        return """Nothing but its
+spaces was known: M foretells the next observation, the reward, and whether the game ends."""
+    parts = {"reward": "the reward", "over": "whether the game ends"}
+    told = " and ".join(words for name, words in parts.items() if name in rules.known)
+    left = [words for name, words in parts.items() if name not in rules.known]
+    return f"""M foretells
+{" and ".join(["the next observation", *left])}. `{game.own.rules}` says {told}, as in the game."""
+
+
 def main(
     task: tyro.conf.Positional[str] = "",
     out: str = "",
@@ -150,6 +165,7 @@ def main(
     algo: str = "ppo",
     seed: int = 0,
     processes: int = 1,
+    rules: str = "",
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
@@ -162,7 +178,10 @@ def main(
             linear controller C.
         seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
-            each core. 1: this process plays it.
+            each core. 1: this process plays it, and waits for a game that hangs until Ctrl-C.
+            Worker processes are stopped if ten games take more than 15 minutes.
+        rules: The reward and the end of the game, if you know them, as a class of your own,
+            module:Class. M need not learn them.
     """
     if not task:
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")
@@ -173,6 +192,7 @@ def main(
     game = games.get(task)
     if game.pictures:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
+    own.known(rules)
     folder = Path(out or f"worlds/{task}")
     executor = InProcess() if processes == 1 else Local(processes)
     print(
@@ -181,7 +201,7 @@ def main(
         f"It will play about {frames:,} real frames to learn from, and "
         f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
     )
-    new(task, folder, recipe(frames, algo), executor, seed)
+    new(task, folder, recipe(frames, algo), executor, seed, rules)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

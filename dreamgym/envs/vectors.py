@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium as gym
@@ -150,7 +151,8 @@ def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:
 class Vectors(gym.Env[np.ndarray, Any]):
     """A user's own game, which shows its flattened observation and the last reward as one vector.
 
-    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame.
+    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame. What the
+    environment raises becomes a RuntimeError that says where: another try may get further.
 
     Args:
         name: the game's name, see `describe`.
@@ -166,19 +168,26 @@ class Vectors(gym.Env[np.ndarray, Any]):
         self.continuous = self.game.continuous if continuous is None else continuous
         self.observation_space = frame_space(self.game)
         self.action_space = actions.space(self.game, self.continuous)
+        self._seed: int | None = None
+        self._steps = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
-        seen, info = self.env.reset(seed=seed, options=options)
-        return self._frame(seen, 0.0), info
+        self._seed, self._steps = seed, 0
+        with self._named():
+            seen, info = self.env.reset(seed=seed, options=options)
+            numbers = self._numbers(seen)
+        return self._frame(numbers, seen, 0.0), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         vector = actions.to_vectors([action], self.game, self.continuous)[0]
-        seen, reward, terminated, truncated, info = self.env.step(self._taken(vector))
-        paid = float(reward)
-        return self._frame(seen, paid), paid, bool(terminated), bool(truncated), info
+        self._steps += 1
+        with self._named():
+            seen, reward, terminated, truncated, info = self.env.step(self._taken(vector))
+            numbers, paid = self._numbers(seen), float(reward)
+        return self._frame(numbers, seen, paid), paid, bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
         return self.env.render()
@@ -197,24 +206,48 @@ class Vectors(gym.Env[np.ndarray, Any]):
         whole = np.issubdtype(space.dtype, np.integer)
         return (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
 
-    def _frame(self, seen: Any, reward: float) -> np.ndarray:
+    def _numbers(self, seen: Any) -> np.ndarray:
+        """Return an observation flattened, float32."""
+        return np.asarray(flatten(self.env.observation_space, seen), np.float32)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say of an error of the environment's own code in which game and step it was."""
+        try:
+            yield
+        except gym.error.Error:  # of a wrong use, such as step() before reset()
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise RuntimeError(f"{self.game.name} failed {self._where}: {kind}: {error}") from error
+
+    @property
+    def _where(self) -> str:
+        """The step and the game in which we are, in words; step 0 is `reset`."""
+        return f"at step {self._steps:,} of the game with seed {self._seed}"
+
+    def _frame(self, numbers: np.ndarray, seen: Any, reward: float) -> np.ndarray:
         """Return a frame.
+
+        Args:
+            numbers: the flattened observation.
+            seen: the observation as it came, for the message.
+            reward: what was paid.
 
         Raises:
             ValueError: if the environment shows or pays what is not a finite number, or shows
                 another number of them than its space has.
         """
-        numbers = np.asarray(flatten(self.env.observation_space, seen), np.float32)
         squeezed = np.float32(np.sign(reward) * np.log1p(abs(reward)))
         frame = np.append(numbers, squeezed)
         if frame.shape != self.game.frame:
             raise ValueError(
-                f"{self.game.name} shows {len(numbers)} numbers, its observation_space has "
-                f"{self.game.frame[0] - 1}"
+                f"{self.game.name} {self._where} shows {len(numbers)} numbers, its "
+                f"observation_space has {self.game.frame[0] - 1}"
             )
         if not np.isfinite(frame).all():
             raise ValueError(
-                f"{self.game.name} shows {seen!r} and pays {reward!r}: only finite numbers can be "
-                "learned"
+                f"{self.game.name} {self._where} shows {seen!r} and pays {reward!r}: only finite "
+                "numbers can be learned"
             )
         return frame

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from dreamgym.games.game import Game, Play
-from dreamgym.games.rules import Learned
+from dreamgym.games.rules import Known, Learned
 
 HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
@@ -46,6 +47,9 @@ class Facts:
     """Steps after which an episode is truncated."""
     fps: int = 30
     """Steps in a second, for films."""
+    rules: str = field(default="", repr=False)
+    """`module:Class` of the rules that the game's author wrote, see `rules.Known`; empty if there
+    are none. They are not part of `repr`, by which recorded games are told apart."""
 
     def __post_init__(self) -> None:
         numbers = (*self.low, *self.high)
@@ -53,7 +57,7 @@ class Facts:
         small = [name for name, low in least.items() if not _whole(getattr(self, name), low)]
         small += [f"parts {part}" for part in self.parts if not _whole(part, 1)]
         named = isinstance(self.id, str) and self.id and isinstance(self.kwargs, dict)
-        if small or not named or not isinstance(self.bits, bool):
+        if small or not named or not isinstance(self.bits, bool) or not isinstance(self.rules, str):
             raise ValueError(f"the facts of a user's own game are not valid: {self}")
         if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in numbers):
             raise ValueError(f"the actions of {self.id} have no finite ends: {self}")
@@ -79,7 +83,7 @@ def read(values: Any) -> Facts:
     """Return facts that were written as JSON. Those of an older dreamgym lack the newer ones.
 
     Raises:
-        ValueError: if a fact is missing, unknown or not valid.
+        ValueError: if a fact is unknown or not valid.
     """
     names = {field.name for field in fields(Facts)}
     if not isinstance(values, dict) or not OLDEST <= values.keys() <= names:
@@ -92,12 +96,44 @@ def _whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def known(name: str) -> Known | None:
+    """Return the rules that a game's author wrote; None for an empty name.
+
+    Args:
+        name: `module:Class`, of which the module is imported.
+
+    Raises:
+        ValueError: if there is no such class, or it is not one of rules.
+    """
+    if not name:
+        return None
+    module, _, kind = name.partition(":")
+    if not (module and kind):
+        raise ValueError(f"rules is {name!r}: give module:Class, such as my_games:MyRules")
+    try:
+        found = getattr(import_module(module), kind)
+    except Exception as error:  # the module is the user's own code
+        raise ValueError(
+            f"the rules {name} cannot be imported ({type(error).__name__}: {error}): start Python "
+            f"in the folder of the module {module}, or put that folder on PYTHONPATH"
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, Known):
+        raise ValueError(f"{name} is {found!r}: derive it from dreamgym.games.rules.Known")
+    rules = found()
+    if not rules.known:
+        raise ValueError(f"{name} says nothing: write its method reward, or over, or both")
+    return rules
+
+
 def game(facts: Facts) -> Game:
     """Return the game of which these facts are known.
 
     A frame is the flattened observation and, as its last number, the reward of the action before.
     Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
     large and small ones can be learned together.
+
+    Raises:
+        ValueError: if its rules cannot be imported.
     """
     choices = facts.parts or (facts.moves,) * bool(facts.moves)
     size = sum(choices) or len(facts.low)
@@ -110,7 +146,7 @@ def game(facts: Facts) -> Game:
         own=facts,
         arguments={"name": facts.name},
         frame=(inputs,),
-        rules=Learned(),
+        rules=Learned(known(facts.rules)),
         low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
         moves={str(move): tuple(row) for move, row in enumerate(np.eye(facts.moves).tolist())},

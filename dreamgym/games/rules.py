@@ -235,6 +235,78 @@ class Lap(Rules):
         return self.lap * frames / (self.pace * self.fewest) - self.cost * frames
 
 
+class Known:
+    """What the author of a game of vectors knows of its reward and its end, written by themselves.
+
+    A subclass has one of the two methods, or both. What it leaves out is learned. N steps come at
+    once, as arrays that cannot be written to:
+
+    * `before` and `after`, (N, O) float32: what the game shows before and after the step, flattened
+      and in its own units. In a dream this is what M foretells.
+    * `action`, (N, A) float32: as M takes it. A choice is one-hot.
+    """
+
+    def reward(self, before: np.ndarray, action: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Return the rewards (N,)."""
+        raise NotImplementedError
+
+    def over(self, before: np.ndarray, action: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Return which steps end the game, (N,) bool. Its limit of steps is no such end."""
+        raise NotImplementedError
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names of the methods that are there."""
+        here = type(self)
+        return tuple(
+            name for name in ("reward", "over") if getattr(here, name) is not getattr(Known, name)
+        )
+
+    def settle(
+        self,
+        before: np.ndarray,
+        action: np.ndarray,
+        after: np.ndarray,
+        reward: np.ndarray,
+        dead: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rewards (N,) float32 and which steps end the game, (N,) bool.
+
+        Args:
+            reward, dead: what to return where there is no method.
+
+        Raises:
+            ValueError: if a method fails, or returns something else than it should.
+        """
+        given = before.view(), action.view(), after.view()
+        for part in given:
+            part.flags.writeable = False
+        if "reward" in self.known:
+            reward = self._said("reward", given).astype(np.float32)
+        if "over" in self.known:
+            dead = self._said("over", given)
+        return reward, dead
+
+    def _said(self, name: str, given: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Return what a method says of N steps, (N,), after a check."""
+        who, many = f"{type(self).__name__}.{name}", len(given[0])
+        try:
+            said = np.asarray(getattr(self, name)(*given))
+        except Exception as error:  # it is the user's own code
+            raise ValueError(f"{who} failed: {type(error).__name__}: {error}") from error
+        kinds, wanted = ("biuf", "numbers") if name == "reward" else ("b", "bool")
+        if said.shape != (many,) or said.dtype.kind not in kinds:
+            raise ValueError(
+                f"{who} returned {said.dtype} {said.shape} for {many} steps: return {wanted} "
+                f"({many},), one for each"
+            )
+        if not np.isfinite(said).all():
+            row = int(np.flatnonzero(~np.isfinite(said))[0])
+            numbers = ", ".join(str(part[row].tolist()) for part in given)
+            raise ValueError(f"{who} returned {said[row]} for {numbers}: return finite numbers")
+        return said
+
+
 @dataclass(frozen=True)
 class Learned(Rules):
     """Nothing is known: M learns the reward and the end of a game from what was played.
@@ -244,6 +316,8 @@ class Learned(Rules):
     nothing. M gives the chance that the game ends.
     """
 
+    known: Known | None = None
+    """What the game's author knows all the same. Then it holds, and not what M foretells."""
     heads = ("end",)
     counts = ()
 

@@ -10,6 +10,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from dreamgym.games.rules import Known
+
 LIMIT = 40
 """Steps of an episode."""
 WIDE = 3.0
@@ -38,3 +40,13 @@ class Spring(gym.Env[np.ndarray, Any]):
 
 
 gym.register(id="Spring-v0", entry_point=Spring, max_episode_steps=LIMIT)
+
+
+class SpringRules(Known):
+    """What the spring pays and where it ends, exactly."""
+
+    def reward(self, before: np.ndarray, action: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return -100 * before[:, 0] ** 2
+
+    def over(self, before: np.ndarray, action: np.ndarray, after: np.ndarray) -> np.ndarray:
+        return np.abs(after[:, 0]) > WIDE

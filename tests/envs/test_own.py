@@ -157,6 +157,51 @@ def test_what_cannot_be_learned_is_named_where_it_is_shown(
         gym.registry.pop("Told-v0")
 
 
+class Failing(Told):
+    """Fails as it is told to, in `reset` or in `step`."""
+
+    def __init__(self, where: str, answer: Any):
+        super().__init__(LINE, None)
+        self.where, self.answer = where, answer
+
+    def reset(self, **_: Any) -> Any:
+        return self.answer if self.where == "reset" else super().reset()
+
+    def step(self, _: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("where", "answer", "words"),
+    [
+        ("reset", None, "step 0 of the game with seed 7: TypeError: cannot unpack"),
+        ("reset", (np.array([0, np.nan]), {}), r"step 0 of the game with seed 7 shows .*nan"),
+        ("step", (LINE.sample(), 1.0, False, {}), "step 1 of .* with seed 7: ValueError: not en"),
+        ("step", (LINE.sample(), None, False, False, {}), "step 1 .*: TypeError: float"),
+        ("step", (None, 1.0, False, False, {}), "step 1 of .* shows 1 numbers, its"),
+        ("step", ("far", 1.0, False, False, {}), "step 1 of .*: ValueError: could not convert"),
+        ("step", (LINE.sample(), np.inf, False, False, {}), "step 1 .* pays inf: only finite"),
+    ],
+    ids=str,
+)
+def test_what_an_environment_does_wrong_is_named_with_its_game_and_step(
+    where: str, answer: Any, words: str
+) -> None:
+    gym.register(id="Odd-v0", entry_point=Failing, kwargs=dict(where=where, answer=answer))
+    try:
+        env = Vectors("Odd-v0")
+        with pytest.raises((RuntimeError, ValueError), match=rf"Odd-v0 .*{words}"):
+            env.reset(seed=7)
+            env.step(0)
+    finally:
+        gym.registry.pop("Odd-v0")
+
+
+def test_a_wrong_use_is_not_taken_for_a_fault_of_the_environment() -> None:
+    with pytest.raises(gym.error.ResetNeeded):
+        Vectors(SPRING).step(np.zeros(1, np.float32))
+
+
 def test_a_single_number_is_an_observation() -> None:
     space = gym.spaces.Box(-1, 1, ())
     gym.register(id="Single-v0", entry_point=Told, kwargs=dict(space=space, shows=np.float32(0.5)))

@@ -145,6 +145,7 @@ def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
         (["new", "CartPole-v1", "--frames", "10"], "give 1,000 or more"),
         (["new", "CarRacing-v3"], "shows pictures"),
         (["new", "CartPole-v1", "--algo", "sac"], "algo is 'sac': choose one of ppo, cma"),
+        (["new", SPRING, "--rules", "gone_games:Mine"], "gone_games:Mine cannot be imported"),
     ],
     ids=str,
 )
@@ -183,3 +184,65 @@ def test_a_small_world_is_made_and_scored(
     policy = policies.load(shipped, world, world.game)
     played = dreams.play(world, policy, torch.arange(5), 1.0, 1.0)
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()
+
+
+def test_a_world_is_made_by_rules_that_agree_with_the_game_and_by_no_others(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong rules cost no games: the right ones go on from what was played."""
+    few = Round(3, 0, 200, 30, 2, rollouts=2, validate=2, games=2)
+    monkeypatch.setattr(new, "FINAL", 2)
+    monkeypatch.setattr(new, "TEST", 4)
+    out, right = tmp_path / "world", "tests.envs.spring:SpringRules"
+    wrong = "tests.training.measure.test_agreement:Late"
+    with pytest.raises(ValueError, match=r":Late pays .* at step 1 of episode 0"):
+        new.new(SPRING, out, (few,), inside, rules=wrong)
+    played = {path: path.stat().st_mtime_ns for path in out.glob("data/round-0/*.npz")}
+    assert len(played) == 3 and not (out / "runs/round-0/world").exists()
+    new.new(SPRING, out, (few,), inside, rules=right)
+    assert all(path.stat().st_mtime_ns == then for path, then in played.items())
+    new.examined(SPRING, out, inside)
+    assert f"`{right}` says the reward and whether the game ends" in (out / "README.md").read_text()
+    env = gym.make("Dream-v0", world=str(out))
+    seen, _ = env.reset(seed=0)
+    _, reward, *_ = env.step(env.action_space.sample())
+    assert reward == -100 * seen[0] ** 2
+    with pytest.raises(ValueError, match="holds a round of other arguments or data"):
+        new.new(SPRING, out, (few,), inside)  # a finished round by rules is not one without
+
+
+class Failing(gym.Env[np.ndarray, int]):
+    """Episodes of 400 steps, and an engine that fails at the 1,000th step of them all."""
+
+    observation_space = gym.spaces.Box(-9, 9, (1,))
+    action_space = gym.spaces.Discrete(2)
+    taken = 0
+
+    def reset(self, **_: object) -> tuple[np.ndarray, dict[str, object]]:
+        self.step_number = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, _: int) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
+        self.step_number, Failing.taken = self.step_number + 1, Failing.taken + 1
+        if Failing.taken == 1000:
+            raise ZeroDivisionError("no wheels")
+        return np.zeros(1, np.float32), 1.0, self.step_number == 400, False, {}
+
+
+def test_a_game_that_fails_loses_no_episode_that_was_over(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Games are played one by one here, so the third fails at its 200th step."""
+    monkeypatch.setattr(collect, "SIDE_BY_SIDE", 1)
+    gym.register(id="Failing-v0", entry_point=Failing)
+    try:
+        args = collect.Args("Failing-v0", episodes=4, seed=50)
+        words = "Failing-v0 failed at step 200 of the game with seed 52: ZeroDivisionError: no whee"
+        with pytest.raises(RuntimeError, match=words):
+            collect.collect(args, tmp_path, inside, progress=False)
+        assert [episode_path(tmp_path, i).exists() for i in range(4)] == [True, True, False, False]
+        kept = episode_path(tmp_path, 1).stat().st_mtime_ns
+        assert collect.collect(args, tmp_path, inside, progress=False) == 4 * 401
+        assert episode_path(tmp_path, 1).stat().st_mtime_ns == kept
+    finally:
+        gym.registry.pop("Failing-v0")

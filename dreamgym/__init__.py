@@ -46,20 +46,33 @@ def add(game: Game) -> None:
     )
 
 
-def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> str:
+def learn(
+    id: str,
+    out: str,
+    real_frames: int = 50_000,
+    algo: str = "ppo",
+    data: str = "",
+    explore: str = "explore",
+) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
     Args:
         id: of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
             `"module:Id-v0"`.
         out: the folder for the world.
-        real_frames: frames of the real game to learn from.
+        real_frames: most frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
+        data: what you have recorded already: a folder of `dreamgym collect`, or the id of a dataset
+            of Minari. Empty: the first games are played at random.
+        explore: who plays these first games: `"explore"`, or `"module:function"`, a function that
+            takes an observation and returns an action.
 
     Raises:
-        ValueError: if there is no such environment, or its spaces cannot be learned.
+        ValueError: if there is no such environment, its spaces cannot be learned, or the data or
+            the function do not fit it.
     """
-    import_module("dreamgym.training.new").main(id, out, real_frames, algo)
+    new = import_module("dreamgym.training.new")
+    new.main(id, out, real_frames, algo, data=data, explore=explore)
     return out
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium as gym
@@ -119,6 +121,39 @@ class Vectors(gym.Env[np.ndarray, Any]):
 
     def close(self) -> None:
         self.env.close()
+
+    def vector(self, action: Any) -> np.ndarray:
+        """Return the vector (A,) float32 that M takes for one of the environment's own actions.
+
+        Raises:
+            ValueError: if the action is outside the environment's action space.
+        """
+        space, taken = self.env.action_space, action
+        if isinstance(space, gym.spaces.Box):
+            with contextlib.suppress(TypeError, ValueError):  # a list, or double precision, will do
+                taken = np.asarray(action, space.dtype)
+        if not space.contains(taken):
+            raise ValueError(f"action is {action!r}: {self.game.name} takes one of {space}")
+        if isinstance(space, gym.spaces.Discrete):
+            return self.game.vectors[int(taken - space.start)]
+        return np.ravel(taken).astype(np.float32)
+
+    def recorded(
+        self, seen: Iterable[Any], actions: Iterable[Any], rewards: Iterable[Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return frames (T + 1, F) and vectors (T, A) of a game that was recorded elsewhere.
+
+        Args:
+            seen: T + 1 observations of the environment.
+            actions: T actions, of its own.
+            rewards: T rewards.
+
+        Raises:
+            ValueError: if what was recorded does not fit the environment.
+        """
+        pairs = zip(seen, (0.0, *map(float, rewards)), strict=True)
+        frames = np.stack([self._frame(each, reward) for each, reward in pairs])
+        return frames, np.stack([self.vector(action) for action in actions])
 
     def _taken(self, vector: np.ndarray) -> Any:
         """Return the environment's own action for a vector that M takes."""

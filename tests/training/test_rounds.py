@@ -191,7 +191,8 @@ def test_the_first_games_are_played_by_whom_the_caller_names(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     stages = stopped(monkeypatch, tmp_path, [3, 2, 1], explore="random")
-    assert stages.plays[0][0].policy == "random" and "round-0" in stages.plays[-1][0].policy
+    who = {out.name: args.policy for args, out in stages.plays}
+    assert who["round-0"] == "random" and "runs/round-0/" in who["round-1"]
     with pytest.raises(ValueError, match="round-0 holds a round of other arguments or data"):
         stopped(monkeypatch, tmp_path, [])
 

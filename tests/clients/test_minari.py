@@ -1,6 +1,5 @@
 """Minari collects dreams as a data set, and dreams are learned from what it has collected."""
 
-import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -9,6 +8,19 @@ from dreamgym.training.data.episodes import Episode, dataset
 from tests.clients.page import blocks, typed_python
 
 pytestmark = pytest.mark.clients
+RECORD = """
+import gymnasium as gym, minari
+env = minari.DataCollector(gym.make("{id}"))
+for seed in range(3):
+    env.reset(seed=seed)
+    env.action_space.seed(seed)
+    over = False
+    while not over:
+        *_, terminated, truncated, _ = env.step(env.action_space.sample())
+        over = terminated or truncated
+env.create_dataset("mine/played-v0", algorithm_name="random")
+"""
+"""Records three random games; in a process of its own, because Minari leaves files open."""
 
 
 def test_a_data_set_of_dreams_recovers_its_environment(tmp_path):
@@ -37,15 +49,7 @@ def test_a_data_set_recovers_its_environment_where_dreamgym_was_not_imported(tmp
 def test_a_data_set_that_minari_recorded_is_learned_from(id, tmp_path, monkeypatch):
     minari = pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
-    env = minari.DataCollector(gym.make(id))
-    for seed in range(3):
-        env.reset(seed=seed)
-        env.action_space.seed(seed)
-        over = False
-        while not over:
-            *_, terminated, truncated, _ = env.step(env.action_space.sample())
-            over = terminated or truncated
-    env.create_dataset("mine/played-v0", algorithm_name="random")
+    typed_python(RECORD.format(id=id), tmp_path)
     frames = recorded.take(recorded.Args(id, "mine/played-v0"), tmp_path / "out")
     there = minari.load_dataset("mine/played-v0")
     assert frames == there.total_steps + 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ from dreamgym.checkpoint import load_world, read_json, real_frames
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
-from dreamgym.training import collect, iterate, new, vision
+from dreamgym.training import collect, iterate, new, recorded, vision
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
 from dreamgym.training.play import dreams, policies
 from tests.conftest import Inside
@@ -226,3 +227,19 @@ def test_a_small_world_is_made_and_scored(
     policy = policies.load(shipped, world, world.game)
     played = dreams.play(world, policy, torch.arange(5), 1.0, 1.0)
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()
+
+
+def test_a_world_is_made_of_what_was_recorded(tmp_path: Path, inside: Inside) -> None:
+    """The first round plays nothing, and the second one what the budget allows."""
+    mine, out = tmp_path / "mine", tmp_path / "world"
+    asked = collect.Args(SPRING, episodes=8, policy="tests.envs.players:still")
+    collect.collect(asked, mine, inside, progress=False)
+    given = recorded.take(recorded.Args(SPRING, str(mine)), out / "data" / "round-0")
+    first = Round(10, 0, 200, 20, 1, rollouts=1, validate=1, games=1)
+    stop = iterate.Stop(3 * (LIMIT + 1) + 5, patience=2)
+    new.new(SPRING, out, (first, replace(first, frames=0)), inside, 1, 0, stop, given=True)
+    assert given == 8 * (LIMIT + 1) == sum(iterate._lengths(out / "data" / "round-0"))
+    assert sum(iterate._lengths(out / "data" / "round-1")) == 3 * (LIMIT + 1)
+    counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))
+    assert counted == 11 * (LIMIT + 1) + 2 * LIMIT + 2 * LIMIT  # validations, final choice
+    assert load_world(out).game.name == SPRING

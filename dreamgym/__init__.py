@@ -55,6 +55,8 @@ def learn(
     algo: str = "ppo",
     kwargs: dict[str, Any] | None = None,
     rules: str = "",
+    data: str = "",
+    explore: str = "explore",
 ) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
@@ -63,20 +65,24 @@ def learn(
             `"module:Id-v0"`. Or a function that makes an environment. It must have a name in its
             module, so that another process finds it too.
         out: the folder for the world.
-        real_frames: frames of the real game to learn from.
+        real_frames: most frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
         kwargs: arguments with which the environment is made; each a number, a word, a list, True,
             False or None.
         rules: the game's reward and end as a class of your own, `"module:Class"`, see
             `dreamgym.games.rules.Known`; empty if M is to learn them.
+        data: what you have recorded already: a folder of `dreamgym collect`, or the id of a dataset
+            of Minari. Empty: the first games are played at random.
+        explore: who plays these first games: `"explore"`, or `"module:function"`, a function that
+            takes an observation and returns an action.
 
     Raises:
-        ValueError: if there is no such environment, its spaces cannot be learned, or the rules
-            disagree with the game.
+        ValueError: if there is no such environment, its spaces cannot be learned, or the rules, the
+            data or the function do not fit it.
     """
     id = game if isinstance(game, str) else f"{game.__module__}:{game.__qualname__}"
-    name = named(id, kwargs or {})
-    import_module("dreamgym.training.new").main(name, out, real_frames, algo, rules=rules)
+    name, new = named(id, kwargs or {}), import_module("dreamgym.training.new")
+    new.main(name, out, real_frames, algo, rules=rules, data=data, explore=explore)
     return out
 
 

@@ -20,7 +20,7 @@ from .flags import DATA, Flat, Name, Whole, game_for
 from .play import policies
 from .play.executors import Executor, Local
 from .play.games import SIDE_BY_SIDE, TIMEOUT, loaded, turns
-from .play.policies import BLIND, Distracted, Reference, refer
+from .play.policies import BLIND, Distracted, Reference, refer, unseeing
 from .runs import OTHER, Run, check_input
 from .splits import VALIDATION
 
@@ -42,7 +42,9 @@ class Args:
     """Episode i is played with the game seed `seed + i`."""
     policy: str = "explore"
     """`explore`: the game's own random play. `random`: a new uniform action in every step.
-    `shipped` or the file of a policy: that policy, now and then interrupted by random actions."""
+    `shipped` or the file of a policy: that policy, now and then interrupted by random actions.
+    `module:function`, for a game of your own: a function that is given the flattened observation
+    and returns an action of the game."""
     world: str = ""
     """The world with the V and M of the policy; if left out, the game's shipped world."""
     steps: int = 0
@@ -68,7 +70,7 @@ class Args:
                 f"seeds {self.seed} to {self.seed + self.episodes - 1} are not for training: "
                 f"keep them from 0 to {VALIDATION - 1:,}"
             )
-        if self.policy in BLIND and self.world:
+        if unseeing(self.policy) and self.world:
             raise ValueError(
                 f"world is {self.world}: {self.policy} play uses no world, leave it out"
             )
@@ -97,7 +99,11 @@ def collect(args: Args, out: str | Path, executor: Executor, progress: bool = Tr
     inputs = {"policy": args.policy, "world": ""}
     if own := games.get(args.task).own:
         inputs["environment"] = repr(own)
-    if args.policy not in BLIND:
+    if policies.is_function(args.policy):
+        policies.load(args.policy, None, games.get(args.task))  # refuses it before games are played
+        policy = refer(args.policy)
+        inputs["policy"] = policy.fingerprint
+    elif args.policy not in BLIND:
         folder = world_folder(args.world or args.task)
         file = policies.find(args.policy, folder)
         check_input(file)

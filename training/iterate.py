@@ -9,7 +9,7 @@ of a game.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,6 @@ from .splits import FINAL, VALIDATION
 
 CANDIDATES = 2
 """How many of the best rounds are compared for the final choice."""
-VALIDATIONS = 2
-"""Validations of an agent in a round: each plays real games, whose frames count too."""
 GAMES = 100
 """Fresh real games with which each of these rounds is scored, if the caller does not say."""
 APART = 100_000
@@ -48,6 +46,18 @@ MOST = VALIDATION // APART - 1
 """The greatest seed of a run."""
 
 
+@dataclass(frozen=True)
+class Stop:
+    """When rounds end before the last of them."""
+
+    frames: int
+    """Most frames that the rounds record, if the fewest games of the first one do not take more.
+    The rounds after it get equal parts of what is left."""
+    patience: int
+    """So many rounds in a row whose validation is not better than the best before them are the
+    last ones."""
+
+
 def iterate(
     task: str,
     rounds: Sequence[Round],
@@ -56,6 +66,9 @@ def iterate(
     executor: Executor,
     final: int = GAMES,
     seed: int = 0,
+    stop: Stop | None = None,
+    given: bool = False,
+    explore: str = "explore",
     rules: str = "",
 ) -> Path:
     """Go through the rounds and return the folder of the best world and its policy.
@@ -67,6 +80,9 @@ def iterate(
         out: folder for the runs of the rounds; the best world is written to `out`/best.
         final: fresh real games for the final choice among the best rounds.
         seed: 0 to `MOST`; of the games, and of all that learns.
+        stop: when the rounds end; None: after the last one.
+        given: whether the first round's episodes are in its folder already, see `recorded.take`.
+        explore: the policy that plays the first round's games, see `collect.Args`.
         rules: of the dreams, see `games.own.Facts`.
 
     Raises:
@@ -79,7 +95,9 @@ def iterate(
     if not 0 <= seed <= MOST:
         raise ValueError(f"seed is {seed}: give 0 to {MOST}")
     with held(out):
-        return _iterate(task, rounds, Path(data), Path(out), executor, final, seed, rules)
+        return _iterate(
+            task, rounds, Path(data), Path(out), executor, final, seed, stop, given, explore, rules
+        )
 
 
 def _iterate(
@@ -90,24 +108,37 @@ def _iterate(
     executor: Executor,
     final: int,
     seed: int,
+    stop: Stop | None,
+    given: bool,
+    explore: str,
     rules: str,
 ) -> Path:
     first, spent, seen = APART * seed, 0, []  # spent: real frames used for validation
     sight, before = Path(), Path()
+    left = stop.frames if stop else 0  # frames that may still be recorded
     sights: dict[Path, Path] = {}  # run folder of each round → run folder of its V
     for number, stage in enumerate(rounds):
+        if stop and number:
+            scores = [float(_facts(folder)["real"]) for folder in sights]
+            if why := over(stop, scores, left, _longest(task)):
+                print(f"\n{why}")
+                break
+            share = left // (len(rounds) - number)
+            fewest = max(1, min(stage.episodes, share // _longest(task)))
+            stage = replace(stage, budget=share, episodes=fewest)
+        source = "" if number else "recorded" if given else explore
         folder = out / f"round-{number}"
         seen.append(data / f"round-{number}")
         known = before if number and not (stage.frames or stage.anew) else None
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
-        policy, through = "explore", ""
+        policy, through = explore, ""
         if number:
             through = str(before / "world")
             policy = str(policy_of(before))
-        if not done.exists():
+        if not done.exists() and source != "recorded":
             plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
-            _play(plays, stage.budget, seen[-1], executor)
+            _play(plays, stage.budget, seen[-1], executor, left if stop else None)
         agree(rules, episode_paths(seen[-1]))  # of a finished round too: they may have changed
         if not done.exists():
             _learn(task, stage, seen, folder, sight, known, spent, seed, rules)
@@ -115,12 +146,13 @@ def _iterate(
                 _train(stage, folder, LUCK * seed + number, known, executor)
             else:
                 _evolve(stage, folder, LUCK * seed + number, policy if known else "", executor)
-            write_json(done, _what(task, stage, seen[-1], seed, rules))
-        if read_json(done) != _what(task, stage, seen[-1], seed, rules):
+            write_json(done, _what(task, stage, seen[-1], seed, source, rules))
+        if read_json(done) != _what(task, stage, seen[-1], seed, source, rules):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
         first += len(_lengths(seen[-1]))
+        left -= 0 if source == "recorded" else sum(_lengths(seen[-1]))
         spent += int(_facts(folder)["real_frames"])
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
@@ -131,28 +163,76 @@ def _iterate(
     return out / "best"
 
 
-def _play(args: collect.Args, budget: int, out: Path, executor: Executor) -> None:
+def over(stop: Stop, scores: Sequence[float], left: int, longest: int) -> str:
+    """Return why no further round begins; empty if one does.
+
+    Args:
+        scores: the validations of the rounds so far, 1 or more.
+        left: frames that may still be recorded.
+        longest: frames that a game may have.
+    """
+    best = int(np.argmax(scores))
+    if len(scores) - 1 - best >= stop.patience:
+        late = list(map(str, range(best + 1, len(scores))))
+        which = f"round{'s' * (len(late) > 1)} {' and '.join(late)} scored"
+        return f"no further round: {which} no better than round {best} ({scores[best]:.4g})"
+    if left < longest:
+        return (
+            f"no further round: {stop.frames - left:,} of {stop.frames:,} frames are recorded, and "
+            f"one game more may have {longest:,}"
+        )
+    return ""
+
+
+def _play(
+    args: collect.Args, budget: int, out: Path, executor: Executor, most: int | None = None
+) -> None:
     """Record a round's games: `args.episodes`, and as many more as the budget of frames allows.
 
     How many those are is told by the length of the first ones.
+
+    Args:
+        most: frames that these further games never exceed; None: the budget may be exceeded. A game
+            is played only if there is room for the longest one. So they may come in several parts.
     """
-    if budget:
-        first = [episode_path(out, i) for i in range(args.episodes)]
-        if not all(path.exists() for path in first):
-            collect.collect(args, out, executor)
-        many = round(budget / np.mean([frames_of(path) for path in first]))
-        args = replace(args, episodes=max(args.episodes, many))
-    collect.collect(args, out, executor)
+
+    def played(many: int) -> list[int]:
+        """Return the lengths of the first games, which are played if they are not there."""
+        paths = [episode_path(out, i) for i in range(many)]
+        if not all(path.exists() for path in paths):
+            collect.collect(replace(args, episodes=many), out, executor)
+        return [frames_of(path) for path in paths]
+
+    many = args.episodes
+    wanted = max(many, round(budget / np.mean(played(many)))) if budget else many
+    while many < wanted:
+        room = wanted if most is None else (most - sum(played(many))) // _longest(args.task)
+        if room < 1:
+            break
+        many = min(wanted, many + room)
+    collect.collect(replace(args, episodes=many), out, executor)
+
+
+def _longest(task: str) -> int:
+    """Return the most frames of a game, with the one after its last action."""
+    return games.get(task).max_steps + 1
 
 
 def _lengths(data: Path) -> list[int]:
     return list(read_json(data / MANIFEST)["lengths"])
 
 
-def _what(task: str, stage: Round, seen: Path, seed: int, rules: str) -> dict[str, Any]:
-    """Return what identifies a round: game, arguments, the content of its data, seed and rules."""
+def _what(
+    task: str, stage: Round, seen: Path, seed: int, source: str, rules: str
+) -> dict[str, Any]:
+    """Return what identifies a round: game, arguments, the content of its data, seed and rules.
+
+    Args:
+        source: where the data came from, if not from the game's random play or the last round.
+    """
     data = content(dataset([seen], task))
     what = {"task": task, "round": asdict(stage), "data": data, "seed": seed}
+    what |= {"source": source} if source not in ("", "explore") else {}
     return what | ({"rules": rules} if rules else {})
 
 
@@ -205,7 +285,8 @@ def _train(stage: Round, folder: Path, seed: int, known: Path | None, executor: 
     """Train an agent in the world of a round, from that of the round `known` on if it is given."""
     args = train.Args(
         str(folder / "world"), timesteps=stage.timesteps, temperature=(stage.low, stage.high),
-        validate=stage.timesteps // VALIDATIONS, games=stage.games, seed=seed,
+        validate=2 * stage.timesteps,  # only at the end: the frames of these games count too
+        games=stage.games, seed=seed,
         init=str(known / "agent" / train.BEST) if known else "",
     )  # fmt: skip
     train.learn(args, folder / "agent", executor)

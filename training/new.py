@@ -15,12 +15,13 @@ from dreamgym.files import replacing
 from dreamgym.games import Game, own
 from dreamgym.games.recipe import Round
 
-from . import evaluate, iterate, splits
+from . import evaluate, iterate, recorded, splits
 from .flags import Whole
+from .iterate import Stop
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
 from .play.games import SIDE_BY_SIDE
-from .play.policies import AGENT, find
+from .play.policies import AGENT, find, unseeing
 
 FRAMES = 50_000
 """Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
@@ -28,8 +29,11 @@ LEAST = 1000
 """Fewest real frames from which M can learn anything."""
 FIRST = 0.2
 """Share of these frames that random play gets. The rest is played by C, in equal parts."""
-ROUNDS = 4
-"""Rounds of playing, learning the world and learning in it."""
+ROUNDS = 8
+"""Most rounds of playing, learning the world and learning in it. Our choice."""
+PATIENCE = 2
+"""So many rounds in a row that score no better end it. Our choice: a single one is often bad luck,
+because few games score it."""
 UPDATES = 600
 """Least number of M's optimiser steps in a round. They, the next four and `memory.FLOOR` come from
 a few trials on CartPole and LunarLander (`training/LOG.md`)."""
@@ -47,46 +51,66 @@ DREAMT = 4
 """Such steps for each frame of the budget, if that makes more of them."""
 LEARNERS = ("ppo", "cma")
 """Who may learn in the dream: an agent by PPO, or the paper's C by CMA-ES."""
-FEWEST = SIDE_BY_SIDE
-"""Least number of games in a round. How many more there are is told by their length."""
+CHOOSE = 0.25
+"""Share of the frames that is played on top, to choose by: of a round's frames to validate it, and
+of all frames for the final choice. Our choice: what is played to learn from is worth more."""
+FEW = 4
+"""Fewest games to choose by, even if they take more than this share. Our choice."""
 GAMES = 10
-"""Real games by which C is validated in a round. They are few because their frames count too."""
+"""Most games that validate a round."""
 FINAL = 20
-"""Fresh real games for the choice between the two best rounds."""
+"""Most fresh games for each of the two best rounds, to choose between them."""
 TEST = 100
 """Real games for the score."""
 
 
-def recipe(frames: int, algo: str) -> tuple[Round, ...]:
+def recipe(frames: int, algo: str, longest: int, given: int = 0) -> tuple[Round, ...]:
     """Return the rounds by which a world of vectors is made.
 
-    C is validated once in a round.
+    Each is validated once, at its end.
 
     Args:
         frames: of the real game, for the data.
         algo: one of `LEARNERS`.
+        longest: the steps of the longest game.
+        given: frames that were recorded already.
     """
+    budget, whole = round(FIRST * frames), frames + given
+    share = (frames - budget) // (ROUNDS - 1)
     first = Round(
-        FEWEST, 0, frames, max(UPDATES, frames // SHARE), GENERATIONS, rate=RATE, length=LENGTH,
-        budget=round(FIRST * frames), rollouts=4, validate=GENERATIONS, games=GAMES,
-        timesteps=max(TIMESTEPS, DREAMT * frames) if algo == "ppo" else 0,
+        max(recorded.LEAST, min(SIDE_BY_SIDE, budget // (longest + 1))), 0, whole,
+        max(UPDATES, whole // SHARE), GENERATIONS, rate=RATE, length=LENGTH, budget=budget,
+        rollouts=4, validate=GENERATIONS, games=choosing(share, longest, GAMES),
+        timesteps=max(TIMESTEPS, DREAMT * whole) if algo == "ppo" else 0,
     )  # fmt: skip
-    later = replace(first, frames=0, budget=round((1 - FIRST) * frames / (ROUNDS - 1)))
-    return first, *(later,) * (ROUNDS - 1)
+    return first, *(replace(first, episodes=SIDE_BY_SIDE, frames=0, budget=share),) * (ROUNDS - 1)
+
+
+def choosing(frames: int, longest: int, most: int) -> int:
+    """Return how many games choose: `FEW` to `most`, and no more than a share of frames allows."""
+    return max(FEW, min(most, int(CHOOSE * frames) // longest))
 
 
 def new(
-    task: str, out: Path, rounds: Sequence[Round], executor: Executor, seed: int = 0,
+    task: str,
+    out: Path,
+    rounds: Sequence[Round],
+    executor: Executor,
+    final: int = FINAL,
+    seed: int = 0,
+    stop: Stop | None = None,
+    given: bool = False,
+    explore: str = "explore",
     rules: str = "",
-) -> None:  # fmt: skip
+) -> None:
     """Make the world of a user's own game, with its policy, and write it to the folder `out`.
 
-    The episodes and the runs of the rounds are in `out`/data and `out`/runs.
-
-    Args:
-        seed, rules: see `iterate.iterate`.
+    The episodes and the runs of the rounds are in `out`/data and `out`/runs. For the arguments, see
+    `iterate.iterate`.
     """
-    best = iterate.iterate(task, rounds, out / "data", out / "runs", executor, FINAL, seed, rules)
+    best = iterate.iterate(
+        task, rounds, out / "data", out / "runs", executor, final, seed, stop, given, explore, rules
+    )
     policy = Path(find("shipped", best))
     for path in (policy.with_suffix(".json"), policy, *(best / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:  # the config is last: without it there is no world
@@ -166,6 +190,8 @@ def main(
     seed: int = 0,
     processes: int = 1,
     rules: str = "",
+    data: str = "",
+    explore: str = "explore",
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
@@ -173,7 +199,7 @@ def main(
         task: The id of an environment of Gymnasium whose observations are a few numbers, such as
             CartPole-v1; of one of your own, module:Id-v0.
         out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
-        frames: Frames of the real game to learn from. Those that validate come on top.
+        frames: Most frames of the real game to learn from. Those that choose come on top.
         algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
             linear controller C.
         seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
@@ -182,6 +208,10 @@ def main(
             Worker processes are stopped if ten games take more than 15 minutes.
         rules: The reward and the end of the game, if you know them, as a class of your own,
             module:Class. M need not learn them.
+        data: What you have recorded already, which takes the place of the first games: a folder of
+            `dreamgym collect`, or the id of a dataset of Minari. Its frames come on top.
+        explore: Who plays the first games: `explore` and `random` play at random;
+            `module:function` is yours, see `dreamgym collect --help`.
     """
     if not task:
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")
@@ -189,19 +219,31 @@ def main(
         raise ValueError(f"frames is {frames}: give {LEAST:,} or more")
     if algo not in LEARNERS:
         raise ValueError(f"algo is {algo!r}: choose one of {', '.join(LEARNERS)}")
+    if not unseeing(explore):
+        raise ValueError(f"explore is {explore!r}: give explore, random, or your module:function")
+    if data and explore != "explore":
+        raise ValueError(f"explore is {explore}, but {data} takes the place of its games: give one")
     game = games.get(task)
     if game.pictures:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
     own.known(rules)
     folder = Path(out or f"worlds/{task}")
     executor = InProcess() if processes == 1 else Local(processes)
+    known, longest = 0, game.max_steps
+    if data:
+        asked = recorded.Args(task, data, max(recorded.MOST, frames))
+        known = recorded.take(asked, folder / "data" / "round-0")
+    rounds = recipe(frames, algo, longest, known)
+    final = choosing(frames, iterate.CANDIDATES * longest, FINAL)
+    chosen = ROUNDS * rounds[0].games + iterate.CANDIDATES * final
     print(
         f"{task}: {game.frame[0] - 1} numbers, {len(game.moves) or len(game.low)} "
-        f"{'moves' if game.moves else 'numbers of an action'}, at most {game.max_steps} steps.\n"
-        f"It will play about {frames:,} real frames to learn from, and "
-        f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
+        f"{'moves' if game.moves else 'numbers of an action'}, at most {longest:,} steps.\n"
+        f"In up to {ROUNDS} rounds it will play up to {frames:,} real frames to learn from, and up "
+        f"to {chosen * longest:,} to choose by, in {chosen} games. {2 * TEST} more games score it."
     )
-    new(task, folder, recipe(frames, algo), executor, seed, rules)
+    stop = Stop(frames, PATIENCE)
+    new(task, folder, rounds, executor, final, seed, stop, bool(data), explore, rules)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -195,6 +195,42 @@ class Vectors(gym.Env[np.ndarray, Any]):
     def close(self) -> None:
         self.env.close()
 
+    def vector(self, action: Any) -> np.ndarray:
+        """Return the vector (A,) float32 that M takes for one of the environment's own actions.
+
+        Raises:
+            ValueError: if the action is outside the environment's action space.
+        """
+        space, taken = self.env.action_space, action
+        if isinstance(space, gym.spaces.Box):
+            with contextlib.suppress(TypeError, ValueError):  # a list, or double precision, will do
+                taken = np.asarray(action, space.dtype)
+        if not space.contains(taken):
+            raise ValueError(f"action is {action!r}: {self.game.name} takes one of {space}")
+        if isinstance(space, gym.spaces.Discrete):
+            return self.game.vectors[int(taken - space.start)]
+        if self.game.choices:
+            chosen = np.ravel(np.asarray(taken) - getattr(space, "start", 0))
+            return actions.to_vectors(chosen[None], self.game, continuous=False)[0]
+        return np.ravel(taken).astype(np.float32)
+
+    def recorded(
+        self, seen: Iterable[Any], actions: Iterable[Any], rewards: Iterable[Any]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return frames (T + 1, F) and vectors (T, A) of a game that was recorded elsewhere.
+
+        Args:
+            seen: T + 1 observations of the environment.
+            actions: T actions, of its own.
+            rewards: T rewards.
+
+        Raises:
+            ValueError: if what was recorded does not fit the environment.
+        """
+        pairs = zip(seen, (0.0, *map(float, rewards)), strict=True)
+        frames = np.stack([self._frame(self._numbers(each), each, pay) for each, pay in pairs])
+        return frames, np.stack([self.vector(action) for action in actions])
+
     def _taken(self, vector: np.ndarray) -> Any:
         """Return the environment's own action for a vector that M takes."""
         space = self.env.action_space
@@ -210,7 +246,7 @@ class Vectors(gym.Env[np.ndarray, Any]):
         """Return an observation flattened, float32."""
         return np.asarray(flatten(self.env.observation_space, seen), np.float32)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
         """Say of an error of the environment's own code in which game and step it was."""
         try:

@@ -23,6 +23,7 @@ from dreamgym.training.play.executors import InProcess, Local
 from dreamgym.training.play.policies import Reference
 from dreamgym.training.runs import LOCK
 from tests.conftest import Inside
+from tests.envs.test_own import SPRING
 from tests.training.conftest import LENGTHS, Counted
 
 ARGS = Args("doom", episodes=3, seed=72)
@@ -279,6 +280,50 @@ def test_random_play_takes_a_new_action_every_step_and_exploring_holds_them(
         changes[policy] = np.mean(moves[1:] != moves[:-1])
     assert changes["random"] == pytest.approx(2 / 3, abs=0.16)
     assert changes["explore"] < 0.3
+
+
+def test_a_function_of_the_user_s_own_plays_in_other_processes(
+    tmp_path: Path, inside: Inside
+) -> None:
+    args = Args(SPRING, 3, policy="tests.envs.players:still")
+    collect(args, tmp_path / "two", Local(1), progress=False)
+    collect(args, tmp_path / "one", inside, progress=False)
+    for index in range(3):
+        one, two = (Episode.load(episode_path(tmp_path / out, index)) for out in ("one", "two"))
+        assert same(one, two)
+        place, speed = one.frames[:-1, :2].T  # after the last frame, there is no action
+        assert one.actions[:-1, 0].tolist() == pytest.approx((-place - speed).tolist())
+        assert np.abs(one.frames[-1, :2]).max() < np.abs(one.frames[0, :2]).max()
+
+
+def test_another_function_is_another_policy(tmp_path: Path, inside: Inside) -> None:
+    collect(Args(SPRING, 1, policy="tests.envs.players:still"), tmp_path, inside, progress=False)
+    with pytest.raises(ValueError, match=r"the content of its policy \(tests.envs.players:wild\)"):
+        collect(Args(SPRING, 2, policy="tests.envs.players:wild"), tmp_path, inside, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("task", "policy", "words"),
+    [
+        (SPRING, "tests.envs.nobody:still", "nobody:still needs a module that cannot be imported"),
+        (SPRING, "tests.envs.players:asleep", "tests.envs.players has no 'asleep' that can be"),
+        (SPRING, "tests.envs.players:number", "tests.envs.players has no 'number' that can be"),
+        (
+            SPRING,
+            "tests.envs.players:wild",
+            r"wild does not play the game: .*array\(\[2.5\]\).*Box",
+        ),
+        ("doom", "tests.envs.players:still", "still cannot play doom: only a game of your own"),
+    ],
+)
+def test_a_function_that_cannot_play_is_refused_by_name(
+    tmp_path: Path, inside: Inside, task: str, policy: str, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        collect(Args(task, 1, policy=policy), tmp_path, inside, progress=False)
+    assert not list(tmp_path.glob("*.npz"))
+    with pytest.raises(ValueError, match="still play uses no world"):
+        Args("doom", 1, policy="tests.envs.players:still", world="doom")
 
 
 def test_a_controller_s_games_survive_being_stopped(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,7 +18,7 @@ from dreamgym.checkpoint import load_world, read_json, real_frames
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
-from dreamgym.training import collect, iterate, new, vision
+from dreamgym.training import collect, iterate, new, recorded, vision
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
 from dreamgym.training.play import dreams, policies
 from tests.conftest import Inside
@@ -102,10 +103,33 @@ def test_one_command_makes_a_dream_that_knows_the_game(
 
 
 def test_the_rounds_share_the_frames() -> None:
-    rounds = new.recipe(50_000, "cma")
+    rounds = new.recipe(50_000, "cma", 200)
     assert len(rounds) == new.ROUNDS
     assert rounds[0].frames and not any(each.frames for each in rounds[1:])
     assert sum(each.budget for each in rounds) == pytest.approx(50_000, abs=new.ROUNDS)
+
+
+def test_what_was_recorded_is_learned_from_too() -> None:
+    alone, more = (new.recipe(50_000, "ppo", 200, given)[1] for given in (0, 200_000))
+    assert (alone.updates, more.updates) == (1250, 6250)
+    assert (alone.timesteps, more.timesteps) == (200_000, 1_000_000)
+    assert alone.budget == more.budget
+
+
+@pytest.mark.parametrize(
+    ("frames", "longest", "games"),
+    [
+        (20_000, 500, 10),  # a quarter of 20,000 frames is ten such games
+        (20_000, 1000, 5),
+        (20_000, 1100, new.FEW),
+        (20_000, 10, 10),  # the most
+        (1000, 1000, new.FEW),
+    ],
+)
+def test_games_that_choose_take_a_share_of_the_frames(
+    frames: int, longest: int, games: int
+) -> None:
+    assert new.choosing(frames, longest, most=10) == games
 
 
 def test_a_round_plays_as_many_games_as_its_frames_allow(tmp_path: Path, inside: Inside) -> None:
@@ -115,6 +139,24 @@ def test_a_round_plays_as_many_games_as_its_frames_allow(tmp_path: Path, inside:
     assert len(iterate._lengths(tmp_path / "more")) == 10
     iterate._play(args, LIMIT, tmp_path / "fewest", inside)
     assert iterate._lengths(tmp_path / "fewest") == [LIMIT + 1] * 3
+
+
+@pytest.mark.parametrize(("most", "games"), [(5, 5), (5.9, 5), (10, 10), (11, 10), (1, 3)])
+def test_a_round_plays_no_game_for_which_there_may_be_no_room(
+    tmp_path: Path, inside: Inside, most: float, games: int
+) -> None:
+    args, longest = collect.Args(SPRING, episodes=3), LIMIT + 1
+    for _ in range(2):  # the second time nothing is left to play
+        iterate._play(args, 10 * longest, tmp_path, inside, int(most * longest))
+        assert len(iterate._lengths(tmp_path)) == games
+
+
+def test_short_games_leave_room_for_more(tmp_path: Path, inside: Inside) -> None:
+    """CartPole's random games last about 20 steps, and may last 500."""
+    iterate._play(collect.Args("CartPole-v1", episodes=10), 1000, tmp_path, inside, 2000)
+    lengths = iterate._lengths(tmp_path)
+    assert len(lengths) == round(1000 / np.mean(lengths[:10])) > 10 + 2000 // 501
+    assert sum(lengths) <= 2000
 
 
 def test_data_of_a_changed_game_are_refused(tmp_path: Path, inside: Inside) -> None:
@@ -146,6 +188,9 @@ def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
         (["new", "CarRacing-v3"], "shows pictures"),
         (["new", "CartPole-v1", "--algo", "sac"], "algo is 'sac': choose one of ppo, cma"),
         (["new", SPRING, "--rules", "gone_games:Mine"], "gone_games:Mine cannot be imported"),
+        (["new", "CartPole-v1", "--explore", "best"], "explore is 'best': give explore, random"),
+        (["new", "CartPole-v1", "--explore", "tests.nobody:plays"], "a module that cannot be imp"),
+        (["new", "CartPole-v1", "--explore", "random", "--data", "mine"], "explore is random, but"),
     ],
     ids=str,
 )
@@ -166,10 +211,9 @@ def test_a_small_world_is_made_and_scored(
 ) -> None:
     few = Round(12, 0, 200, 30, 2, rollouts=2, validate=2, games=2, timesteps=timesteps)
     again = Round(4, 0, 0, 30, 2, rollouts=2, validate=2, games=2, timesteps=timesteps)
-    monkeypatch.setattr(new, "FINAL", 2)
     monkeypatch.setattr(new, "TEST", 4)
     out = tmp_path / "world"
-    new.new("CartPole-v1", out, (few, again), inside)
+    new.new("CartPole-v1", out, (few, again), inside, final=2)
     found = new.examined("CartPole-v1", out, inside)
     assert found["real"]["games"] == found["dream"]["games"] == 4
     world = load_world(out)
@@ -246,3 +290,19 @@ def test_a_game_that_fails_loses_no_episode_that_was_over(
         assert episode_path(tmp_path, 1).stat().st_mtime_ns == kept
     finally:
         gym.registry.pop("Failing-v0")
+
+
+def test_a_world_is_made_of_what_was_recorded(tmp_path: Path, inside: Inside) -> None:
+    """The first round plays nothing, and the second one what the budget allows."""
+    mine, out = tmp_path / "mine", tmp_path / "world"
+    asked = collect.Args(SPRING, episodes=8, policy="tests.envs.players:still")
+    collect.collect(asked, mine, inside, progress=False)
+    given = recorded.take(recorded.Args(SPRING, str(mine)), out / "data" / "round-0")
+    first = Round(10, 0, 200, 20, 1, rollouts=1, validate=1, games=1)
+    stop = iterate.Stop(3 * (LIMIT + 1) + 5, patience=2)
+    new.new(SPRING, out, (first, replace(first, frames=0)), inside, 1, 0, stop, given=True)
+    assert given == 8 * (LIMIT + 1) == sum(iterate._lengths(out / "data" / "round-0"))
+    assert sum(iterate._lengths(out / "data" / "round-1")) == 3 * (LIMIT + 1)
+    counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))
+    assert counted == 11 * (LIMIT + 1) + 2 * LIMIT + 2 * LIMIT  # validations, final choice
+    assert load_world(out).game.name == SPRING

@@ -111,6 +111,92 @@ def test_another_seed_plays_other_games_and_learns_by_other_luck(
         iterate.iterate("doom", ROUNDS, other, other, InProcess(), seed=10)
 
 
+MANY = tuple(replace(each, budget=0) for each in (FIRST, *[ROUNDS[1]] * 7))
+
+
+def stopped(
+    patch: pytest.MonkeyPatch, out: Path, scores: list[float], frames: int = 400, **more: Any
+) -> Stages:
+    """Go through up to eight rounds with these scores; all their games have ten frames."""
+    stages = Stages(patch, scores, {f"round-{number}": 1.0 for number in range(8)})
+    patch.setattr(iterate, "_longest", lambda task: 10)
+    patch.setattr(iterate, "frames_of", lambda path: 10)
+    stop = iterate.Stop(frames, patience=2)
+    iterate.iterate("doom", MANY, out / "data", out / "runs", InProcess(), stop=stop, **more)
+    return stages
+
+
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        ([1, 3, 2, 3], "rounds 2 and 3 scored no better than round 1 (3)"),
+        ([5, 1, 4], "rounds 1 and 2 scored no better than round 0 (5)"),
+        ([1, 2, 1, 3, 1, 4, 4, 4], ""),
+        ([1, 2, 3, 4, 5, 6, 7, 8], ""),
+    ],
+)
+def test_rounds_end_when_two_in_a_row_are_no_better(
+    scores: list[float],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stages = stopped(monkeypatch, tmp_path, scores)
+    assert len(stages.evolved) == len(scores)
+    said = [line for line in capsys.readouterr().out.splitlines() if "no further" in line]
+    assert len(said) == (0 if len(scores) == 8 else 1)
+    assert not said or words in said[0]
+    again = stopped(monkeypatch, tmp_path, scores)  # decides the same, and does nothing
+    assert not again.evolved and not again.plays
+    assert (capsys.readouterr().out.count("no further round") == 1) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("frames", "games"),
+    [
+        (400, [5, 5, 5, 5, 5, 5, 5, 5]),
+        (170, [5, 2, 2, 2, 2, 1, 2, 1]),  # 120 // 7, 100 // 6, 80 // 5, …
+        (95, [5, 1, 1, 1, 1]),  # 5 frames are too few for another game
+        (59, [5]),
+        (30, [5]),  # the fewest
+    ],
+)
+def test_the_rounds_share_what_frames_are_left_and_end_when_none_are(
+    frames: int, games: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = stopped(monkeypatch, tmp_path, list(range(1, 9)), frames)
+    assert list({out: args.episodes for args, out in stages.plays}.values()) == games
+    assert sum(games) <= max(frames // 10, games[0])
+
+
+def test_what_is_given_takes_the_place_of_the_first_games_and_of_no_frames(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = tmp_path / "data" / "round-0"
+    first.mkdir(parents=True)
+    write_json(first / MANIFEST, {"lengths": [10] * 50})
+    stages = stopped(monkeypatch, tmp_path, list(range(1, 9)), 350, given=True)
+    plays = {out.name: args for args, out in stages.plays}
+    assert [args.episodes for args in plays.values()] == [5] * 7 and "round-0" not in plays
+    assert plays["round-1"].seed == 50
+    best = tmp_path / "runs" / "best"
+    files = [read_json(best / name)["real_frames"] for name in ("config.json", "controller.json")]
+    assert sum(files) == 500 + 350 + 8 * SPENT + 2 * 100 * 2
+    with pytest.raises(ValueError, match="round-0 holds a round of other arguments or data"):
+        stopped(monkeypatch, tmp_path, [], 350)
+
+
+def test_the_first_games_are_played_by_whom_the_caller_names(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = stopped(monkeypatch, tmp_path, [3, 2, 1], explore="random")
+    who = {out.name: args.policy for args, out in stages.plays}
+    assert who["round-0"] == "random" and "runs/round-0/" in who["round-1"]
+    with pytest.raises(ValueError, match="round-0 holds a round of other arguments or data"):
+        stopped(monkeypatch, tmp_path, [])
+
+
 def test_no_game_is_played_twice_and_each_by_the_controller_before(
     stages: Stages, tmp_path: Path
 ) -> None:

@@ -22,7 +22,7 @@ from dreamgym.twin import Twin
 from dreamgym.world import OBSERVATIONS, World
 
 from .executors import Executor
-from .policies import BLIND, Policy, Reference, refer
+from .policies import Policy, Reference, refer, unseeing
 
 SIDE_BY_SIDE = 10
 """Real games that share one batch of V and M. A score depends on it: it can change rounding."""
@@ -112,7 +112,7 @@ class Job:
 
 def play(job: Job) -> list[dict[str, Any]]:
     """Play a job's real games side by side, and return `{seed, return, length}` of each."""
-    world = None if job.policy.name in BLIND else loaded(job.world, job.world_fingerprint)
+    world = None if unseeing(job.policy.name) else loaded(job.world, job.world_fingerprint)
     policy, seeds = job.policy.load(world, games.get(job.task)), job.seeds
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     for turn in turns(job.task, seeds, policy, world):

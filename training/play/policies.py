@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from dreamgym.checkpoint import (
     read_json,
 )
 from dreamgym.envs import actions
+from dreamgym.envs.pixels import real
 from dreamgym.games import FRAME, Game
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
@@ -199,6 +202,46 @@ class Trained:
         return self.shown
 
 
+class Called:
+    """A user's own function plays: it takes an observation and returns one of the game's actions.
+
+    It is called for one game at a time, with the flattened observation (F - 1,) float32.
+
+    Args:
+        name: `module:function`.
+        game: a user's own game.
+
+    Raises:
+        ValueError: if there is no such function, or the game is not a user's own.
+    """
+
+    observation = ""
+
+    def __init__(self, name: str, game: Game):
+        if not game.own:
+            raise ValueError(f"{name} cannot play {game.name}: only a game of your own")
+        self.name, self.function = name, function(name)
+        self.env: Any = real(game)  # it knows the game's own actions
+
+    def begin(self, seeds: Tensor) -> None:
+        pass
+
+    def act(self, observation: Tensor) -> Tensor:
+        frames = observation.numpy().copy()  # the function may write into it
+        return torch.from_numpy(np.stack([self._vector(frame[:-1]) for frame in frames]))
+
+    def _vector(self, seen: np.ndarray) -> np.ndarray:
+        action = self.function(seen)
+        try:
+            vector: np.ndarray = self.env.vector(action)
+        except ValueError as error:
+            raise ValueError(f"{self.name} does not play the game: its {error}") from error
+        return vector
+
+    def keep(self, rows: Tensor) -> None:
+        pass
+
+
 class Distracted:
     """Another policy plays, and now and then it is interrupted by a random action.
 
@@ -244,7 +287,7 @@ class Reference:
     """Names a policy and its content, so that another process loads exactly the same policy."""
 
     name: str
-    """`random`, `explore` or a file; empty if `weights` holds the policy itself."""
+    """`random`, `explore`, `module:function` or a file; empty if `weights` holds the policy."""
     fingerprint: str = ""
     """Fingerprint of the file, needed because the file may be replaced before it is loaded."""
     weights: bytes = b""
@@ -259,7 +302,7 @@ class Reference:
         if self.config:
             weights = torch.frombuffer(bytearray(self.weights), dtype=torch.float32)
             return Controlled(Controller(self.config, weights), game)
-        if self.name not in BLIND and policy_fingerprint(self.name) != self.fingerprint:
+        if self.name not in BLIND and _mark(self.name) != self.fingerprint:
             raise ValueError(f"{self.name} was changed while it played: begin anew")
         return load(self.name, world, game)
 
@@ -270,9 +313,51 @@ def refer(policy: str | Path | Controller) -> Reference:
         return Reference("", "", policy.weights.float().numpy().tobytes(), policy.config)
     if str(policy) in BLIND:
         return Reference(str(policy))
+    if is_function(policy):
+        return Reference(str(policy), _mark(policy))
     if Path(policy).suffix != ".zip" and not is_agent(policy):
         return refer(load_controller(policy))  # a controller is small: send its weights
     return Reference(str(policy), policy_fingerprint(policy))
+
+
+def is_function(policy: str | Path) -> bool:
+    """Return whether a policy is a function of the user's own, `module:function`, and no file."""
+    module, _, name = str(policy).rpartition(":")
+    words = (*module.split("."), name)
+    return all(word.isidentifier() for word in words) and not Path(policy).exists()
+
+
+def unseeing(policy: str) -> bool:
+    """Return whether a policy needs no world: one of `BLIND`, or a function of the user's own."""
+    return policy in BLIND or is_function(policy)
+
+
+def function(name: str) -> Callable[[np.ndarray], Any]:
+    """Return the function `module:function`.
+
+    Raises:
+        ValueError: if its module cannot be imported, or has no such function.
+    """
+    module, word = name.split(":")
+    try:
+        there = import_module(module)
+    except Exception as error:  # it is the user's own code
+        raise ValueError(f"{name} needs a module that cannot be imported: {error}") from error
+    found = getattr(there, word, None)
+    if not callable(found):
+        raise ValueError(f"{name} is no function: {module} has no {word!r} that can be called")
+    made: Callable[[np.ndarray], Any] = found
+    return made
+
+
+def _mark(policy: str | Path) -> str:
+    """Return a fingerprint of a policy's file; of a function, of its name and its module's file."""
+    if not is_function(policy):
+        return policy_fingerprint(policy)
+    function(str(policy))
+    source = import_module(str(policy).split(":")[0]).__file__
+    code = Path(source).read_bytes() if source else b""
+    return hashlib.sha256(str(policy).encode() + code).hexdigest()[:16]
 
 
 def find(policy: str, folder: Path) -> str:
@@ -297,8 +382,8 @@ def load(policy: str | Path, world: World | None, game: Game) -> Policy:
     """Load a policy by its name or from its file.
 
     Args:
-        policy: `random`, `explore`, or the file of a controller or of an agent.
-        world: the world in which it is to act; None is enough for the policies of `BLIND`.
+        policy: `random`, `explore`, `module:function`, or the file of a controller or of an agent.
+        world: the world in which it is to act; None is enough for those of `unseeing`.
         game: the world's game.
 
     Raises:
@@ -306,6 +391,8 @@ def load(policy: str | Path, world: World | None, game: Game) -> Policy:
     """
     if str(policy) in BLIND:
         return Random(game) if str(policy) == "random" else Exploring(game)
+    if is_function(policy):
+        return Called(str(policy), game)
     assert world is not None
     if Path(policy).suffix == ".zip":
         return load_trained(policy, world)

@@ -27,6 +27,8 @@ WHERE = {
     "": "",
 }
 """Where one may learn, as `train.Args.env` has it, and how the tables say it. Empty: nowhere."""
+BRIEFLY = {"pixels": "from pixels", "twin": "in the twin", "dream": "in the dream"}
+"""How the picture says it."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,10 @@ def plot(game: dict[str, Any], results: Path, path: str | Path) -> None:
     colours = iter(f"C{number}" for number in range(10))
     for learner in learners(game, results):
         if not learner.where:
-            axes.axhline(learner.score["mean"], color="grey", linestyle="--", label=learner.label)
+            axes.axhline(learner.score["mean"], color="grey", linestyle="--", label=learner.name)
             continue
         colour, many = next(colours), len(learner.scores)
-        label = f"{learner.label}, {WHERE[learner.where]}" + (f", {many} seeds" if many > 1 else "")
+        label = f"{learner.name} {BRIEFLY[learner.where]}" + (f", {many} seeds" if many > 1 else "")
         curves = learner.curves() if learner.where != "dream" else []
         for number, (frames, real) in enumerate(curves):
             axes.plot(frames, real, "o-", color=colour, label="" if number else label)
@@ -129,7 +131,7 @@ def plot(game: dict[str, Any], results: Path, path: str | Path) -> None:
     axes.set_ylabel(f"real score: {game['unit'].partition(',')[0]}", fontsize=15)
     axes.tick_params(labelsize=14)
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, fontsize=11)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=13)
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150)
 

@@ -55,6 +55,7 @@ from .play.executors import Executor, Local
 from .play.exporting import exported
 from .play.games import score
 from .play.policies import (
+    ALGORITHMS,
     FRAMES,
     STACK,
     algorithm,
@@ -252,15 +253,16 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     Those that are arguments of the algorithm's class are in `kwargs`.
 
     Raises:
-        ValueError: if there is no such algorithm, or `linear` is asked of a recurrent one.
+        ValueError: if there is no such algorithm, if it cannot learn from pixels, or if `linear` is
+            asked of a recurrent one.
     """
     algorithm(args.algo)
-    zoo, where = import_module(f"dreamgym.zoo.{args.algo}").hyperparams, game.dream_id
-    if args.env == "pixels":
-        where = game.pixel_id
-        if where not in zoo:
-            raise ValueError(f"env is 'pixels': {args.algo} has no hyperparameters for it")
-    hyper = copy.deepcopy(zoo[where])  # Stable-Baselines3 writes into `policy_kwargs`
+    zoo = {name: import_module(f"dreamgym.zoo.{name}").hyperparams for name in ALGORITHMS}
+    where = game.pixel_id if args.env == "pixels" else game.dream_id
+    if where not in zoo[args.algo]:
+        known = ", ".join(name for name in zoo if where in zoo[name]) or "none"
+        raise ValueError(f"env is 'pixels': {args.algo} cannot learn there, choose one of {known}")
+    hyper = copy.deepcopy(zoo[args.algo][where])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch

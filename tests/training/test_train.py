@@ -260,7 +260,7 @@ class _Shown(VecEnv):
 
 
 def test_a_pixel_agent_refuses_what_it_cannot_have(folder, tmp_path):
-    with pytest.raises(ValueError, match="sac has no hyperparameters"):
+    with pytest.raises(ValueError, match="sac cannot learn there, choose one of ppo, a2c, dqn"):
         learn(args(folder, "sac", env="pixels"), tmp_path)
     with pytest.raises(ValueError, match="leave out controller"):
         args(folder, env="pixels", controller=True)
@@ -333,6 +333,7 @@ def test_an_agent_goes_on_from_another(folder, tmp_path, unreal):
         (["--init", "agent.safetensors"], "init agent.safetensors is no .zip of ppo"),
         (["--init", "none.zip"], "none.zip"),
         (["--algo", "dreamer"], "algo is 'dreamer': choose one of ppo, a2c"),
+        (["--env", "pixels", "--algo", "td3"], "td3 cannot learn there, choose one of ppo, a2c"),
         (["--games", "0"], "games is 0"),
         (["--observation", "pixels"], "observation is 'pixels'"),
         (["--temperature", "-1"], "temperature is -1.0"),

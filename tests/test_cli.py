@@ -101,8 +101,9 @@ def test_a_number_of_steps_that_is_none_is_named(option, steps, capsys):
     )
 
 
-def test_an_unknown_task_lists_those_there_are(capsys):
-    assert main(["collect", "chess"]) == 2
+@pytest.mark.parametrize("command", ["collect", "train", "evolve", "evaluate"])
+def test_an_unknown_task_lists_those_there_are(command, capsys):
+    assert main([command, "chess"]) == 2
     assert "unknown game 'chess': choose one of car_racing, doom" in capsys.readouterr().err
 
 

@@ -6,11 +6,14 @@ import runpy
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from dreamgym import cli
-from dreamgym.checkpoint import CheckpointError
-from dreamgym.training.measure.report import BEGIN, END, rendered, report
+from dreamgym.checkpoint import CheckpointError, read_json
+from dreamgym.training.measure import learners
+from dreamgym.training.measure.report import BEGIN, END, RESULTS, rendered, report
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -31,11 +34,26 @@ GAME = {
         {"file": "toy-quick", "name": "PPO", "label": "PPO, linear"},
     ],
     "printed": [{"label": "theirs", "score": "9 ± 1"}],
+    "learners": [
+        {"file": "toy-random", "name": "random", "label": "random", "where": ""},
+        {"file": "toy-pixels-dqn", "name": "DQN", "label": "DQN", "where": "pixels"},
+        {"file": "toy-pixels-ppo", "name": "PPO", "label": "PPO", "where": "pixels"},
+        {"file": "toy-twin", "name": "C", "label": "CMA-ES", "where": "twin"},
+        {"file": "toy-c", "name": "C", "label": "C", "where": "dream"},
+    ],
+    "quoted": [{"label": "A3C (theirs)", "where": "pixels", "score": "9 ± 1"}],
+    "published": {"label": "theirs", "score": 9},
 }
 
 
 def score(mean: float, games: int = 2) -> dict:
-    return {"mean": mean, "sd": 0.5, "ci95": [mean - 1, mean + 1], "episodes": [{}] * games}
+    return {
+        "mean": mean,
+        "sd": 0.5,
+        "ci95": [mean - 1, mean + 1],
+        "real_frames": 1000,
+        "episodes": [{"return": mean}] * games,
+    }
 
 
 @pytest.fixture
@@ -92,6 +110,99 @@ def asked(kind: str, results: Path) -> list[str]:
 @pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
 def test_the_tables_agree_with_the_results(page):
     assert rendered(page.read_text()) == page.read_text(), "run `dreamgym report`"
+
+
+def learned(results: Path, name: str, returns: list[float], frames: int, pace: float) -> None:
+    """Write the score of one seed and the record of its learning."""
+    facts = {"mean": np.mean(returns), "sd": np.std(returns, ddof=1), "ci95": [0, 0],
+             "real_frames": frames, "episodes": [{"return": paid} for paid in returns]}  # fmt: skip
+    curve = [{"steps": n, "real": n, "real_frames": n * frames // 2} for n in (1, 2)]
+    record = {"curve": curve, "steps_per_second": pace, "waited": pace / 1000}
+    for end, content in {"": facts, "-learning": record}.items():
+        (results / f"{name}{end}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture
+def several(results):
+    """The results with three seeds of PPO from pixels, one of C in the twin, and none of DQN."""
+    for end, paid in {"": 2.0, "-seed1": 4.0, "-seed10": 9.0}.items():
+        learned(results, f"toy-pixels-ppo{end}", [paid] * 4, 600 + int(paid), 100 * paid)
+    learned(results, "toy-pixels-ppo-seed1-dream", [99.0] * 4, 1, 1)
+    (results / "toy-twin.json").write_text(json.dumps(score(7)))
+    return results
+
+
+def test_learners_stand_with_their_frames_and_all_their_seeds(several):
+    """The interval of three seeds ends at the worst and the best, since each may be all three."""
+    head, _, *lines = asked("learners of toy", several)
+    assert head.split(" | ")[3:6] == ["score", "IQM [95 % interval]", "games"]
+    assert lines == [
+        "| random |  | 1,000 | 1 ± 0 | 1 [1, 1] | 1,000 |  |  |  |",
+        "| PPO | real game, by its pixels | 605 | 5 ± 3 | 4 [2, 9] | 12 | 3 | 500 | 50% |",
+        "| CMA-ES | real game, seen through V and M | 1,000 | 7 ± 0 | 7 [7, 7] | 2 | 1 |  |  |",
+        "| C | dream | 1,000 | 3 ± 0 | 3 [3, 3] | 2 | 1 |  |  |",
+        "| *A3C (theirs)* | real game, by its pixels |  | *9 ± 1* |  |  |  |  |  |",
+    ]
+
+
+def test_the_summary_shows_who_learned_best_from_pixels(several):
+    learned(several, "toy-pixels-dqn", [5.5, 5.5], 700, 1)
+    row = "| the best of DQN, A2C and PPO, learned only from the real game's pixels | {} |"
+    assert row.format("6 ± 0 (DQN, 700 frames)") in asked("summary", several)
+    learned(several, "toy-pixels-dqn", [1.0, 1.0], 700, 1)
+    assert row.format("5 ± 3 (PPO, 605 frames)") in asked("summary", several)
+
+
+def test_any_table_joins_the_seeds_of_a_score(results):
+    learned(results, "toy-quick-seed1", [7.0, 7.0], 1, 1)
+    assert (
+        "| PPO, linear |  | 6 ± 1 | 5 to 7 | 4 of 2 seeds |" in asked("agents of toy", results)[3]
+    )
+
+
+def test_a_picture_is_drawn_of_what_was_learned_and_shown_below_the_table(several, tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text(f"<!-- learners of toy: {BEGIN}\n{END}\n")
+    report(page, several)
+    assert not list(several.glob("*.png")) and "![" not in page.read_text()
+    report(page, several, plots=True)
+    assert "(../training/results/toy-learners.png)" in page.read_text()
+    with Image.open(several / "toy-learners.png") as picture:
+        assert picture.size == (1350, 975)
+    (toy,) = learners.learners(GAME | {"learners": GAME["learners"][2:3]}, several)
+    first, *_ = toy.curves()
+    assert [part.tolist() for part in first] == [[301, 602], [1, 2]]
+
+
+def test_no_picture_is_drawn_where_nobody_learned_in_the_real_game(results):
+    page = results / "README.md"
+    page.write_text(f"<!-- summary: {BEGIN}\n{END}\n")
+    report(page, results, plots=True)
+    assert not list(results.glob("*.png"))
+
+
+def test_frames_of_a_world_s_data_count_from_the_first_validation(results):
+    learned(results, "toy-twin", [1.0, 2.0], 600, 1)
+    whole = json.loads((results / "toy-twin.json").read_text()) | {"real_frames": 5600}
+    (results / "toy-twin.json").write_text(json.dumps(whole))
+    (twin,) = learners.learners(GAME | {"learners": GAME["learners"][3:4]}, results)
+    ((frames, real),) = twin.curves()
+    assert frames.tolist() == [5300, 5600] and real.tolist() == [1, 2]
+
+
+def test_a_damaged_record_of_learning_is_named(several):
+    (several / "toy-pixels-ppo-learning.json").write_text('{"curve": [{"steps": 1}]}')
+    with pytest.raises(CheckpointError, match=r"toy-pixels-ppo-learning\.json is damaged"):
+        asked("learners of toy", several)
+
+
+def test_the_learners_that_the_tables_list_are_known():
+    """A wrong name of a file would leave a row out without a word."""
+    games = read_json(RESULTS / "tables.json")["games"]
+    for name, entry in ((game["name"], entry) for game in games for entry in game["learners"]):
+        assert entry["where"] in learners.WHERE
+        if not (RESULTS / f"{entry['file']}.json").exists():
+            assert re.fullmatch(rf"{name}-(pixels|twin|reality)(-\w+)?", entry["file"])
 
 
 def test_the_pages_that_hold_tables_are_known():

@@ -84,15 +84,18 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
     prints, frames = {"world": world_fingerprint(folder), "policy": args.policy}, 0
     if args.policy not in policies.BLIND:
         prints["policy"] = policy_fingerprint(file)
-        counted = folder / "config.json", Path(file).with_suffix(".json")
-        frames = sum(map(real_frames, counted))  # for its data and its validations
+        counted = [Path(file).with_suffix(".json")]  # of its validations, or of its learning too
+        if policy.observation != policies.FRAMES:  # it sees by the world, which was made of data
+            counted.append(folder / "config.json")
+        frames = sum(map(real_frames, counted))
     if args.env == "dream":
         world.check_room(args.episodes)
     if out:
         check_writable(out)
     made, seeds = origin(), range(args.seed, args.seed + args.episodes)
     if args.env == "twin":
-        name, tau = game.latent_id, None
+        name = game.pixel_id if policy.observation == policies.FRAMES else game.latent_id
+        tau = None
         played = score(args.task, folder, file, seeds, executor)
     else:
         name, tau = game.dream_id, [low, high]

@@ -23,11 +23,13 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import (
     VecEnv,
+    VecEnvWrapper,
     VecFrameStack,
     VecMonitor,
     VecNormalize,
     VecTransposeImage,
 )
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from tqdm import tqdm
 
 from dreamgym.checkpoint import (
@@ -54,6 +56,7 @@ from .play.executors import Executor, Local
 from .play.exporting import exported
 from .play.games import score
 from .play.policies import (
+    ALGORITHMS,
     FRAMES,
     STACK,
     algorithm,
@@ -64,12 +67,17 @@ from .play.policies import (
 from .runs import OTHER, Run, check_input, check_numbers, is_number
 from .splits import FINAL, VALIDATION
 
+PACE = ("steps", "seconds", "waiting")
+"""What is summed up of learning, see `_resume`."""
 TWINS = 16
 """Twins that run side by side if an agent learns in them and no number is given."""
 ENVS = ("dream", "twin", "pixels")
 """Where an agent may learn."""
 LATEST, BEST = "latest.zip", "policy.zip"
 """Files in the run folder: the agent from which learning goes on, and the best agent so far."""
+SAVE_EVERY = 240.0
+"""Seconds from one checkpoint to the next, besides those at the validations. Our choice: it is made
+before a rollout, and a rollout takes less than a minute, so a killed run loses five at the most."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +155,14 @@ def learn(
 ) -> Path:
     """Train an agent in the run folder `out`, resuming what is there; return the best one's file.
 
-    The replay buffer of an off-policy algorithm is not saved: a resumed run fills it with new
-    dreams first.
+    A run that is killed goes on from its last checkpoint, see `SAVE_EVERY`. The replay buffer of an
+    off-policy algorithm is not saved: a resumed run fills it with new dreams first.
+
+    The record, `learning.json`, holds a `curve` with a point for each validation: the `steps` and
+    the `seconds` so far, the mean returns in the `dream` (where it learns) and in the `real` game,
+    and the `real_frames` so far, of validations and of learning. It also holds the
+    `steps_per_second` of learning, without validations, and `waited`: the share of that time in
+    which the learner waited for its environments.
 
     Raises:
         ValueError: if `out` was begun with other arguments or another world.
@@ -207,7 +221,9 @@ def _learn(
             _begin(model, args)
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
     if state["steps"] and hasattr(model, "replay_buffer"):
-        _refill(model)
+        played = _refill(model)
+        state["real_frames"] += played if args.env != "dream" else 0
+        run.write(**state)
     validation = _Validation(run, args, game, state, normal, executor, progress)
     left = args.timesteps - model.num_timesteps
     if left > 0 and not validation.over:
@@ -235,12 +251,17 @@ def _begin(model: Any, args: Args) -> None:
     model.policy.weights = begun.weights
 
 
-def _refill(model: Any) -> None:
-    """Fill a resumed algorithm's empty replay buffer by its own policy, without learning."""
+def _refill(model: Any) -> int:
+    """Fill a resumed algorithm's empty replay buffer by its own policy, without learning.
+
+    Return the number of steps that were played.
+    """
     steps, learns = model.num_timesteps, model.gradient_steps
     model.gradient_steps = 0
     model.learn(model.learning_starts, reset_num_timesteps=False)
+    played = int(model.num_timesteps) - steps
     model.num_timesteps, model.gradient_steps = steps, learns
+    return played
 
 
 def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
@@ -249,15 +270,16 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     Those that are arguments of the algorithm's class are in `kwargs`.
 
     Raises:
-        ValueError: if there is no such algorithm, or `linear` is asked of a recurrent one.
+        ValueError: if there is no such algorithm, if it cannot learn from pixels, or if `linear` is
+            asked of a recurrent one.
     """
     algorithm(args.algo)
-    zoo, where = import_module(f"dreamgym.zoo.{args.algo}").hyperparams, game.dream_id
-    if args.env == "pixels":
-        where = game.pixel_id
-        if where not in zoo:
-            raise ValueError(f"env is 'pixels': {args.algo} has no hyperparameters for it")
-    hyper = copy.deepcopy(zoo[where])  # Stable-Baselines3 writes into `policy_kwargs`
+    zoo = {name: import_module(f"dreamgym.zoo.{name}").hyperparams for name in ALGORITHMS}
+    where = game.pixel_id if args.env == "pixels" else game.dream_id
+    if where not in zoo[args.algo]:
+        known = ", ".join(name for name in zoo if where in zoo[name]) or "none"
+        raise ValueError(f"env is 'pixels': {args.algo} cannot learn there, choose one of {known}")
+    hyper = copy.deepcopy(zoo[args.algo][where])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in own}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
@@ -290,15 +312,30 @@ def dreams(args: Args, game: Game, hyper: dict[str, Any], device: str = "cpu") -
     shared |= hyper["env_kwargs"] | ({"continuous": True} if args.controller else {})
     if args.env == "pixels":
         few = {"continuous": shared["continuous"]} if "continuous" in shared else {}
-        games = VecMonitor(DreamVecEnv(game.pixel_id, args.envs or hyper["n_envs"], **few))
-        return VecTransposeImage(VecFrameStack(games, STACK))
+        games = Timed(DreamVecEnv(game.pixel_id, args.envs or hyper["n_envs"], **few))
+        return VecTransposeImage(VecFrameStack(VecMonitor(games), STACK))
     if args.env == "twin":
-        return VecMonitor(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared))
+        return VecMonitor(Timed(DreamVecEnv(game.latent_id, args.envs or TWINS, **shared)))
     dreams = DreamVecEnv(
         game.dream_id, args.envs or hyper["n_envs"], temperature=args.temperature,
         precision="fastest", anywhere=args.anywhere, max_episode_steps=args.steps or None, **shared,
     )  # fmt: skip
-    return VecMonitor(dreams)
+    return VecMonitor(Timed(dreams))
+
+
+class Timed(VecEnvWrapper):
+    """Measures how long a learner waits for its environments: `waited`, in seconds."""
+
+    waited = 0.0
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        began = time.monotonic()
+        came = self.venv.step_wait()
+        self.waited += time.monotonic() - began
+        return came
 
 
 def _scales(args: Args, game: Game) -> dict[str, Any]:
@@ -310,7 +347,10 @@ def _scales(args: Args, game: Game) -> dict[str, Any]:
 
 
 class _Validation(BaseCallback):
-    """Validates the agent in the real game, keeps the best one, and stops when none is better."""
+    """Validates the agent in the real game, keeps the best one, and stops when none is better.
+
+    Between two validations it saves the agent from which to resume, and it measures the pace.
+    """
 
     def __init__(
         self, run: Run, args: Args, game: Game, state: dict[str, Any], dreams: VecNormalize,
@@ -320,9 +360,10 @@ class _Validation(BaseCallback):
         self.run, self.args, self.game, self.state, self.dreams = run, args, game, state, dreams
         self.out, self.executor = run.path.parent, executor
         self.every = args.validate or max(args.timesteps // 10, 1)
-        self.last, self.began = state["steps"], time.monotonic() - state["seconds"]
-        self.bar = tqdm(total=args.timesteps, initial=self.last, unit=" steps", unit_scale=True,
-                        desc=args.algo, disable=not progress)  # fmt: skip
+        self.last = state["curve"][-1]["steps"] if state["curve"] else 0
+        self.began = time.monotonic() - state["seconds"]
+        self.bar = tqdm(total=args.timesteps, initial=state["steps"], unit=" steps",
+                        unit_scale=True, desc=args.algo, disable=not progress)  # fmt: skip
 
     @property
     def over(self) -> bool:
@@ -330,6 +371,16 @@ class _Validation(BaseCallback):
         scores = [point["real"] for point in self.state["curve"]]
         late = len(scores) - 1 - int(np.argmax(scores)) if scores else 0
         return 0 < self.args.patience <= late
+
+    def _on_training_start(self) -> None:
+        self.mark, self.saved_at = self._now(), time.monotonic()
+
+    def _on_rollout_start(self) -> None:
+        """Save the agent from which to resume; here, because half a rollout cannot be saved."""
+        if time.monotonic() - self.saved_at >= SAVE_EVERY:
+            _save(self.model, self.args.algo, self.out / LATEST)
+            self._tally()
+            self._record()
 
     def _on_step(self) -> bool:
         self.bar.update(self.num_timesteps - self.bar.n)
@@ -339,6 +390,7 @@ class _Validation(BaseCallback):
 
     def validate(self) -> None:
         """Play the real game, record the scores, and save the agent from which to resume."""
+        self._tally()
         self.last, seeds = self.num_timesteps, range(VALIDATION, VALIDATION + self.args.games)
         candidate = self.out / "candidate.zip"
         _save(self.model, self.args.algo, candidate)
@@ -347,13 +399,13 @@ class _Validation(BaseCallback):
             self.executor, progress=False,
         )  # fmt: skip
         recent = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        spent = sum(game["length"] for game in played)
+        self.state["real_frames"] += sum(game["length"] for game in played)
         curve = self.state["curve"]
         point = {
             "steps": self.last,
             "dream": float(np.mean(recent)) if recent else None,
             "real": float(np.mean([game["return"] for game in played])),
-            "real_frames": spent + (curve[-1]["real_frames"] if curve else 0),
+            "real_frames": self.state["real_frames"],
             "seconds": time.monotonic() - self.began,
         }
         # The curve may lack a validation whose agent is kept: a process can be killed in between.
@@ -369,16 +421,38 @@ class _Validation(BaseCallback):
             write_json(known, read_json(known) | {"real_frames": point["real_frames"]})
         for path in (candidate, candidate.with_suffix(".json")):
             path.replace(self.out / path.name.replace("candidate", "latest"))
-        rms = self.dreams.ret_rms
-        self.state |= {
-            "steps": self.last,
-            "seconds": point["seconds"],
-            "returns": [float(rms.mean), float(rms.var), float(rms.count)],
-        }
-        self.run.write(**self.state)
+        self._record()
+        self.mark = self._now()
         self.logger.record("real/return", point["real"])
         self.logger.dump(self.last)
         self.bar.set_postfix(dream=f"{point['dream'] or 0:.0f}", real=f"{point['real']:.0f}")
+
+    def _now(self) -> dict[str, float]:
+        """Return the steps so far, the time, and how long the learner has waited."""
+        steps, waited = self.num_timesteps, self.dreams.waited
+        return {"steps": steps, "seconds": time.monotonic(), "waiting": waited}
+
+    def _tally(self) -> None:
+        """Add what was learned since the last mark to the sums of this session and those before."""
+        now, sums = self._now(), self.state["pace"]
+        if self.args.env != "dream":
+            self.state["real_frames"] += now["steps"] - self.mark["steps"]
+        self.state["pace"] = {key: sums[key] + now[key] - self.mark[key] for key in sums}
+        self.mark = now
+
+    def _record(self) -> None:
+        """Write how far learning has come."""
+        rms, pace = self.dreams.ret_rms, self.state["pace"]
+        seconds = max(pace["seconds"], 1e-9)
+        self.state |= {
+            "steps": self.num_timesteps,
+            "seconds": time.monotonic() - self.began,
+            "returns": [float(rms.mean), float(rms.var), float(rms.count)],
+            "steps_per_second": pace["steps"] / seconds,
+            "waited": pace["waiting"] / seconds,
+        }
+        self.run.write(**self.state)
+        self.saved_at = time.monotonic()
 
 
 def _save(model: BaseAlgorithm, algo: str, path: Path, **facts: Any) -> None:
@@ -414,7 +488,10 @@ def export(out: Path, world: World) -> Path | None:
 
 
 def _resume(run: Run) -> dict[str, Any]:
-    """Return a run's state: steps and seconds so far, its curve, and the statistics of returns.
+    """Return a run's state: what it has done so far, its curve, and the statistics of returns.
+
+    `pace` has the steps of learning that were timed, the seconds that they took without the
+    validations, and the seconds of waiting among these.
 
     Raises:
         CheckpointError: if the record is damaged.
@@ -422,6 +499,10 @@ def _resume(run: Run) -> dict[str, Any]:
     state = run.facts or {"steps": 0, "seconds": 0.0, "curve": []}
     check_numbers([state], run.path, ("steps", "seconds"))
     check_numbers(state.get("curve"), run.path, ("steps", "real", "real_frames", "seconds"))
+    spent = state["curve"][-1]["real_frames"] if state["curve"] else 0
+    state = {"pace": dict.fromkeys(PACE, 0), "real_frames": spent} | state
+    check_numbers([state], run.path, ("real_frames",))
+    check_numbers([state["pace"]], run.path, PACE)
     if returns := state.get("returns"):
         names = ("mean", "var", "count")
         check_numbers([dict(zip(names, returns, strict=False))], run.path, names)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3 import PPO
 
 from dreamgym.checkpoint import (
     load_controller,
@@ -113,6 +115,31 @@ def test_real_frames_are_the_world_s_and_the_controller_s_own(folder: Path, tmp_
         write_json(world / name, read_json(world / name) | {"real_frames": frames})
     for policy, frames in (("shipped", 1024), ("random", 0)):
         assert dreaming(world, policy)["real_frames"] == frames
+
+
+class Seen(gym.Env[Any, Any]):
+    """Shows what an agent of Doom's pixels sees: four frames, channels first."""
+
+    observation_space = gym.spaces.Box(0, 255, (12, 64, 64), np.uint8)
+    action_space = gym.spaces.Discrete(3)
+
+
+def test_an_agent_of_pixels_owes_no_frame_to_the_world(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its score is of the pixel game, and counts the frames of its own learning alone."""
+    world = shutil.copytree(folder, tmp_path / "world")
+    write_json(world / "config.json", read_json(world / "config.json") | {"real_frames": 1000})
+    PPO("CnnPolicy", Seen(), n_steps=8, batch_size=8).save(tmp_path / "policy.zip")
+    write_json(tmp_path / "policy.json", {"algo": "ppo", "real_frames": 777})
+
+    def played(*given: Any) -> list[Any]:
+        return [{"seed": seed, "return": 1.0, "length": 2} for seed in given[3]]
+
+    monkeypatch.setattr(stage, "score", played)
+    asked = Args("doom", str(tmp_path / "policy.zip"), "twin", 3, world=str(world))
+    score = evaluate(asked, InProcess())
+    assert (score["env"], score["real_frames"]) == ("PixelDoom-v0", 777)
 
 
 def test_a_controller_of_another_world_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -301,7 +302,7 @@ class _Shown(VecEnv):
 
 
 def test_a_pixel_agent_refuses_what_it_cannot_have(folder, tmp_path):
-    with pytest.raises(ValueError, match="sac has no hyperparameters"):
+    with pytest.raises(ValueError, match="sac cannot learn there, choose one of ppo, a2c, dqn"):
         learn(args(folder, "sac", env="pixels"), tmp_path)
     with pytest.raises(ValueError, match="leave out controller"):
         args(folder, env="pixels", controller=True)
@@ -374,6 +375,7 @@ def test_an_agent_goes_on_from_another(folder, tmp_path, unreal):
         (["--init", "agent.safetensors"], "init agent.safetensors is no .zip of ppo"),
         (["--init", "none.zip"], "none.zip"),
         (["--algo", "dreamer"], "algo is 'dreamer': choose one of ppo, a2c"),
+        (["--env", "pixels", "--algo", "td3"], "td3 cannot learn there, choose one of ppo, a2c"),
         (["--games", "0"], "games is 0"),
         (["--observation", "pixels"], "observation is 'pixels'"),
         (["--temperature", "-1"], "temperature is -1.0"),
@@ -599,3 +601,83 @@ def test_an_agent_may_learn_in_the_real_game(folder, tmp_path, unreal):
 def test_where_it_learns_must_be_known(folder):
     with pytest.raises(ValueError, match="env is 'game': choose one of dream, twin, pixels"):
         args(folder, env="game")
+
+
+class Killed:
+    """Stops learning as a killed process would, `after` steps of the environments."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, after: int, pause: float = 0.0):
+        self.left, self.plain = after, train.DreamVecEnv.step_wait
+        self.pause = pause
+        patch.setattr(train.DreamVecEnv, "step_wait", lambda envs: self.step(envs))
+
+    def step(self, envs: Any) -> Any:
+        if self.left == 0:
+            raise KeyboardInterrupt
+        self.left -= 1
+        time.sleep(self.pause)
+        return self.plain(envs)
+
+
+@pytest.mark.parametrize("algo", ["ppo", "a2c", "dqn"])
+def test_a_run_that_is_killed_between_validations_goes_on_from_a_checkpoint(
+    algo: str, folder: Path, tmp_path: Path, unreal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It learns from pixels, and counts every frame that it has seen: also when it fills memory."""
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    asked = args(folder, algo, env="pixels", timesteps=160, validate=160, envs=2)
+    games = Killed(monkeypatch, after=42)
+    with pytest.raises(KeyboardInterrupt):
+        learn(asked, tmp_path)
+    before = read_json(tmp_path / "learning.json")
+    saved = load_trained(tmp_path / "latest.zip", load_world(folder)).model
+    assert saved.num_timesteps == before["steps"] == before["real_frames"]
+    assert 0 < 84 - before["steps"] <= 2 * 16 and before["curve"] == []  # one rollout at most
+    games.left = -1
+    learn(asked, tmp_path)
+    after = read_json(tmp_path / "learning.json")
+    (point,) = after["curve"]
+    refilled = 24 if algo == "dqn" else 0  # whole rollouts of 8 frames
+    assert point["steps"] == after["steps"] == after["pace"]["steps"] == 160
+    assert point["real_frames"] == after["steps"] + refilled + 2 * 10
+    assert read_json(tmp_path / "policy.json")["real_frames"] == point["real_frames"]
+
+
+def test_checkpoints_are_made_when_it_is_time(
+    folder: Path, tmp_path: Path, unreal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train.SAVE_EVERY <= 300 - 60
+    saved, plain = [], train._save
+
+    def save(model, algo, path, **facts):  # type: ignore[no-untyped-def]
+        saved.append(path.name)
+        plain(model, algo, path, **facts)
+
+    monkeypatch.setattr(train, "_save", save)
+    asked = validated(folder, 1, timesteps=4 * ROLLOUT, validate=4 * ROLLOUT)
+    learn(asked, tmp_path / "none")
+    assert "latest.zip" not in saved
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    learn(asked, tmp_path / "often")
+    assert saved.count("latest.zip") == 4
+
+
+def test_a_record_tells_how_fast_learning_was_and_how_long_it_waited(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environments take 30 ms for each step of 4 dreams, and its validations do not count."""
+    Killed(monkeypatch, after=-1, pause=0.03)
+
+    def play(task, world, policy, seeds, *_, **__):  # type: ignore[no-untyped-def]
+        time.sleep(1)
+        return [{"seed": seed, "return": 1.0, "length": 10} for seed in seeds]
+
+    monkeypatch.setattr(train, "score", play)
+    for rollouts in (2, 4):  # the second goes on
+        learn(validated(folder, rollouts), tmp_path)
+    record = read_json(tmp_path / "learning.json")
+    pace = record["pace"]
+    assert pace["steps"] == record["steps"] == 4 * ROLLOUT
+    assert 64 * 0.03 <= pace["waiting"] < pace["seconds"] <= record["seconds"] - 4
+    assert record["steps_per_second"] == pytest.approx(pace["steps"] / pace["seconds"])
+    assert record["waited"] == pytest.approx(pace["waiting"] / pace["seconds"])

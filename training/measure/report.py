@@ -19,6 +19,9 @@ from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
 from dreamgym.games import GAMES
 
+from .learners import WHERE, learners, plot
+from .results import joined, read_score, seeds
+
 RESULTS = Path(__file__).parents[1] / "results"
 BEGIN, END = "written by `dreamgym report` -->", "<!-- end -->"
 BLOCK = re.compile(rf"(<!-- (\w+)(?: of (\w+))?: {re.escape(BEGIN)}\n)(.*?)({END})", re.S)
@@ -39,10 +42,11 @@ Facts = dict[str, Any]
 def summary(games: list[Facts], results: Path) -> list[str]:
     """Return a table with a column for each game.
 
-    Its rows are random play, our controller, our best agent of Stable-Baselines3, and the paper's
-    controller.
+    Its rows are random play, our controller, our best agent of Stable-Baselines3, the best of those
+    that learned from the real game's pixels, if any did, and the paper's controller.
     """
     best = [max(_agents(game, results), key=lambda agent: agent["mean"]) for game in games]
+    pixels = [_best_of_pixels(game, results) for game in games]
     return _table(
         ["playing the real game", *(f"{game['title']}: {game['unit']}" for game in games)],
         [
@@ -50,6 +54,8 @@ def summary(games: list[Facts], results: Path) -> list[str]:
             ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
+            *([["the best of DQN, A2C and PPO, learned only from the real game's pixels", *pixels]]
+              if any(pixels) else []),
             ["the controller of World Models (2018), as published",
              *(game["paper"] for game in games)],
         ],
@@ -80,6 +86,36 @@ def agents(game: Facts, results: Path) -> list[str]:
          "steps in the dream", "minutes"],
         rows,
     )  # fmt: skip
+
+
+def learning(game: Facts, results: Path) -> list[str]:
+    """Return a row for each learner of the real game, and for those of the dream beside them.
+
+    Then come the scores that others published, and the picture, if `report --plots` has drawn it.
+    """
+    rows = []
+    for each in learners(game, results):
+        middle, low, high = each.middle
+        pace, waited = each.known("steps_per_second"), each.known("waited")
+        rows.append(
+            [each.label, WHERE[each.where], f"{each.frames:,.0f}", _score(each.score),
+             f"{middle:.0f} [{low:.0f}, {high:.0f}]", f"{len(each.score['episodes']):,}",
+             f"{len(each.scores)}" if each.where else "",
+             "" if pace is None else _rate(pace), "" if waited is None else f"{waited:.0%}"]
+        )  # fmt: skip
+    rows += [
+        [f"*{row['label']}*", WHERE[row["where"]], "", f"*{row['score']}*", *[""] * 5]
+        for row in game["quoted"]
+    ]
+    lines = _table(
+        ["learner", "where it learns", "real frames", "score", "IQM [95 % interval]", "games",
+         "seeds", "steps per second", "waiting"],
+        rows,
+    )  # fmt: skip
+    if (picture := _picture(game, results)).exists():
+        lines += ["", f"![Real scores of {game['title']} over the real frames that they cost]"
+                  f"(../training/results/{picture.name})"]  # fmt: skip
+    return lines
 
 
 def speeds(games: list[Facts], results: Path) -> list[str]:
@@ -160,7 +196,8 @@ def temperatures(game: Facts, results: Path) -> list[str]:
 
 OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}
 OF_ONE: dict[str, Callable[[Facts, Path], list[str]]] = {
-    "scores": scores, "agents": agents, "benchmark": benchmark, "temperatures": temperatures,
+    "scores": scores, "agents": agents, "learners": learning, "benchmark": benchmark,
+    "temperatures": temperatures,
 }  # fmt: skip
 """Tables that a page may ask for: `OF_ALL` for all games together, `OF_ONE` for one game."""
 
@@ -193,9 +230,16 @@ def rendered(page: str, results: Path = RESULTS) -> str:
     return BLOCK.sub(written, page)
 
 
-def report(readme: str | Path = "README.md", results: Path = RESULTS) -> None:
-    """Update the tables of a README, and of the pages with tables in `docs/` beside it."""
+def report(readme: str | Path = "README.md", results: Path = RESULTS, plots: bool = False) -> None:
+    """Update the tables of a README, and of the pages with tables in `docs/` beside it.
+
+    Args:
+        plots: also draw the picture of each game of which someone learned in the real game.
+    """
     readme = Path(readme)
+    for game in read_json(results / "tables.json")["games"] if plots else ():
+        if any(each.where in ("pixels", "twin") for each in learners(game, results)):
+            plot(game, results, _picture(game, results))
     pages = {readme: readme.read_text("utf-8")}
     for path in sorted((readme.parent / "docs").glob("*.md")):
         if BEGIN in (text := path.read_text("utf-8")):
@@ -216,36 +260,46 @@ def _line(cells: list[str]) -> str:
 
 def _agents(game: Facts, results: Path) -> list[Facts]:
     """Return the agents of a game that were scored, each merged with its score in the real game."""
-    files = ((agent, results / f"{agent['file']}.json") for agent in game["agents"])
-    return [agent | _read(path) for agent, path in files if path.exists()]
+    return [
+        agent | _read(agent["file"], results)
+        for agent in game["agents"]
+        if seeds(agent["file"], results)
+    ]
 
 
 def _scores(games: list[Facts], which: str, results: Path) -> list[str]:
-    return [_score(_read(results / f"{game[which]}.json")) for game in games]
+    return [_score(_read(game[which], results)) for game in games]
 
 
 def _measured(name: str, results: Path) -> list[str]:
     """Return four cells: score in the dream (or empty), real score, its interval, games played."""
-    score, dreamt = _read(results / f"{name}.json"), results / f"{name}-dream.json"
+    score, dreamt = _read(name, results), results / f"{name}-dream.json"
     low, high = score["ci95"]
+    many = len(seeds(name, results))
     return [
-        _score(_read(dreamt)) if dreamt.exists() else "",
+        _score(read_score(dreamt)) if dreamt.exists() else "",
         _score(score),
         f"{low:.0f} to {high:.0f}",
-        f"{len(score['episodes']):,}",
+        f"{len(score['episodes']):,}" + (f" of {many} seeds" if many > 1 else ""),
     ]
 
 
-def _read(path: Path) -> Facts:
-    """Read a score.
+def _read(name: str, results: Path) -> Facts:
+    """Read a score, of all its optimiser seeds together."""
+    return joined([read_score(results / f"{each}.json") for each in seeds(name, results) or [name]])
 
-    Raises:
-        CheckpointError: if it is damaged.
-    """
-    score = read_json(path)
-    if lacking := {"mean", "sd", "ci95", "episodes"} - score.keys():
-        raise CheckpointError(f"{path} lacks {sorted(lacking)}: measure it again")
-    return score
+
+def _best_of_pixels(game: Facts, results: Path) -> str:
+    """Return the score of the best that learned from pixels, and its frames; empty if none did."""
+    found = [each for each in learners(game, results) if each.where == "pixels"]
+    if not found:
+        return ""
+    best = max(found, key=lambda each: each.score["mean"])
+    return f"{_score(best.score)} ({best.name}, {best.frames:,.0f} frames)"
+
+
+def _picture(game: Facts, results: Path) -> Path:
+    return results / f"{game['name']}-learners.png"
 
 
 def _score(score: Facts) -> str:
@@ -260,10 +314,11 @@ def _times(ratio: float) -> str:
     return f"{ratio:,.1f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
-def main(readme: str = "README.md") -> None:
+def main(readme: str = "README.md", plots: bool = False) -> None:
     """Update the tables of README and docs/ from the files in training/results.
 
     Args:
         readme: The README; the folder docs/ is expected beside it.
+        plots: Also draw GAME-learners.png in training/results.
     """
-    report(readme)
+    report(readme, plots=plots)

@@ -1,11 +1,18 @@
-"""Scores as JSON, with everything that is needed to repeat them."""
+"""Scores as JSON, with everything that is needed to repeat them.
+
+A score may consist of several optimiser seeds, one file for each: `NAME.json`, `NAME-seed1.json`,
+`NAME-seed2.json`, … The records of learning beside them are `NAME-learning.json`,
+`NAME-seed1-learning.json`, …
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -16,9 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.engines.linear import supports_bfloat16
 
-from .statistics import confidence
+from .statistics import confidence_over_seeds
 
 
 def result(
@@ -42,22 +50,62 @@ def result(
         fingerprints: of the world and of the policy.
         made: what `origin` returned before the games began.
     """
-    returns = np.array([episode["return"] for episode in episodes])
-    low, high = confidence(returns)
     return {
         "task": task,
         "env": env,
         "policy": policy,
         "temperature": temperature,
         "seed": seed,
-        "mean": float(returns.mean()),
-        "sd": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
-        "ci95": [low, high],
+        **summary([episodes]),
         "real_frames": frames,
         "fingerprints": fingerprints,
         **made,
         "episodes": episodes,
     }
+
+
+def summary(seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return the `mean` and the `sd` of all games, and the `ci95` of the mean.
+
+    Args:
+        seeds: the episodes of each optimiser seed.
+    """
+    games = [np.array([episode["return"] for episode in episodes]) for episodes in seeds]
+    returns = np.concatenate(games)
+    return {
+        "mean": float(returns.mean()),
+        "sd": float(returns.std(ddof=1)) if len(returns) > 1 else 0.0,
+        "ci95": list(confidence_over_seeds(games)),
+    }
+
+
+def joined(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the score of several optimiser seeds together: `mean`, `sd`, `ci95`, `episodes`."""
+    if len(scores) == 1:
+        return scores[0]
+    games = [score["episodes"] for score in scores]
+    return summary(games) | {"episodes": list(itertools.chain(*games))}
+
+
+def seeds(name: str, folder: Path) -> list[str]:
+    """Return the names of the score `name` and of its further seeds; empty if there is none."""
+    if not (folder / f"{name}.json").exists():
+        return []
+    more = [path.stem for path in folder.glob(f"{name}-seed*.json")]
+    numbers = [found for each in more if (found := re.fullmatch(rf"{name}-seed(\d+)", each))]
+    return [name, *(found[0] for found in sorted(numbers, key=lambda found: int(found[1])))]
+
+
+def read_score(path: Path) -> dict[str, Any]:
+    """Read a score.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    score = read_json(path)
+    if lacking := {"mean", "sd", "ci95", "episodes"} - score.keys():
+        raise CheckpointError(f"{path} lacks {sorted(lacking)}: measure it again")
+    return score
 
 
 def origin() -> dict[str, Any]:

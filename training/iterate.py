@@ -139,7 +139,8 @@ def _iterate(
         if not done.exists() and source != "recorded":
             plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
             _play(plays, stage.budget, seen[-1], executor, left if stop else None)
-        agree(rules, episode_paths(seen[-1]))  # of a finished round too: they may have changed
+        if rules:  # of a finished round too: they may have changed
+            agree(rules, episode_paths(seen[-1]))
         if not done.exists():
             _learn(task, stage, seen, folder, sight, known, spent, seed, rules)
             if stage.timesteps:

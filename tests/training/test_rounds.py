@@ -63,7 +63,8 @@ class Stages:
         self.encoded.append((list(seen), out, v))
         return list(seen)
 
-    def assemble(self, task, v, m, z, out, death="health", validation=0):  # type: ignore[no-untyped-def]
+    def assemble(self, task, v, m, z, out, death="health", validation=0, rules=""):  # type: ignore[no-untyped-def]
+        assert not rules
         self.worlds.append(validation)
         save_world(out, tiny_world(game=DOOM, seed=len(self.worlds)), real_frames=validation)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamgym import games, modes
-from dreamgym.checkpoint import is_world, load_world, save_world
+from dreamgym.checkpoint import is_world, load_world, real_frames, save_world, world_folder
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
@@ -328,7 +328,8 @@ def assemble(
 
     Args:
         death: how dreams of Doom end, see `games.rules.DEATHS`.
-        validation: real frames on which the policies that played the data were validated.
+        validation: further real frames behind it: those on which the policies that played the data
+            were validated, or those of an earlier world.
         rules: `module:Class` of the rules that the author of a game wrote; empty if none are.
 
     Raises:
@@ -346,6 +347,11 @@ def assemble(
     frames = int(latents.lengths.sum()) + validation
     save_world(out, world, torch.float16, real_frames=frames)
     return world
+
+
+def behind(init: str) -> int:
+    """Return the real frames behind a world from which M goes on; 0 if it goes on from none."""
+    return real_frames(world_folder(init) / "config.json") if init and is_world(init) else 0
 
 
 def main(
@@ -367,5 +373,5 @@ def main(
     shards = vision if vision and not is_world(vision) else out
     seen = encode(game, data or (f"{DATA}/{task}",), shards, v)
     m = train(seen, out, args, config_for(game))
-    assemble(task, v, m, seen, f"{out}/world")
+    assemble(task, v, m, seen, f"{out}/world", validation=behind(args.init))
     print(f"the world is in {out}/world")

@@ -16,6 +16,7 @@ from dreamgym.checkpoint import (
     load_module,
     load_world,
     read_json,
+    real_frames,
     save_world,
     world_fingerprint,
 )
@@ -247,3 +248,7 @@ def test_m_learns_on_the_v_of_a_world_by_command(
     assert made.moments is not None and len(made.moments) == memory.MOMENTS
     assert set(made.moments.counts[:, 0].tolist()) == {100}
     assert main(["memory", "doom", *words, "--vision", str(worlds["car_racing"])]) != 0
+    earlier = str(tmp_path / "run" / "world")
+    words[words.index("--out") + 1] = str(tmp_path / "later")
+    assert main(["memory", "doom", *words, "--vision", earlier, "--init", earlier]) == 0
+    assert real_frames(tmp_path / "later/world/config.json") == 2 * (9 + 12 + 7)  # of both

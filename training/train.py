@@ -416,7 +416,9 @@ class _Validation(BaseCallback):
         best = point["real"] > before
         curve.append(point)
         if best:
-            _save(self.model, self.args.algo, self.out / BEST, **point)
+            dreamt = {"temperature": list(cast(tuple[float, float], self.args.temperature))}
+            told = point | (dreamt if self.args.env == "dream" else {})
+            _save(self.model, self.args.algo, self.out / BEST, **told)
         else:  # the frames of this validation count too
             write_json(known, read_json(known) | {"real_frames": point["real_frames"]})
         for path in (candidate, candidate.with_suffix(".json")):

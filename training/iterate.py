@@ -119,7 +119,7 @@ def _iterate(
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
     best = _best(task, list(sights), out / "best", frames + spent, executor, final)
-    if games.get(task).pictures and not (best / "examination.json").exists():
+    if not games.get(task).rewarded and not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
 

@@ -13,6 +13,7 @@ from dreamgym import games
 from dreamgym.checkpoint import FILES, real_frames, write_json
 from dreamgym.files import replacing
 from dreamgym.games import Game
+from dreamgym.games.own import PIXELS
 from dreamgym.games.recipe import Round
 
 from . import evaluate, iterate, splits
@@ -36,7 +37,11 @@ a few trials on CartPole and LunarLander (`training/LOG.md`)."""
 SHARE = 40
 """Frames of the budget for each of these steps, if that makes more of them."""
 RATE = 2e-2
-"""Peak of Adam's learning rate for M."""
+"""Peak of Adam's learning rate for M, where V sees numbers."""
+PICTURES = 5e-3
+"""The same for pictures, of which M is larger."""
+SIGHT = (100_000, 50_000)
+"""Frames to train V on in the first rounds, where V sees pictures."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15
@@ -57,22 +62,28 @@ TEST = 100
 """Real games for the score."""
 
 
-def recipe(frames: int, algo: str) -> tuple[Round, ...]:
-    """Return the rounds by which a world of vectors is made.
+def recipe(frames: int, algo: str, pictures: bool = False) -> tuple[Round, ...]:
+    """Return the rounds by which the world of a user's own game is made.
 
     C is validated once in a round.
 
     Args:
         frames: of the real game, for the data.
         algo: one of `LEARNERS`.
+        pictures: whether V sees pictures, and not numbers, which it measures once.
     """
     first = Round(
-        FEWEST, 0, frames, max(UPDATES, frames // SHARE), GENERATIONS, rate=RATE, length=LENGTH,
+        FEWEST, 0, frames, max(UPDATES, frames // SHARE), GENERATIONS,
+        rate=PICTURES if pictures else RATE, length=LENGTH,
         budget=round(FIRST * frames), rollouts=4, validate=GENERATIONS, games=GAMES,
         timesteps=max(TIMESTEPS, DREAMT * frames) if algo == "ppo" else 0,
     )  # fmt: skip
     later = replace(first, frames=0, budget=round((1 - FIRST) * frames / (ROUNDS - 1)))
-    return first, *(later,) * (ROUNDS - 1)
+    rounds = (first, *(later,) * (ROUNDS - 1))
+    if not pictures:
+        return rounds
+    sights = (*SIGHT, *(0,) * (ROUNDS - len(SIGHT)))
+    return tuple(replace(each, frames=sight) for each, sight in zip(rounds, sights, strict=True))
 
 
 def new(task: str, out: Path, rounds: Sequence[Round], executor: Executor, seed: int = 0) -> None:
@@ -150,12 +161,13 @@ def main(
     algo: str = "ppo",
     seed: int = 0,
     processes: int = 1,
+    pixels: bool = False,
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
     Args:
-        task: The id of an environment of Gymnasium whose observations are a few numbers, such as
-            CartPole-v1; of one of your own, module:Id-v0.
+        task: The id of an environment of Gymnasium whose observations are a few numbers or a
+            picture, such as CartPole-v1; of one of your own, module:Id-v0.
         out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
         frames: Frames of the real game to learn from. Those that validate come on top.
         algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
@@ -163,6 +175,7 @@ def main(
         seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it.
+        pixels: Learn from what the game draws, and not from its observations.
     """
     if not task:
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")
@@ -170,18 +183,21 @@ def main(
         raise ValueError(f"frames is {frames}: give {LEAST:,} or more")
     if algo not in LEARNERS:
         raise ValueError(f"algo is {algo!r}: choose one of {', '.join(LEARNERS)}")
+    if pixels:
+        task = task.removesuffix(PIXELS) + PIXELS
     game = games.get(task)
-    if game.pictures:
+    if not game.own:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
     folder = Path(out or f"worlds/{task}")
     executor = InProcess() if processes == 1 else Local(processes)
+    shown = "pictures" if game.pictures else f"{game.frame[0] - 1} numbers"
     print(
-        f"{task}: {game.frame[0] - 1} numbers, {len(game.moves) or len(game.low)} "
+        f"{task}: {shown}, {len(game.moves) or len(game.low)} "
         f"{'moves' if game.moves else 'numbers of an action'}, at most {game.max_steps} steps.\n"
         f"It will play about {frames:,} real frames to learn from, and "
         f"{ROUNDS * GAMES + 2 * FINAL} games to choose by."
     )
-    new(task, folder, recipe(frames, algo), executor, seed)
+    new(task, folder, recipe(frames, algo, game.pictures), executor, seed)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

@@ -11,32 +11,34 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces.utils import flatten, flatten_space
 
 from dreamgym import games
-from dreamgym.envs import actions
+from dreamgym.envs import actions, pictures
 from dreamgym.envs.pixels import frame_space
-from dreamgym.games import own
+from dreamgym.games import FRAME, own
 from dreamgym.games.game import Game
 
 MOST = 1000
 """Most numbers in an observation: M's head has 15 outputs for each of them."""
 
 
-def describe(id: str) -> Game:
+def describe(name: str) -> Game:
     """Return the game of which an environment of Gymnasium is the real one.
 
     Args:
-        id: such as `CartPole-v1`, or `module:Mine-v0`, for which the module is imported first.
+        name: such as `CartPole-v1`, or `module:Mine-v0`, for which the module is imported first.
+            With `own.PIXELS` at its end, V sees what the environment draws.
 
     Raises:
         LookupError: if Gymnasium knows no such environment.
         ValueError: if the environment cannot be made, or V or M cannot take its spaces.
     """
+    id = name.removesuffix(own.PIXELS)
     spec = _spec(id)
     try:
         env = gym.make(id, disable_env_checker=True)
     except Exception as error:  # it is the user's own code
         raise ValueError(f"{id} cannot be made: {type(error).__name__}: {error}") from error
     try:
-        return own.game(_facts(id, env, spec))
+        return own.game(_facts(id, env, spec, pixels=name != id))
     finally:
         env.close()
 
@@ -53,17 +55,22 @@ def _spec(id: str) -> EnvSpec:
         raise ValueError(f"{id} needs a module that cannot be imported: {error}") from error
 
 
-def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
+def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec, pixels: bool) -> own.Facts:
     """Return what is known of an environment.
 
+    Args:
+        pixels: whether V sees what it draws.
+
     Raises:
-        ValueError: if V or M cannot take its spaces.
+        ValueError: if V or M cannot take its spaces, or if it does not draw.
     """
-    seen = env.observation_space
-    if isinstance(seen, gym.spaces.Box) and len(seen.shape) == 3:
-        raise ValueError(f"{id} shows pictures {seen.shape}: only vectors can be learned so far")
-    if not seen.is_np_flattenable:
-        raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
+    picture = pixels or pictures.shown(env.observation_space)
+    numbers = int(np.prod(FRAME)) if picture else _numbers(id, env.observation_space)
+    if pixels and "rgb_array" not in (modes := env.metadata.get("render_modes") or []):
+        raise ValueError(
+            f"{id} draws no pictures: its metadata name the render_modes {modes}, and pixels need "
+            "'rgb_array'"
+        )
     action, fps = env.action_space, env.metadata.get("render_fps") or own.Facts.fps
     moves, low, high = 0, (), ()
     if isinstance(action, gym.spaces.Discrete):
@@ -74,28 +81,50 @@ def _facts(id: str, env: gym.Env[Any, Any], spec: EnvSpec) -> own.Facts:
         low, high = tuple(action.low.ravel().tolist()), tuple(action.high.ravel().tolist())
     else:
         raise ValueError(f"{id} acts by {action}: only Discrete and Box can be learned so far")
+    limit = spec.max_episode_steps or own.ENDLESS
+    return own.Facts(id, numbers, moves, low, high, limit, max(1, round(fps)), picture, pixels)
+
+
+def _numbers(id: str, seen: gym.Space[Any]) -> int:
+    """Return how many numbers an observation is, when it is flattened.
+
+    Raises:
+        ValueError: if it cannot be flattened, or if it looks like a picture and is none.
+    """
+    if isinstance(seen, gym.spaces.Box) and len(seen.shape) == 3:
+        raise ValueError(
+            f"{id} shows {seen.dtype} {seen.shape} from {seen.low.min()} to {seen.high.max()}: "
+            "pictures must be uint8 from 0 to 255, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), so "
+            "change them by a wrapper"
+        )
+    if not seen.is_np_flattenable:
+        raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
     numbers = int(np.prod(flatten_space(seen).shape or ()))
     if numbers > MOST:
         raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
-    limit = spec.max_episode_steps or own.ENDLESS
-    return own.Facts(id, numbers, moves, low, high, limit, max(1, round(fps)))
+    return numbers
 
 
 class Vectors(gym.Env[np.ndarray, Any]):
     """A user's own game, which shows its flattened observation and the last reward as one vector.
 
-    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame.
+    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame. If V sees
+    pictures, the vector is of bytes, see `games.PAID`.
 
     Args:
-        id: the environment's id in Gymnasium.
+        id: the environment's id in Gymnasium, or the game's name, see `describe`.
         continuous: `True` for actions as the vectors that M takes; None for the game's own actions.
         render_mode: see the environment.
     """
 
     def __init__(self, id: str, continuous: bool | None = None, render_mode: str | None = None):
         self.game = games.get(id)
-        shown = {} if render_mode is None else {"render_mode": render_mode}
-        self.env = gym.make(id, max_episode_steps=-1, disable_env_checker=True, **shown)
+        self.facts: own.Facts = self.game.own
+        drawn = "rgb_array" if self.facts.pixels else None
+        if drawn and render_mode not in (None, drawn):
+            raise ValueError(f"render_mode is {render_mode!r}: {id} is drawn as {drawn!r} for V")
+        shown = {"render_mode": mode} if (mode := drawn or render_mode) else {}
+        self.env = gym.make(self.facts.id, max_episode_steps=-1, disable_env_checker=True, **shown)
         self.metadata, self.render_mode = self.env.metadata, render_mode
         self.continuous = self.game.continuous if continuous is None else continuous
         self.observation_space = frame_space(self.game)
@@ -133,10 +162,17 @@ class Vectors(gym.Env[np.ndarray, Any]):
 
         Raises:
             ValueError: if the environment shows or pays what is not a finite number, or shows
-                another number of them than its space has.
+                another number of them than its space has, or no picture where one is expected.
         """
-        numbers = np.asarray(flatten(self.env.observation_space, seen), np.float32)
         squeezed = np.float32(np.sign(reward) * np.log1p(abs(reward)))
+        if self.facts.picture:
+            if not np.isfinite(squeezed):
+                raise ValueError(
+                    f"{self.game.name} pays {reward!r}: only finite numbers can be learned"
+                )
+            picture = pictures.scaled(self._drawn() if self.facts.pixels else self._shown(seen))
+            return np.append(picture, np.frombuffer(squeezed.tobytes(), np.uint8))
+        numbers = np.asarray(flatten(self.env.observation_space, seen), np.float32)
         frame = np.append(numbers, squeezed)
         if frame.shape != self.game.frame:
             raise ValueError(
@@ -149,3 +185,39 @@ class Vectors(gym.Env[np.ndarray, Any]):
                 "learned"
             )
         return frame
+
+    def _shown(self, seen: Any) -> np.ndarray:
+        """Return the observation, a picture.
+
+        Raises:
+            ValueError: if it is none of its space.
+        """
+        space = self.env.observation_space
+        if isinstance(seen, np.ndarray) and (seen.shape, seen.dtype) == (space.shape, space.dtype):
+            return seen
+        raise ValueError(
+            f"{self.game.name} shows {_kind(seen)}, its observation_space has {space.dtype} "
+            f"{space.shape}"
+        )
+
+    def _drawn(self) -> np.ndarray:
+        """Return what the environment draws.
+
+        Raises:
+            ValueError: if it is no picture.
+        """
+        drawn = self.env.render()
+        rgb = isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
+        if rgb and drawn.shape[2] == 3 and drawn.size:
+            return drawn
+        raise ValueError(
+            f"render() of {self.game.name} returned {_kind(drawn)}: with render_mode='rgb_array' "
+            "it must return a picture, uint8 (H, W, 3)"
+        )
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, in a few words for a message."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return "None" if value is None else f"a {type(value).__name__}"

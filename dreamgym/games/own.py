@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dreamgym.games.game import Game, Play
+from dreamgym.games.game import FRAME, PAID, Game, Play
 from dreamgym.games.rules import Learned
 
 HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
 HIDDEN = 64
 """Cells of M. Our choice: a vector of a few numbers is easier to foretell than a picture."""
+LATENTS = 32
+"""Latents of a picture (World Models, §A.1)."""
+PIXELS = "+pixels"
+"""The end of the name of a game of which V sees what `render()` draws."""
 ENDLESS = 1000
 """Steps of an episode in a game that has no limit of its own. Our choice."""
 
@@ -27,7 +31,7 @@ class Facts:
     id: str = ""
     """The environment's id in Gymnasium."""
     numbers: int = 1
-    """Numbers in an observation, when it is flattened."""
+    """Numbers in an observation, when it is flattened; of a picture, those that V sees."""
     moves: int = 0
     """Discrete actions; 0 if actions are continuous."""
     low: tuple[float, ...] = ()
@@ -38,6 +42,10 @@ class Facts:
     """Steps after which an episode is truncated."""
     fps: int = 30
     """Steps in a second, for films."""
+    picture: bool = field(default=False, metadata={"later": True})
+    """Whether V sees pictures."""
+    pixels: bool = field(default=False, metadata={"later": True})
+    """Whether these are what `render()` draws, and not the observation."""
 
     def __post_init__(self) -> None:
         numbers = (*self.low, *self.high)
@@ -49,16 +57,28 @@ class Facts:
             raise ValueError(f"the actions of {self.id} have no finite ends: {self}")
         if len(self.low) != len(self.high) or bool(self.moves) == bool(self.low):
             raise ValueError(f"the actions of {self.id} are neither moves nor numbers: {self}")
+        if not isinstance(self.picture, bool) or not isinstance(self.pixels, bool):
+            raise ValueError(f"what {self.id} shows is neither true nor false: {self}")
+        if self.pixels > self.picture or (self.picture and self.numbers != math.prod(FRAME)):
+            raise ValueError(f"the pictures of {self.id} are not {FRAME}: {self}")
+
+    @property
+    def name(self) -> str:
+        """The game's name, by which `games.get` finds it."""
+        return self.id + PIXELS * self.pixels
 
 
 def read(values: Any) -> Facts:
     """Return facts that were written as JSON.
 
+    A fact that is `later` than the first files may be missing. It then has its default.
+
     Raises:
         ValueError: if a fact is missing, unknown or not valid.
     """
-    names = {field.name for field in fields(Facts)}
-    if not isinstance(values, dict) or values.keys() != names:
+    names = {fact.name for fact in fields(Facts)}
+    later = {fact.name for fact in fields(Facts) if fact.metadata.get("later")}
+    if not isinstance(values, dict) or not names - later <= values.keys() <= names:
         raise ValueError(f"a user's own game needs the keys {sorted(names)}, found {values!r}")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Facts(**(values | lists))
@@ -73,18 +93,20 @@ def game(facts: Facts) -> Game:
 
     A frame is the flattened observation and, as its last number, the reward of the action before.
     Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
-    large and small ones can be learned together.
+    large and small ones can be learned together. Of a picture the frame holds the bytes, and those
+    of the reward.
     """
     size = facts.moves or len(facts.low)
-    inputs = facts.numbers + 1
+    inputs = LATENTS + 1 if facts.picture else facts.numbers + 1  # of M: what V makes of a frame
     return Game(
-        name=facts.id,
+        name=facts.name,
         title="",
-        called=facts.id,
+        called=facts.name,
         real="dreamgym.envs.vectors:Vectors",
         own=facts,
-        arguments={"id": facts.id},
-        frame=(inputs,),
+        arguments={"id": facts.name},
+        frame=PAID if facts.picture else (inputs,),
+        pictures=facts.picture,
         rules=Learned(),
         low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
@@ -95,10 +117,10 @@ def game(facts: Facts) -> Game:
         explore=partial(held, size),
         max_steps=facts.max_steps,
         fps=facts.fps,
-        observation="own",
+        observation="zh" if facts.picture else "own",
         temperature=1.0,
         z_size=inputs + inputs % 2,
-        hidden=HIDDEN,
+        hidden=Game.hidden if facts.picture else HIDDEN,
         mean_length=facts.max_steps,
         test_games=100,
         learning=LEARNING,

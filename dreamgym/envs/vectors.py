@@ -206,10 +206,11 @@ class Vectors(gym.Env[np.ndarray, Any]):
         Raises:
             ValueError: if it is no picture.
         """
-        drawn = self.env.render()
-        rgb = isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3
-        if rgb and drawn.shape[2] == 3 and drawn.size:
-            return drawn
+        drawn: Any = self.env.render()
+        if isinstance(drawn, np.ndarray) and drawn.dtype == np.uint8 and drawn.ndim == 3:
+            height, width, channels = drawn.shape
+            if height and width and channels == 3:
+                return drawn
         raise ValueError(
             f"render() of {self.game.name} returned {_kind(drawn)}: with render_mode='rgb_array' "
             "it must return a picture, uint8 (H, W, 3)"

@@ -96,7 +96,7 @@ def check_shown(world: World) -> None:
     if world.game.own:
         raise ValueError(
             f"{world.game.called} is a game of your own, and this command shows "
-            f"{' and '.join(games.GAMES)} alone: make its dream with render_mode='rgb_array' instead"
+            f"{' and '.join(games.GAMES)} alone: give its dream the render_mode 'rgb_array'"
         )
 
 

@@ -51,7 +51,7 @@ def learn(id: str, out: str, real_frames: int = 50_000, algo: str = "ppo") -> st
 
     Args:
         id: of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
-            `"module:Id-v0"`.
+            `"module:Id-v0"`. With `+pixels` at its end, V sees what the environment draws.
         out: the folder for the world.
         real_frames: frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.

@@ -176,7 +176,8 @@ def main(
         seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it.
-        pixels: Learn from what the game draws, and not from its observations.
+        pixels: Learn from what the game draws, and not from its observations. The game's name is
+            then ID+pixels.
     """
     if not task:
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")

@@ -41,9 +41,10 @@ GAMES = 100
 APART = 100_000
 """From the first seed of one run's episodes to that of the next run's; each episode has the next
 seed."""
-RARITY = 0.5
-"""`vision.Args.rarity` for pictures of a user's own game. Our choice, from a trial on CartPole: its
-pole and cart are a hundredth of the picture, and V saw none of them after 30,000 frames without."""
+FEW: dict[str, Any] = {"batch": 32, "rarity": 0.5}
+"""How V learns from the few pictures of a user's own game. Our choice, from a trial on CartPole, whose
+pole and cart are a hundredth of the picture: with all pixels alike, V saw neither after 230 batches
+of 128; so weighted, it saw both after 230 batches of any size from 32 to 128."""
 LUCK = 100
 """From the seeds of one run's learners to those of the next run's; each round has the next seed."""
 MOST = VALIDATION // APART - 1
@@ -172,8 +173,8 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        rarity = RARITY if facts.own and facts.pictures else 0.0
-        args = vision.Args(stage.frames, rarity=rarity, init=init, task=task, seed=seed)
+        few = FEW if facts.own and facts.pictures else {}
+        args = vision.Args(stage.frames, init=init, task=task, seed=seed, **few)
         vision.train(seen, folder, args)
         sight = folder
     v = vision.load_vision(sight, task)

@@ -40,9 +40,9 @@ RATE = 2e-2
 """Peak of Adam's learning rate for M, where V sees numbers."""
 PICTURES = 5e-3
 """The same for pictures, of which M is larger."""
-SIGHT = (60_000, 30_000)
-"""Frames to train V on in the first rounds, where V sees pictures. In the trial on CartPole, V's
-error fell below that of the mean picture after 20,000. The second round shows what play sees."""
+SIGHT = (40_000, 20_000)
+"""Frames to train V on in the first rounds, where V sees pictures: 5 times as many as V needed in
+a trial on CartPole to draw cart and pole (`iterate.FEW`). The second round shows it what C sees."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15

@@ -127,9 +127,10 @@ def test_one_command_makes_a_dream_of_pictures(
     """A dot that nobody described: what learns in its dream goes to where it is paid, and stays."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
-    monkeypatch.setattr(new, "SIGHT", (20_000, 6_400))
+    monkeypatch.setattr(new, "SIGHT", (12_800, 1_600))
     monkeypatch.setattr(new, "ROUNDS", 2)
-    monkeypatch.setattr(new, "TIMESTEPS", 40_000)
+    monkeypatch.setattr(new, "UPDATES", 300)
+    monkeypatch.setattr(new, "TIMESTEPS", 30_000)
     assert main(["new", DOT, "--pixels", "--out", "dot", "--frames", "2000"]) == 0
     found, random = read_json("dot/fidelity.json"), read_json("dot/random.json")
     best = PAY * LIMIT_OF_DOT

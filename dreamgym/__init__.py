@@ -64,6 +64,7 @@ def learn(
         game: the id of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
             `"module:Id-v0"`. Or a function that makes an environment. It must have a name in its
             module, so that another process finds it too.
+            With `+pixels` at the end of an id, V sees what the environment draws.
         out: the folder for the world.
         real_frames: most frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.

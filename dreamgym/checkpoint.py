@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from dreamgym import games
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import fingerprint, replacing
-from dreamgym.games import FRAME, Game, own
+from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.agent import Agent, AgentConfig
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.sight import Sight, SightConfig, Vision
 from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import ours
@@ -198,7 +199,8 @@ def save_world(
     Args:
         folder: where to write. Its files are replaced if it holds a world.
         dtype: the precision of the stored weights; float16 takes half the space of float32. What
-            is made of a vector's numbers is always stored in float32: they may be large.
+            is made of a vector's numbers, and V's statistics, are always stored in float32: they
+            may be large.
         real_frames: the number of frames of the real game from which the world was learned.
 
     Raises:
@@ -213,9 +215,14 @@ def save_world(
         "starts": {"mean": mean, "logvar": logvar, "budget": budget, **_moments(world)},
     }
     (folder / "config.json").unlink(missing_ok=True)  # a half-replaced folder must not be a world
+    exact = {key for key, _ in world.vision.named_buffers()}
+    if not world.game.pictures:
+        exact |= parts["starts"].keys()
     for name, tensors in parts.items():
-        kept = torch.float32 if not world.game.pictures and name != "memory" else dtype
-        small = {key: _small(tensor, kept) for key, tensor in tensors.items()}
+        small = {
+            key: _small(tensor, torch.float32 if key in exact else dtype)
+            for key, tensor in tensors.items()
+        }
         save_tensors(folder / f"{name}.safetensors", small)
     facts = {
         "format": FORMAT,
@@ -254,9 +261,10 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     game = _game(config, path)
     real_frames(path)
     vision = vision_from(config["vision"], path)
-    frame = FRAME if isinstance(vision, VAE) else (vision.config.inputs,)
-    if frame != game.frame:
-        raise CheckpointError(f"{path}: V sees frames {frame}, {game.name} shows {game.frame}")
+    if vision.frame != game.frame:
+        raise CheckpointError(
+            f"{path}: V sees frames {vision.frame}, {game.name} shows {game.frame}"
+        )
     memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
     load_module(vision, folder / "vision.safetensors")
     load_module(memory, folder / "memory.safetensors")
@@ -293,14 +301,16 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     return dream.to(where)
 
 
-def vision_from(config: Any, path: str | Path) -> VAE | Standard:
-    """Return an untrained V, of pictures or of vectors, with a config that was read as JSON.
+def vision_from(config: Any, path: str | Path) -> Vision:
+    """Return an untrained V, of the kind that a config, which was read as JSON, says.
 
     Raises:
         CheckpointError: as `config_from` does.
     """
     if isinstance(config, dict) and "inputs" in config:
         return Standard(config_from(StandardConfig, config, path))
+    if isinstance(config, dict) and "latents" in config:
+        return Sight(config_from(SightConfig, config, path))
     return VAE(config_from(VisionConfig, config, path))
 
 

@@ -26,6 +26,7 @@ from dreamgym.engines.threads import shared
 from dreamgym.games import Game
 from dreamgym.games.rules import Learned
 from dreamgym.models.mdn_rnn import MDNRNN, sample
+from dreamgym.models.sight import Sight, Vision, pictures
 from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE
 from dreamgym.models.vae import sample as sample_latent
@@ -33,7 +34,7 @@ from dreamgym.modes import bfloat16, flushes, ours, plainly
 
 OBSERVATIONS = {"z": "z", "zh": "zh", "zhc": "zch", "own": ""}
 """Kinds of observation and the order of their parts. Doom's [z, c, h] is the paper's. `own` is the
-game's own observation, of which V makes z: only a game whose frames are vectors has it."""
+game's own observation, of which V makes z: only a game that shows numbers has it."""
 FORMS = ("auto", "torch", "compiled")
 """How a step is computed. `auto`: by compiled code (`engines`) on a CPU, by PyTorch elsewhere.
 `torch`: by PyTorch alone, which is the reference. `compiled`: by PyTorch's compiler, which makes
@@ -137,7 +138,7 @@ class World:
     def __init__(
         self,
         game: Game,
-        vision: VAE | Standard,
+        vision: Vision,
         memory: MDNRNN,
         starts: tuple[Tensor, Tensor, Tensor],
         death: str = "health",
@@ -210,14 +211,14 @@ class World:
         return World(self.game, vision, memory, starts, self.death, form or self.form, moments)
 
     def vae(self) -> VAE:
-        """Return V if it sees pictures.
+        """Return V, or that part of it which sees pictures.
 
         Raises:
-            ValueError: if it sees vectors, so that there is no picture of a dream.
+            ValueError: if it sees numbers, so that there is no picture of a dream.
         """
-        if not isinstance(self.vision, VAE):
+        if isinstance(self.vision, Standard):
             raise ValueError(f"{self.game.called} shows numbers: its dreams have no pictures")
-        return self.vision
+        return self.vision if isinstance(self.vision, VAE) else self.vision.vae
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -325,10 +326,12 @@ class World:
             raise ValueError(
                 f"frames are {frames.dtype} {tuple(frames.shape)}: give {kind} ({wanted})"
             )
-        if self._convolutions:
-            mean, logvar = self._convolutions.encode(frames.numpy())
-            return torch.from_numpy(mean), torch.from_numpy(logvar)
-        return self.vision.encode(frames)
+        if not self._convolutions:
+            return self.vision.encode(frames)
+        sight = self.vision if isinstance(self.vision, Sight) else None
+        shown = pictures(frames) if sight else frames
+        mean, logvar = map(torch.from_numpy, self._convolutions.encode(shown.numpy()))
+        return sight.join(mean, logvar, frames) if sight else (mean, logvar)
 
     @plainly
     def begin(self, mean: Tensor, logvar: Tensor, keys: Tensor, counts: Tensor) -> State:
@@ -412,7 +415,7 @@ class World:
 
     def _paid(self, z: Tensor, reward: Tensor) -> Tensor:
         """Return a step's rewards (N,): those of the rules, or what V reads off the next z."""
-        return self.vision.reward(z) if isinstance(self.vision, Standard) else reward
+        return reward if isinstance(self.vision, VAE) else self.vision.reward(z)
 
     def advance(
         self, state: State, action: np.ndarray, temperature: Tensor
@@ -426,7 +429,7 @@ class World:
             before = self.show(state, "own") if self.known else None
             now = state.arrays()
             paid, ended = self.engine.dream(now, action, temperature.numpy(), now)
-            if isinstance(self.vision, Standard):
+            if not isinstance(self.vision, VAE):
                 paid = self.vision.reward(state.z).numpy()
             if self.known and before is not None:
                 shown = before, action, self.show(state, "own")
@@ -470,7 +473,7 @@ class World:
         next step feeds z and the action to M. The paper does the same.
 
         Args:
-            kind: `"z"`, `"zh"`, `"zhc"`; also `"rgb"` or, if frames are vectors, `"own"`.
+            kind: `"z"`, `"zh"`, `"zhc"`; also `"rgb"` or, if V sees numbers, `"own"`.
         """
         if kind == "rgb":
             return self.decode(state.z)
@@ -487,23 +490,26 @@ class World:
 
     @plainly
     def decode(self, z: Tensor) -> Tensor:
-        """Return V's frames (N, …) of latents z (N, Z): pictures uint8, or vectors float32."""
+        """Return what V sees in latents z (N, Z): pictures (N, 64, 64, 3) uint8, or else frames
+        (N, F) float32."""
         if z.ndim != 2 or z.shape[1] != self.memory.config.z_size:
             size = self.memory.config.z_size
             raise ValueError(f"z is {tuple(z.shape)}: give latents (N, {size})")
         if isinstance(self.vision, Standard):
             return self.vision.decode(z)
+        vae = self.vae()
+        z = z[:, : vae.config.z_size]  # the reward, if z holds it, is not drawn
         if self._convolutions:  # one frame takes a sixth of PyTorch's time in bfloat16
             return torch.from_numpy(self._convolutions.decode(z.detach().numpy()))
         with bfloat16(self.device.type, self.memory.bias.dtype is torch.bfloat16):
-            pixels = self.vision.decode(z).permute(0, 2, 3, 1)
+            pixels = vae.decode(z).permute(0, 2, 3, 1)
         return (pixels * 255).round().to(torch.uint8)
 
     @cached_property
     def _convolutions(self) -> Convolutions | None:
         """V as compiled code, made when it is first needed; None where PyTorch computes."""
-        if self.fused and tiles.supported() and isinstance(self.vision, VAE):
-            return Convolutions(self.vision)
+        if self.fused and tiles.supported() and self.game.pictures:
+            return Convolutions(self.vae())
         return None
 
     def _check_actions(self, dreams: int, shape: tuple[int, ...]) -> None:

@@ -168,7 +168,7 @@ def play(job: _Job) -> int:
         for number, *step, after, last, ends in rows:
             steps[number].append(tuple(step))
             if ends:
-                if not game.pictures:  # it holds the last reward
+                if game.rewarded:  # it holds the last reward
                     nothing = np.zeros_like(step[1]), np.zeros_like(step[2])
                     steps[number].append((last, *nothing, after, *step[4:]))
                 if todo[number]:

@@ -24,6 +24,7 @@ from dreamgym.web.kernel import kernel
 from dreamgym.world import World
 
 from .flags import Name, game_for
+from .play.games import check_shown
 from .play.policies import AGENT, CONTROLLER
 
 SLIDERS = 10
@@ -56,6 +57,7 @@ def written(world: str | Path, served: bool = False) -> str:
     """
     folder = world_folder(world)
     model = load_world(folder)
+    check_shown(model)
     agent = load_agent(folder) if (folder / AGENT).exists() else None
     tensors = dict(laid_out(model)) | (dict(layers(agent)) if agent else {})
     facts = described(model) | {"policies": policies(folder, agent), "served": served}

@@ -40,6 +40,11 @@ GAMES = 100
 APART = 100_000
 """From the first seed of one run's episodes to that of the next run's; each episode has the next
 seed."""
+FEW: dict[str, Any] = {"batch": 32, "rarity": 0.5}
+"""How V learns from the few pictures of a user's own game. Our choice, from a trial on CartPole,
+whose pole and cart are a hundredth of the picture. With all pixels alike, V saw neither after 230
+batches of 128. So weighted, its error was below that of the mean picture after 240 batches of 32,
+which take a quarter of the time."""
 LUCK = 100
 """From the seeds of one run's learners to those of the next run's; each round has the next seed."""
 MOST = VALIDATION // APART - 1
@@ -159,7 +164,7 @@ def _iterate(
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
     best = _best(task, list(sights), out / "best", frames + spent, executor, final)
-    if games.get(task).pictures and not (best / "examination.json").exists():
+    if not games.get(task).rewarded and not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
 
@@ -260,7 +265,9 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        vision.train(seen, folder, vision.Args(stage.frames, init=init, task=task, seed=seed))
+        few = FEW if facts.own and facts.pictures else {}
+        args = vision.Args(stage.frames, init=init, task=task, seed=seed, **few)
+        vision.train(seen, folder, args)
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)

@@ -20,8 +20,8 @@ from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
-from dreamgym.models.standard import Standard
-from dreamgym.models.vae import VAE, sample
+from dreamgym.models.sight import Vision
+from dreamgym.models.vae import sample
 from dreamgym.world import State, World
 
 from . import trainer
@@ -35,7 +35,7 @@ MOMENTS = 2000
 UNLIKELY = -3.0
 """Logit of an outcome that M does not know yet: 5 %."""
 FLOOR = 0.03
-"""Least standard deviation in M's loss where frames are vectors. Our choice, from a few trials on
+"""Least standard deviation in M's loss where frames hold rewards. Our choice, from a few trials on
 CartPole, as the next one is (`training/LOG.md`)."""
 END = 10.0
 """Weight of the end's cross-entropy in the loss there: exact numbers have large gradients too."""
@@ -107,10 +107,10 @@ def train(
 def config_for(game: Game) -> MemoryConfig:
     """Return the shape and the loss of M for a game."""
     config = MemoryConfig(game.z_size, len(game.low), game.hidden, heads=game.rules.heads)
-    if game.pictures:
+    if not game.rewarded:
         return config
-    observed = game.frame[0] - 1  # all but the reward
-    return replace(config, residual=observed, floor=FLOOR, outcome=END)
+    residual = 0 if game.pictures else game.frame[0] - 1  # all numbers but the reward
+    return replace(config, residual=residual, floor=FLOOR, outcome=END)
 
 
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
@@ -316,7 +316,7 @@ def drawn(latents: Latents, rows: Tensor, noise: torch.Generator) -> Tensor:
 
 def assemble(
     task: str,
-    vision: VAE | Standard,
+    vision: Vision,
     memory: MDNRNN,
     latents: Latents,
     out: str | Path,

@@ -40,7 +40,12 @@ a few trials on CartPole and LunarLander (`training/LOG.md`)."""
 SHARE = 40
 """Frames of the budget for each of these steps, if that makes more of them."""
 RATE = 2e-2
-"""Peak of Adam's learning rate for M."""
+"""Peak of Adam's learning rate for M, where V sees numbers."""
+PICTURES = 5e-3
+"""The same for pictures, of which M is larger."""
+SIGHT = (40_000, 20_000)
+"""Frames to train V on in the first rounds, where V sees pictures: 5 times as many as V needed in
+a trial on CartPole to draw cart and pole (`iterate.FEW`). The second round shows it what C sees."""
 LENGTH = 32
 """Steps through which M's gradients flow back."""
 GENERATIONS = 15
@@ -64,8 +69,10 @@ TEST = 100
 """Real games for the score."""
 
 
-def recipe(frames: int, algo: str, longest: int, given: int = 0) -> tuple[Round, ...]:
-    """Return the rounds by which a world of vectors is made.
+def recipe(
+    frames: int, algo: str, longest: int, given: int = 0, pictures: bool = False
+) -> tuple[Round, ...]:
+    """Return the rounds by which the world of a user's own game is made.
 
     Each is validated once, at its end.
 
@@ -74,16 +81,23 @@ def recipe(frames: int, algo: str, longest: int, given: int = 0) -> tuple[Round,
         algo: one of `LEARNERS`.
         longest: the steps of the longest game.
         given: frames that were recorded already.
+        pictures: whether V sees pictures, and not numbers, which it measures once.
     """
     budget, whole = round(FIRST * frames), frames + given
     share = (frames - budget) // (ROUNDS - 1)
     first = Round(
         max(recorded.LEAST, min(SIDE_BY_SIDE, budget // (longest + 1))), 0, whole,
-        max(UPDATES, whole // SHARE), GENERATIONS, rate=RATE, length=LENGTH, budget=budget,
-        rollouts=4, validate=GENERATIONS, games=choosing(share, longest, GAMES),
+        max(UPDATES, whole // SHARE), GENERATIONS, rate=PICTURES if pictures else RATE,
+        length=LENGTH, budget=budget, rollouts=4, validate=GENERATIONS,
+        games=choosing(share, longest, GAMES),
         timesteps=max(TIMESTEPS, DREAMT * whole) if algo == "ppo" else 0,
     )  # fmt: skip
-    return first, *(replace(first, episodes=SIDE_BY_SIDE, frames=0, budget=share),) * (ROUNDS - 1)
+    later = replace(first, episodes=SIDE_BY_SIDE, frames=0, budget=share)
+    rounds = (first, *(later,) * (ROUNDS - 1))
+    if not pictures:
+        return rounds
+    sights = (*SIGHT, *(0,) * (ROUNDS - len(SIGHT)))
+    return tuple(replace(each, frames=sight) for each, sight in zip(rounds, sights, strict=True))
 
 
 def choosing(frames: int, longest: int, most: int) -> int:
@@ -192,12 +206,13 @@ def main(
     rules: str = "",
     data: str = "",
     explore: str = "explore",
+    pixels: bool = False,
 ) -> None:
     """Make a dream of a game of your own. If it is interrupted, the same command goes on with it.
 
     Args:
-        task: The id of an environment of Gymnasium whose observations are a few numbers, such as
-            CartPole-v1; of one of your own, module:Id-v0.
+        task: The id of an environment of Gymnasium whose observations are a few numbers or a
+            picture, such as CartPole-v1; of one of your own, module:Id-v0.
         out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
         frames: Most frames of the real game to learn from. Those that choose come on top.
         algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
@@ -212,6 +227,8 @@ def main(
             `dreamgym collect`, or the id of a dataset of Minari. Its frames come on top.
         explore: Who plays the first games: `explore` and `random` play at random;
             `module:function` is yours, see `dreamgym collect --help`.
+        pixels: Learn from what the game draws, and not from its observations. The game's name is
+            then ID+pixels.
     """
     if not task:
         raise ValueError("which game? give the id of an environment, such as CartPole-v1")
@@ -223,21 +240,25 @@ def main(
         raise ValueError(f"explore is {explore!r}: give explore, random, or your module:function")
     if data and explore != "explore":
         raise ValueError(f"explore is {explore}, but {data} takes the place of its games: give one")
+    if pixels:
+        task = task.removesuffix(own.PIXELS) + own.PIXELS
     game = games.get(task)
-    if game.pictures:
+    if not game.own:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
-    own.known(rules)
+    if own.known(rules) and game.pictures:
+        raise ValueError(f"rules is {rules}: {task} shows pictures, and rules are of numbers")
     folder = Path(out or f"worlds/{task}")
     executor = InProcess() if processes == 1 else Local(processes)
     known, longest = 0, game.max_steps
     if data:
         asked = recorded.Args(task, data, max(recorded.MOST, frames))
         known = recorded.take(asked, folder / "data" / "round-0")
-    rounds = recipe(frames, algo, longest, known)
+    rounds = recipe(frames, algo, longest, known, game.pictures)
     final = choosing(frames, iterate.CANDIDATES * longest, FINAL)
     chosen = ROUNDS * rounds[0].games + iterate.CANDIDATES * final
+    shown = "pictures" if game.pictures else f"{game.frame[0] - 1} numbers"
     print(
-        f"{task}: {game.frame[0] - 1} numbers, {len(game.moves) or len(game.low)} "
+        f"{task}: {shown}, {len(game.moves) or len(game.low)} "
         f"{'moves' if game.moves else 'numbers of an action'}, at most {longest:,} steps.\n"
         f"In up to {ROUNDS} rounds it will play up to {frames:,} real frames to learn from, and up "
         f"to {chosen * longest:,} to choose by, in {chosen} games. {2 * TEST} more games score it."

@@ -15,6 +15,7 @@ from dreamgym import games
 from dreamgym.checkpoint import check_config, is_world, load_module, load_world, vision_from
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import Game
+from dreamgym.models.sight import PIXELS, Sight, SightConfig, Vision
 from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.models.vae import VAE, VisionConfig
 from dreamgym.modes import bfloat16, ours
@@ -78,9 +79,7 @@ class Args:
 
 
 @ours(flush=True)  # denormals in Adam's squares cost a quarter of the speed
-def train(
-    data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True
-) -> VAE | Standard:
+def train(data: Sequence[str | Path], out: str | Path, args: Args, progress: bool = True) -> Vision:
     """Train V on all episodes in the folders `data`, resuming from a checkpoint in `out` if any.
 
     Raises:
@@ -93,15 +92,17 @@ def train(
         args = replace(args, z_size=game.z_size)
     inputs = {"data": content(paths)} | trainer.origin(args.init, "vision")
     with Run(out, "vision", args, inputs) as run:
-        if not game.pictures:
-            return _measure(run, paths, game)
-        return _train(run, Frames(paths, args.batch, args.seed, even=args.even), args, progress)
+        if game.pictures:
+            return _train(run, paths, game, args, progress)
+        v = Standard(StandardConfig(*game.frame))
+        measure(v, np.concatenate([Episode.load(path).frames for path in paths]))
+        run.write(config=asdict(v.config))
+        trainer.finish(run, "vision", v)
+        return v
 
 
-def _measure(run: Run, paths: Sequence[Path], game: Game) -> Standard:
-    """Return the V of vectors, by the mean and the standard deviation of each of their numbers."""
-    frames = np.concatenate([Episode.load(path).frames for path in paths])
-    v = Standard(StandardConfig(*game.frame))
+def measure(v: Standard, frames: np.ndarray) -> None:
+    """Give V the mean and the standard deviation of each number of frames (N, F)."""
     deviation = np.maximum(frames.std(0, dtype=np.float64), np.ptp(frames, 0) / FAR)
     deviation[deviation < TINY * np.abs(frames).max(0)] = 1  # the number never changes
     deviation[deviation == 0] = 1
@@ -109,21 +110,29 @@ def _measure(run: Run, paths: Sequence[Path], game: Game) -> Standard:
     v.mean.copy_(torch.from_numpy(frames.mean(0, dtype=np.float64)))
     v.deviation.copy_(torch.from_numpy(deviation))
     v.paid.copy_(torch.tensor([frames[:, -1].min(), frames[:, -1].max()]))
-    run.write(config=asdict(v.config))
-    trainer.finish(run, "vision", v)
-    return v
 
 
-def _train(run: Run, frames: Frames, args: Args, progress: bool) -> VAE:
+def _train(run: Run, paths: list[Path], game: Game, args: Args, progress: bool) -> VAE | Sight:
     torch.default_generator.manual_seed(args.seed)
-    v = VAE(args.config)
-    v = v.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    v = _untrained(game, args).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer.begin(v, args.init, "vision")
+    if isinstance(v, Sight):  # also if it goes on from an earlier one, which saw other rewards
+        paid = [np.array(Episode.load(path).frames[:, PIXELS:]) for path in paths]
+        measure(v.standard, np.concatenate(paid).view(np.float32))
+    frames = Frames(paths, args.batch, args.seed, even=args.even)
     plan = trainer.Plan(
-        "V", args.frames // args.batch, args.learning_rate, args.seed, args.init,
+        "V", args.frames // args.batch, args.learning_rate, args.seed,
         batch=args.batch, unit="frames",
     )  # fmt: skip
     with ThreadPoolExecutor(1) as reader:
         return trainer.fit(run, v, Objective(v, frames, reader, args.rarity), plan, progress)
+
+
+def _untrained(game: Game, args: Args) -> VAE | Sight:
+    if not game.rewarded:
+        return VAE(args.config)
+    reward = StandardConfig(1).z_size
+    return Sight(SightConfig(args.z_size - reward, args.reconstruction))
 
 
 class Objective:
@@ -131,11 +140,11 @@ class Objective:
 
     coming: Future[np.ndarray]
 
-    def __init__(self, v: VAE, frames: Frames, reader: Executor, rarity: float):
+    def __init__(self, v: VAE | Sight, frames: Frames, reader: Executor, rarity: float):
         self.v, self.frames, self.reader, self.rarity = v, frames, reader, rarity
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        batch = torch.from_numpy(self.coming.result())  # (B, 64, 64, 3)
+        batch = torch.from_numpy(self.coming.result())  # (B, …)
         self.coming = self.reader.submit(self.frames.read, step + 1)
         with bfloat16("cpu", supports_bfloat16("cpu")):
             return self.v.loss(batch, self.rarity)
@@ -147,7 +156,7 @@ class Objective:
         self.coming = self.reader.submit(self.frames.read, step)
 
 
-def load_vision(folder: str | Path, task: str = "") -> VAE | Standard:
+def load_vision(folder: str | Path, task: str = "") -> Vision:
     """Load the V that a run has trained, or that of a world.
 
     Args:

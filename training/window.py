@@ -22,6 +22,7 @@ from dreamgym.world import State, World
 from .flags import Name, Whole, game_for
 from .measure import film
 from .play import policies
+from .play.games import check_shown
 from .splits import DEMO
 
 SHOWS = ("dream", "real", "both")
@@ -460,7 +461,7 @@ def main(
     task = game_for(task, world)
     folder = world_folder(world or task)
     model = load_world(folder)
-    model.vae()  # refuses a world without pictures
+    check_shown(model)
     tau, _ = parse_temperature(model.game.temperature if temperature is None else temperature)
     check_writable(out)
     shows = "both" if both else "real" if real else "dream"

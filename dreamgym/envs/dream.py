@@ -174,7 +174,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `"zhc"`: [z, c, h], in the order of the paper's code, with c within ± the game's step limit.
       64 + 512 + 512 numbers for Doom, its default.
     * `"rgb"`: V's picture of z, `Box(0, 255, (64, 64, 3), uint8)`.
-    * `"own"`: of a dream of one's own game, the game's own observation, flattened and without ends.
+    * `"own"`: of a dream of one's own game that shows numbers, the game's own observation,
+      flattened and without ends.
 
     ## Rewards
     Doom: 1 for every step, the fatal one included. CarRacing: -0.1 a step, and 1000 / N for each

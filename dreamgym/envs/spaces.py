@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from dreamgym.envs import actions
-from dreamgym.envs.pixels import frame_space
-from dreamgym.games import Game
+from dreamgym.games import FRAME, Game
 from dreamgym.world import BOUND, OBSERVATIONS, World
 
 SAMPLE = (256, 200)
@@ -27,7 +26,7 @@ def observation_space(world: World, kind: str) -> gym.spaces.Box:
         kind: see `World.observe`.
     """
     if kind == "rgb":
-        return frame_space(world.game)
+        return gym.spaces.Box(0, 255, FRAME, np.uint8)
     if kind == "own":
         return gym.spaces.Box(-np.inf, np.inf, (world.size(kind),))
     config = world.memory.config
@@ -49,7 +48,7 @@ def check_frames(space: gym.Space[Any], game: Game, who: str) -> None:
     if space.shape == game.frame and space.dtype == game.frame_type:
         return
     kind = np.dtype(game.frame_type)
-    advice = ", so crop and resize them first" if game.pictures else ""
+    advice = "" if game.rewarded else ", so crop and resize them first"
     raise ValueError(f"{who} {space}: expected {kind} frames {game.frame}{advice}")
 
 

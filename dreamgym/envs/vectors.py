@@ -15,9 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces.utils import flatten, flatten_space
 
 from dreamgym import games
-from dreamgym.envs import actions
+from dreamgym.envs import actions, pictures
 from dreamgym.envs.pixels import frame_space
-from dreamgym.games import own
+from dreamgym.games import FRAME, own
 from dreamgym.games.game import Game
 
 MOST = 1000
@@ -30,35 +30,38 @@ def describe(name: str) -> Game:
     Args:
         name: the id of an environment, such as `CartPole-v1`, or `module:function` of what makes
             one. Arguments may follow, as in `LunarLander-v3(continuous=True)`. The module of
-            `module:Mine-v0` is imported first.
+            `module:Mine-v0` is imported first. With `own.PIXELS` at its end, V sees what the
+            environment draws.
 
     Raises:
         LookupError: if Gymnasium knows no such environment.
         ValueError: if the environment cannot be made, or V or M cannot take its spaces.
     """
-    id, kwargs = _parsed(name)
-    found = _found(id)
+    id, kwargs, pixels = _parsed(name)
+    found, drawing = _found(id), {"render_mode": "rgb_array"} if pixels else {}
     try:
-        env = _made(found, kwargs)
+        env = _made(found, kwargs | drawing)
     except Exception as error:  # it is the user's own code
         raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     try:
-        return own.game(_facts(id, kwargs, env, found))
+        return own.game(_facts(id, kwargs, pixels, env, found))
     finally:
         env.close()
 
 
-def _parsed(name: str) -> tuple[str, dict[str, Any]]:
-    """Split a game's name into the id and the arguments that follow it.
+def _parsed(name: str) -> tuple[str, dict[str, Any], bool]:
+    """Split a game's name into the id, the arguments that follow it, and whether V sees pixels.
 
     Raises:
         ValueError: if the arguments are not `key=value` with values that Python can read.
     """
-    id, bracket, _ = name.partition("(")
+    pixels = name.endswith(own.PIXELS)
+    called = name.removesuffix(own.PIXELS)
+    id, bracket, _ = called.partition("(")
     if not bracket:
-        return name, {}
+        return id, {}, pixels
     try:
-        call = ast.parse(f"_{name[len(id) :]}", mode="eval").body
+        call = ast.parse(f"_{called[len(id) :]}", mode="eval").body
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError("give each argument its name")
         words = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
@@ -69,7 +72,7 @@ def _parsed(name: str) -> tuple[str, dict[str, Any]]:
             f"{name} has arguments that cannot be read ({error}): write them as in "
             "LunarLander-v3(continuous=True)"
         ) from error
-    return id, words
+    return id, words, pixels
 
 
 def _found(id: str) -> EnvSpec | Callable[..., Any]:
@@ -101,29 +104,54 @@ def _made(found: EnvSpec | Callable[..., Any], kwargs: dict[str, Any]) -> gym.En
 
 
 def _facts(
-    id: str, kwargs: dict[str, Any], env: gym.Env[Any, Any], found: EnvSpec | Callable[..., Any]
+    id: str,
+    kwargs: dict[str, Any],
+    pixels: bool,
+    env: gym.Env[Any, Any],
+    found: EnvSpec | Callable[..., Any],
 ) -> own.Facts:
     """Return what is known of an environment.
 
+    Args:
+        pixels: whether V sees what it draws.
+
     Raises:
-        ValueError: if V or M cannot take its spaces.
+        ValueError: if V or M cannot take its spaces, or if it does not draw.
     """
-    seen = env.observation_space
+    picture = pixels or pictures.shown(env.observation_space)
+    if pixels and "rgb_array" not in (modes := env.metadata.get("render_modes") or []):
+        raise ValueError(
+            f"{id} draws no pictures: its metadata name the render_modes {modes}, and pixels need "
+            "'rgb_array'"
+        )
+    spec = found if isinstance(found, EnvSpec) else env.spec
+    fps = env.metadata.get("render_fps") or own.Facts.fps
+    return own.Facts(
+        id, kwargs, int(np.prod(FRAME)) if picture else _numbers(id, env.observation_space),
+        max_steps=(spec and spec.max_episode_steps) or own.ENDLESS,
+        fps=max(1, round(fps)), picture=picture, pixels=pixels,
+        **_acts(id, env.action_space),
+    )  # fmt: skip
+
+
+def _numbers(id: str, seen: gym.Space[Any]) -> int:
+    """Return how many numbers an observation is, when it is flattened.
+
+    Raises:
+        ValueError: if it cannot be flattened, or if it looks like a picture and is none.
+    """
     if isinstance(seen, gym.spaces.Box) and len(seen.shape) == 3:
-        raise ValueError(f"{id} shows pictures {seen.shape}: only vectors can be learned so far")
+        raise ValueError(
+            f"{id} shows {seen.dtype} {seen.shape} from {seen.low.min()} to {seen.high.max()}: "
+            "pictures must be uint8 from 0 to 255, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), so "
+            "change them by a wrapper"
+        )
     if not seen.is_np_flattenable:
         raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
     numbers = int(np.prod(flatten_space(seen).shape or ()))
     if numbers > MOST:
         raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
-    spec = found if isinstance(found, EnvSpec) else env.spec
-    fps = env.metadata.get("render_fps") or own.Facts.fps
-    return own.Facts(
-        id, kwargs, numbers,
-        max_steps=(spec and spec.max_episode_steps) or own.ENDLESS,
-        fps=max(1, round(fps)),
-        **_acts(id, env.action_space),
-    )  # fmt: skip
+    return numbers
 
 
 def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:
@@ -151,8 +179,9 @@ def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:
 class Vectors(gym.Env[np.ndarray, Any]):
     """A user's own game, which shows its flattened observation and the last reward as one vector.
 
-    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame. What the
-    environment raises becomes a RuntimeError that says where: another try may get further.
+    The reward is the last number, as sign(r) ln(1 + |r|); it is 0 in the first frame. If V sees
+    pictures, the vector is of bytes, see `games.PAID`. What the environment raises becomes a
+    RuntimeError that says where: another try may get further.
 
     Args:
         name: the game's name, see `describe`.
@@ -161,8 +190,12 @@ class Vectors(gym.Env[np.ndarray, Any]):
     """
 
     def __init__(self, name: str, continuous: bool | None = None, render_mode: str | None = None):
-        self.game, (id, kwargs) = games.get(name), _parsed(name)
-        shown = {} if render_mode is None else {"render_mode": render_mode}
+        self.game, (id, kwargs, pixels) = games.get(name), _parsed(name)
+        self.facts: own.Facts = self.game.own
+        drawn = "rgb_array" if pixels else None
+        if drawn and render_mode not in (None, drawn):
+            raise ValueError(f"render_mode is {render_mode!r}: {name} is drawn as {drawn!r} for V")
+        shown = {"render_mode": mode} if (mode := drawn or render_mode) else {}
         self.env = _made(_found(id), kwargs | shown)
         self.metadata, self.render_mode = self.env.metadata, render_mode
         self.continuous = self.game.continuous if continuous is None else continuous
@@ -178,16 +211,16 @@ class Vectors(gym.Env[np.ndarray, Any]):
         self._seed, self._steps = seed, 0
         with self._named():
             seen, info = self.env.reset(seed=seed, options=options)
-            numbers = self._numbers(seen)
-        return self._frame(numbers, seen, 0.0), info
+            looked = self._look(seen)
+        return self._frame(looked, 0.0), info
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         vector = actions.to_vectors([action], self.game, self.continuous)[0]
         self._steps += 1
         with self._named():
             seen, reward, terminated, truncated, info = self.env.step(self._taken(vector))
-            numbers, paid = self._numbers(seen), float(reward)
-        return self._frame(numbers, seen, paid), paid, bool(terminated), bool(truncated), info
+            looked, paid = self._look(seen), float(reward)
+        return self._frame(looked, paid), paid, bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
         return self.env.render()
@@ -228,7 +261,7 @@ class Vectors(gym.Env[np.ndarray, Any]):
             ValueError: if what was recorded does not fit the environment.
         """
         pairs = zip(seen, (0.0, *map(float, rewards)), strict=True)
-        frames = np.stack([self._frame(self._numbers(each), each, pay) for each, pay in pairs])
+        frames = np.stack([self._frame(self._look(each), pay) for each, pay in pairs])
         return frames, np.stack([self.vector(action) for action in actions])
 
     def _taken(self, vector: np.ndarray) -> Any:
@@ -242,8 +275,12 @@ class Vectors(gym.Env[np.ndarray, Any]):
         whole = np.issubdtype(space.dtype, np.integer)
         return (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
 
-    def _numbers(self, seen: Any) -> np.ndarray:
-        """Return an observation flattened, float32."""
+    def _look(self, seen: Any) -> Any:
+        """Return what V sees of an observation: it flattened, float32, or a picture."""
+        if self.facts.pixels:
+            return self.env.render()
+        if self.facts.picture:
+            return seen
         return np.asarray(flatten(self.env.observation_space, seen), np.float32)
 
     @contextlib.contextmanager
@@ -262,28 +299,56 @@ class Vectors(gym.Env[np.ndarray, Any]):
         """The step and the game in which we are, in words; step 0 is `reset`."""
         return f"at step {self._steps:,} of the game with seed {self._seed}"
 
-    def _frame(self, numbers: np.ndarray, seen: Any, reward: float) -> np.ndarray:
-        """Return a frame.
-
-        Args:
-            numbers: the flattened observation.
-            seen: the observation as it came, for the message.
-            reward: what was paid.
+    def _frame(self, looked: Any, reward: float) -> np.ndarray:
+        """Return a frame, of what V sees and the reward.
 
         Raises:
             ValueError: if the environment shows or pays what is not a finite number, or shows
-                another number of them than its space has.
+                another number of them than its space has, or no picture where one is expected.
         """
         squeezed = np.float32(np.sign(reward) * np.log1p(abs(reward)))
-        frame = np.append(numbers, squeezed)
-        if frame.shape != self.game.frame:
+        finite = bool(np.isfinite(squeezed))
+        if not self.facts.picture:
+            if looked.shape != (wanted := (self.facts.numbers,)):
+                raise ValueError(
+                    f"{self.game.name} {self._where} shows {len(looked)} numbers, its "
+                    f"observation_space has {wanted[0]}"
+                )
+            finite = finite and bool(np.isfinite(looked).all())
+        if not finite:
+            shown = "" if self.facts.picture else f"shows {looked!r} and "
             raise ValueError(
-                f"{self.game.name} {self._where} shows {len(numbers)} numbers, its "
-                f"observation_space has {self.game.frame[0] - 1}"
+                f"{self.game.name} {self._where} {shown}pays {reward!r}: only finite numbers can "
+                "be learned"
             )
-        if not np.isfinite(frame).all():
+        if not self.facts.picture:
+            return np.append(looked, squeezed)
+        self._check_picture(looked)
+        return np.append(pictures.scaled(looked), np.frombuffer(squeezed.tobytes(), np.uint8))
+
+    def _check_picture(self, looked: Any) -> None:
+        """Refuse what is not the picture that V is to see.
+
+        Raises:
+            ValueError: if the environment draws, or shows, something else.
+        """
+        space, shape = self.env.observation_space, tuple[int, ...]()
+        if isinstance(looked, np.ndarray) and looked.dtype == np.uint8:
+            shape = looked.shape
+        if self.facts.pixels and (len(shape) != 3 or shape[2] != 3 or 0 in shape):
             raise ValueError(
-                f"{self.game.name} {self._where} shows {seen!r} and pays {reward!r}: only finite "
-                "numbers can be learned"
+                f"render() of {self.game.name} returned {_kind(looked)} {self._where}: with "
+                "render_mode='rgb_array' it must return a picture, uint8 (H, W, 3)"
             )
-        return frame
+        if not self.facts.pixels and shape != space.shape:
+            raise ValueError(
+                f"{self.game.name} {self._where} shows {_kind(looked)}, its observation_space has "
+                f"{space.dtype} {space.shape}"
+            )
+
+
+def _kind(value: Any) -> str:
+    """Return what a value is, in a few words for a message."""
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    return "None" if value is None else f"a {type(value).__name__}"

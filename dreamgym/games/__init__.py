@@ -6,9 +6,9 @@ from functools import cache
 from importlib import import_module
 
 from dreamgym.games import car_racing, doom
-from dreamgym.games.game import FRAME, Game
+from dreamgym.games.game import FRAME, PAID, Game
 
-__all__ = ["FRAME", "GAMES", "Game", "get"]
+__all__ = ["FRAME", "GAMES", "PAID", "Game", "get"]
 
 GAMES = {game.name: game for game in (doom.GAME, car_racing.GAME)}
 """The games by name. Commands that are not given a game take the first."""
@@ -21,7 +21,7 @@ def get(name: str) -> Game:
 
     Args:
         name: a name, or the id of an environment that Gymnasium knows, such as `CartPole-v1`. See
-            `envs.vectors.describe`.
+            `envs.vectors.describe` for what may follow it.
 
     Raises:
         ValueError: if there is no such game; the message lists those that exist. Also if it is an

@@ -17,6 +17,8 @@ from dreamgym.games.rules import Rules
 
 FRAME = (64, 64, 3)
 """Height, width and channels of every picture that V sees: uint8 RGB (World Models, §A.1)."""
+PAID = (64 * 64 * 3 + 4,)
+"""Shape of a frame that holds such a picture's bytes, and then the 4 of the reward: uint8."""
 Play = Callable[[], np.ndarray]
 """Plays without seeing the game: each call returns the next action, (A,) in [-1, 1] as from C."""
 
@@ -50,7 +52,10 @@ class Game:
     arguments: dict[str, Any] = field(default_factory=dict)
     """Arguments of the real game that make it this game, such as the id of a user's own one."""
     frame: tuple[int, ...] = FRAME
-    """Shape of a frame. A frame is a picture, uint8 `FRAME`, or a vector (F,) float32."""
+    """Shape of a frame. A frame is a picture, uint8 `FRAME`. In a user's own game it is a vector,
+    float32 (F,) or uint8 `PAID`."""
+    pictures: bool = True
+    """Whether V sees pictures, and not numbers."""
     many: str = ""
     """Entry point of a batch of pixel environments; empty if Gymnasium's own are to be used."""
     choices: tuple[int, ...] = ()
@@ -71,7 +76,7 @@ class Game:
     fps: int = 30
     """Steps in a second, for films."""
     observation: str = "zh"
-    """What C sees: `z`, `zh`, `zhc` or, if frames are vectors, `own`."""
+    """What C sees: `z`, `zh`, `zhc` or, if V sees numbers, `own`."""
     temperature: float = 1.0
     """The dream's default τ."""
     z_size: int = 32
@@ -110,9 +115,10 @@ class Game:
     """Hyperparameters in which the game differs from `dreamgym.zoo`, for each algorithm."""
 
     @property
-    def pictures(self) -> bool:
-        """Whether frames are pictures, and not vectors."""
-        return self.frame == FRAME
+    def rewarded(self) -> bool:
+        """Whether a frame ends with the reward of the action before. An episode then has one frame
+        more than actions."""
+        return self.frame != FRAME
 
     @property
     def frame_type(self) -> type[np.generic]:

@@ -10,15 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from dreamgym.games.game import Game, Play
+from dreamgym.games.game import FRAME, PAID, Game, Play
 from dreamgym.games.rules import Known, Learned
 
 HOLDS = (1, 2, 4, 8)
 """Most frames for which random play holds an action. Each game draws one of them: our choice."""
 HIDDEN = 64
 """Cells of M. Our choice: a vector of a few numbers is easier to foretell than a picture."""
-OLDEST = {"id", "numbers", "moves", "low", "high", "max_steps", "fps"}
-"""The facts that every world of a user's own game tells. Other ones were added later."""
+LATENTS = 32
+"""Latents of a picture (World Models, §A.1)."""
+PIXELS = "+pixels"
+"""The end of the name of a game of which V sees what `render()` draws."""
+LATER = {"later": True}
+"""Of a fact that worlds of an older dreamgym do not tell."""
 ENDLESS = 1000
 """Steps of an episode in a game that has no limit of its own. Our choice."""
 
@@ -29,15 +33,15 @@ class Facts:
 
     id: str = ""
     """The environment's id in Gymnasium, or `module:function` of what makes it."""
-    kwargs: dict[str, Any] = field(default_factory=dict)
+    kwargs: dict[str, Any] = field(default_factory=dict, metadata=LATER)
     """Arguments with which it is made."""
     numbers: int = 1
-    """Numbers in an observation, when it is flattened."""
+    """Numbers in an observation, when it is flattened; of a picture, those that V sees."""
     moves: int = 0
     """Discrete actions; 0 if actions are of another kind."""
-    parts: tuple[int, ...] = ()
+    parts: tuple[int, ...] = field(default=(), metadata=LATER)
     """The possibilities of each choice, if an action is several; empty if it is not."""
-    bits: bool = False
+    bits: bool = field(default=False, metadata=LATER)
     """Whether these choices are a `MultiBinary`, and not a `MultiDiscrete`."""
     low: tuple[float, ...] = ()
     """The least value of each number of a continuous action."""
@@ -47,9 +51,13 @@ class Facts:
     """Steps after which an episode is truncated."""
     fps: int = 30
     """Steps in a second, for films."""
-    rules: str = field(default="", repr=False)
+    rules: str = field(default="", repr=False, metadata=LATER)
     """`module:Class` of the rules that the game's author wrote, see `rules.Known`; empty if there
     are none. They are not part of `repr`, by which recorded games are told apart."""
+    picture: bool = field(default=False, metadata=LATER)
+    """Whether V sees pictures."""
+    pixels: bool = field(default=False, metadata=LATER)
+    """Whether these are what `render()` draws, and not the observation."""
 
     def __post_init__(self) -> None:
         numbers = (*self.low, *self.high)
@@ -66,27 +74,38 @@ class Facts:
             raise ValueError(
                 f"the actions of {self.id} are not one of moves, choices and numbers: {self}"
             )
+        if not isinstance(self.picture, bool) or not isinstance(self.pixels, bool):
+            raise ValueError(f"what {self.id} shows is neither true nor false: {self}")
+        if self.pixels > self.picture or (self.picture and self.numbers != math.prod(FRAME)):
+            raise ValueError(f"the pictures of {self.id} are not {FRAME}: {self}")
+        if self.picture and self.rules:
+            raise ValueError(
+                f"rules is {self.rules!r}: {self.id} shows pictures, and rules are of numbers"
+            )
 
     @property
     def name(self) -> str:
-        """The game's name, which says all of what makes it."""
-        return named(self.id, self.kwargs)
+        """The game's name, by which `games.get` finds it."""
+        return named(self.id, self.kwargs, self.pixels)
 
 
-def named(id: str, kwargs: dict[str, Any]) -> str:
-    """Return the name of a game with arguments, such as `LunarLander-v3(continuous=True)`."""
+def named(id: str, kwargs: dict[str, Any], pixels: bool = False) -> str:
+    """Return the name of a game, such as `LunarLander-v3(continuous=True)+pixels`."""
     said = ", ".join(f"{key}={value!r}" for key, value in sorted(kwargs.items()))
-    return f"{id}({said})" if said else id
+    return (f"{id}({said})" if said else id) + PIXELS * pixels
 
 
 def read(values: Any) -> Facts:
-    """Return facts that were written as JSON. Those of an older dreamgym lack the newer ones.
+    """Return facts that were written as JSON.
+
+    A fact that is `later` than the first files may be missing. It then has its default.
 
     Raises:
-        ValueError: if a fact is unknown or not valid.
+        ValueError: if a fact is missing, unknown or not valid.
     """
-    names = {field.name for field in fields(Facts)}
-    if not isinstance(values, dict) or not OLDEST <= values.keys() <= names:
+    names = {fact.name for fact in fields(Facts)}
+    later = {fact.name for fact in fields(Facts) if fact.metadata.get("later")}
+    if not isinstance(values, dict) or not names - later <= values.keys() <= names:
         raise ValueError(f"a user's own game needs the keys {sorted(names)}, found {values!r}")
     lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
     return Facts(**(values | lists))
@@ -130,14 +149,15 @@ def game(facts: Facts) -> Game:
 
     A frame is the flattened observation and, as its last number, the reward of the action before.
     Rewards are squeezed to sign(r) ln(1 + |r|), as in Dreamer 3 (Hafner et al., 2023), so that
-    large and small ones can be learned together.
+    large and small ones can be learned together. Of a picture the frame holds the bytes, and those
+    of the reward.
 
     Raises:
         ValueError: if its rules cannot be imported.
     """
     choices = facts.parts or (facts.moves,) * bool(facts.moves)
     size = sum(choices) or len(facts.low)
-    inputs = facts.numbers + 1
+    inputs = LATENTS + 1 if facts.picture else facts.numbers + 1  # of M: what V makes of a frame
     return Game(
         name=facts.name,
         title="",
@@ -145,7 +165,8 @@ def game(facts: Facts) -> Game:
         real="dreamgym.envs.vectors:Vectors",
         own=facts,
         arguments={"name": facts.name},
-        frame=(inputs,),
+        frame=PAID if facts.picture else (inputs,),
+        pictures=facts.picture,
         rules=Learned(known(facts.rules)),
         low=facts.low or (-1.0,) * size,  # of choices, C's outputs
         high=facts.high or (1.0,) * size,
@@ -157,10 +178,10 @@ def game(facts: Facts) -> Game:
         explore=partial(held, size),
         max_steps=facts.max_steps,
         fps=facts.fps,
-        observation="own",
+        observation="zh" if facts.picture else "own",
         temperature=1.0,
         z_size=inputs + inputs % 2,
-        hidden=HIDDEN,
+        hidden=Game.hidden if facts.picture else HIDDEN,
         mean_length=facts.max_steps,
         test_games=100,
         learning=LEARNING,

@@ -43,6 +43,10 @@ class Standard(nn.Module):
         self.register_buffer("deviation", torch.ones(config.inputs))
         self.register_buffer("paid", torch.tensor([-MOST, MOST]))
 
+    @property
+    def frame(self) -> tuple[int, ...]:
+        return (self.config.inputs,)
+
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and log σ², both (N, Z) float32, of frames (N, F) float32."""
         z = (frames - self.mean) / self.deviation

@@ -35,6 +35,8 @@ class VAE(nn.Module):
     Convolutions run in the channels-last order, in which frames are stored.
     """
 
+    frame = (64, 64, 3)
+
     def __init__(self, config: VisionConfig):
         super().__init__()
         self.config = config

@@ -88,7 +88,6 @@ def test_what_is_known_of_a_game_is_read_from_its_environment(
     [
         ("pong", "unknown game 'pong': choose one of car_racing, doom, or give the id"),
         ("no_such_module:Mine-v0", "no_such_module:Mine-v0 needs a module"),
-        ("CarRacing-v3", "shows pictures"),
     ],
 )
 def test_a_game_that_cannot_be_learned_is_named(id: str, words: str) -> None:

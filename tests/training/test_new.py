@@ -14,16 +14,21 @@ import pytest
 import torch
 
 import dreamgym
+from dreamgym import games
 from dreamgym.checkpoint import load_world, read_json, real_frames
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
+from dreamgym.models.sight import Sight, SightConfig
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
 from dreamgym.training import collect, iterate, new, recorded, vision
+from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
 from dreamgym.training.play import dreams, policies
 from tests.conftest import Inside
+from tests.envs.dot import PAY
 from tests.envs.spring import LIMIT
 
+DOT = "tests.envs.dot:Dot-v0"
 SPRING = "tests.envs.spring:Spring-v0"
 
 
@@ -70,6 +75,71 @@ def test_a_number_that_never_changes_becomes_zero() -> None:
     assert v.encode(torch.zeros(2, 3))[0].tolist() == [[0.0] * 4] * 2
 
 
+def test_v_learns_pictures_and_measures_rewards(tmp_path: Path, inside: Inside) -> None:
+    """Also if it goes on from an earlier V, which saw other rewards."""
+    for number, seed in enumerate((0, 50)):
+        args = collect.Args(DOT, episodes=8, seed=seed)
+        collect.collect(args, tmp_path / f"data-{number}", inside, progress=False)
+    asked = vision.Args(frames=256, batch=64, task=DOT)
+    data = [tmp_path / "data-0"]
+    first = vision.train(data, tmp_path / "first", asked, progress=False)
+    assert isinstance(first, Sight) and first.config.z_size == 34
+    data.append(tmp_path / "data-1")
+    again = replace(asked, init=str(tmp_path / "first"), batch=256)  # one step, from there
+    second = vision.train(data, tmp_path / "second", again, progress=False)
+    close = [
+        (first.vae.state_dict()[key] - value).abs().max() < 1e-3
+        for key, value in second.vae.state_dict().items()
+    ]
+    assert all(close)
+    for v, folders in ((first, data[:1]), (second, data)):
+        episodes = [
+            Episode.load(path) for folder in folders for path in folder.glob("episode-*.npz")
+        ]
+        paid = np.concatenate([np.log1p(np.append(0, each.rewards[:-1])) for each in episodes])
+        assert v.standard.mean.item() == pytest.approx(paid.mean(), abs=1e-5)
+        assert v.standard.deviation.item() == pytest.approx(paid.std(), abs=1e-5)
+        assert v.standard.paid.tolist() == pytest.approx([0, np.log1p(PAY)])
+    assert first.standard.mean != second.standard.mean
+    again_v = vision.load_vision(tmp_path / "second", DOT)
+    for key, value in second.state_dict().items():
+        assert torch.equal(again_v.state_dict()[key], value)
+
+
+def test_latents_of_pictures_end_with_a_frame_that_closes(tmp_path: Path, inside: Inside) -> None:
+    collect.collect(collect.Args(DOT, episodes=4), tmp_path, inside, progress=False)
+    torch.manual_seed(0)
+    v = Sight(SightConfig(32)).eval()
+    seen = latents.encode(games.get(DOT), [tmp_path], tmp_path, v, progress=False)
+    assert seen.closing and seen.mean.shape == (sum(seen.lengths), 34)
+    ends = (seen.starts + seen.lengths - 1).tolist()
+    assert not seen.action[ends].any() and not seen.reward[ends].any()
+    for number, end in enumerate(ends):
+        episode = Episode.load(episode_path(tmp_path, number))
+        assert seen.mean[end, 32] == pytest.approx(np.log1p(episode.rewards[-2]), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_dream_of_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dot that nobody described: what learns in its dream goes to where it is paid, and stays."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
+    monkeypatch.setattr(new, "SIGHT", (12_800, 1_600))
+    monkeypatch.setattr(new, "ROUNDS", 2)
+    monkeypatch.setattr(new, "TIMESTEPS", 50_000)
+    assert main(["new", DOT, "--pixels", "--out", "dot", "--frames", "2000"]) == 0
+    found, random = read_json("dot/fidelity.json"), read_json("dot/random.json")
+    assert found["real"]["return"][0] > 3 * random["mean"]
+    assert load_world("dot").game.name == f"{DOT}+pixels"
+    dream = gym.make("Dream-v0", world="dot", render_mode="rgb_array")
+    dream.reset(seed=0)
+    shown = dream.render()
+    columns = shown[..., 0].reshape(64, 8, 8).mean((0, 2))  # the red of each place
+    assert (columns > 128).sum() == 1 and shown[..., 1:].mean() < 20
+
+
 @pytest.mark.slow
 def test_one_command_makes_a_dream_that_knows_the_game(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -100,6 +170,12 @@ def test_one_command_makes_a_dream_that_knows_the_game(
     assert not dead.any()
     dreamgym.register_world("spring", "DreamSpring-v0")
     assert gym.make_vec("DreamSpring-v0", 4).reset(seed=0)[0].shape == (4, 2)
+
+
+def test_v_of_pictures_is_trained_in_the_first_rounds_alone() -> None:
+    rounds, numbers = (new.recipe(50_000, "ppo", 200, pictures=each) for each in (True, False))
+    assert tuple(each.frames for each in rounds) == (*new.SIGHT, *[0] * (new.ROUNDS - 2))
+    assert [each.budget for each in rounds] == [each.budget for each in numbers]
 
 
 def test_the_rounds_share_the_frames() -> None:
@@ -185,7 +261,7 @@ def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
         (["new"], "which game?"),
         (["new", "doom"], "dreamgym make doom"),
         (["new", "CartPole-v1", "--frames", "10"], "give 1,000 or more"),
-        (["new", "CarRacing-v3"], "shows pictures"),
+        (["new", SPRING, "--pixels"], "draws no pictures"),
         (["new", "CartPole-v1", "--algo", "sac"], "algo is 'sac': choose one of ppo, cma"),
         (["new", SPRING, "--rules", "gone_games:Mine"], "gone_games:Mine cannot be imported"),
         (["new", "CartPole-v1", "--explore", "best"], "explore is 'best': give explore, random"),

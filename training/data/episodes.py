@@ -27,7 +27,7 @@ DAMAGED = (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFil
 class Episode:
     """One real game of T steps; row t holds a frame, the action taken there, and its outcome.
 
-    Where frames are vectors, a further row holds the last frame, and an action that was not taken.
+    Where frames hold rewards, a further row holds the last frame, and an action that was not taken.
     """
 
     frames: np.ndarray  # (T, …), see `Game.frame`, the frame before action t
@@ -63,7 +63,9 @@ class Episode:
     def _check(self) -> None:
         """Refuse arrays of a wrong type or shape, and NaN and infinity."""
         steps = len(self.frames)
-        shown = ("f4", self.frames.shape[1:]) if self.frames.ndim == 2 else ("u1", games.FRAME)
+        vectors = self.frames.dtype == np.float32 and self.frames.ndim == 2
+        shape = games.PAID if self.frames.ndim == 2 else games.FRAME
+        shown = ("f4", self.frames.shape[1:]) if vectors else ("u1", shape)
         usual = {"frames": (shown[0], (steps, *shown[1])), "rewards": ("f4", (steps,)),
                  "terminated": ("b1", (steps,)), "truncated": ("b1", (steps,))}  # fmt: skip
         for name, (kind, shape) in usual.items():
@@ -74,8 +76,7 @@ class Episode:
             raise ValueError(f"actions is {self.actions.dtype} {self.actions.shape}")
         if self.counts.dtype != np.float32 or self.counts.shape[:1] != (steps + 1,):
             raise ValueError(f"counts is {self.counts.dtype} {self.counts.shape}")
-        vectors = ["frames"] * (self.frames.ndim == 2)  # of pictures none is read here
-        for name in ("actions", "rewards", "counts", *vectors):
+        for name in ("actions", "rewards", "counts", *["frames"] * vectors):  # pictures are large
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} holds NaN or infinity")
 
@@ -141,7 +142,7 @@ class Frames:
         self.loaded: dict[int, np.ndarray] = {}  # place in the endless order of episodes → frames
 
     def read(self, number: int) -> np.ndarray:
-        """Return batch `number`: (B, 64, 64, 3) uint8."""
+        """Return batch `number`: (B, …) uint8, see `Game.frame`."""
         first = int(number * self.batch / np.mean(self.lengths))
         places = range(first, first + self.window)
         for place in self.loaded.keys() - set(places):

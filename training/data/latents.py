@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import replacing
-from dreamgym.games import Game
-from dreamgym.models.standard import Standard
-from dreamgym.models.vae import VAE
+from dreamgym.games import Game, get
+from dreamgym.models.sight import Vision
 from dreamgym.modes import bfloat16
 
 from ..runs import held
@@ -35,7 +34,7 @@ BATCH = 256
 class Latents:
     """A data set of E episodes and F frames as latents; the episodes lie one after the other."""
 
-    mean: Tensor  # (F, Z) float16, or float32 where frames are vectors
+    mean: Tensor  # (F, Z) float16, or float32 where V sees numbers
     logvar: Tensor  # (F, Z) float16
     action: Tensor  # (F, A) float32, the action taken at the frame
     outcomes: Tensor  # (F, O) bool, outcomes of the action: see `Rules.outcomes`
@@ -50,7 +49,7 @@ class Latents:
     @property
     def closing(self) -> bool:
         """Whether an episode ends with a frame at which no action was taken."""
-        return self.mean.dtype == torch.float32  # frames are vectors
+        return bool(self.task) and get(self.task).rewarded
 
     @property
     def starts(self) -> Tensor:
@@ -69,7 +68,7 @@ def encode(
     game: Game,
     data: Sequence[str | Path],
     out: str | Path,
-    vision: VAE | Standard,
+    vision: Vision,
     progress: bool = True,
 ) -> Latents:
     """Encode all episodes in the folders `data` into shards in `out`, and return the latents.
@@ -115,7 +114,7 @@ def _holds(path: Path, what: np.ndarray) -> bool:
         return False
 
 
-def fingerprint(vision: VAE | Standard) -> str:
+def fingerprint(vision: Vision) -> str:
     """Return a short hash of V's weights."""
     digest = hashlib.sha256()
     for tensor in vision.state_dict().values():
@@ -185,7 +184,7 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
 
 
 @torch.inference_mode()
-def _encoded(game: Game, episode: Episode, vision: VAE | Standard) -> dict[str, np.ndarray]:
+def _encoded(game: Game, episode: Episode, vision: Vision) -> dict[str, np.ndarray]:
     frames = torch.from_numpy(episode.frames)
     with bfloat16("cpu", supports_bfloat16("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]

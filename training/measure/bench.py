@@ -40,6 +40,7 @@ from dreamgym.world import SHARE, State, World
 from .. import evolve, train
 from ..flags import Name, game_for
 from ..play.executors import Local
+from ..play.games import check_shown
 from ..play.policies import Controlled, controller_config
 from . import yardstick
 from .report import HEAD, speed
@@ -88,7 +89,7 @@ def bench(world: str, sizes: tuple[int, ...] = SIZES, device: str = "cpu") -> di
     folder = world_folder(world)
     shared_world(str(folder), device)  # refuses an unknown device
     model, cores = load_world(folder), torch.get_num_threads()
-    model.vae()  # refuses a world without pictures
+    check_shown(model)
     game = model.game
     rows: list[dict[str, Any]] = []
     fastest = "bfloat16" if supports_bfloat16(device) else "float32"

@@ -31,6 +31,7 @@ from ..data.latents import Latents, fingerprint, load
 from ..flags import RUNS, Name, game_for
 from ..memory import Args, split
 from ..play import dreams
+from ..play.games import check_shown
 from ..play.policies import Exploring, Policy
 from ..splits import VALIDATION
 from ..vision import load_vision
@@ -418,6 +419,7 @@ def examine(task: str, folder: str | Path, latents: str | Path | None = None) ->
     """
     folder, sight = Path(folder), latents or folder
     world = load_world(folder / "world")
+    check_shown(world)
     sees = world.vae()
     seen, v = load(sight), load_vision(sight, task)
     for name, game in {"world": world.game.name, "latents": seen.task}.items():

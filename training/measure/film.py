@@ -17,6 +17,7 @@ from dreamgym.files import check_writable, replacing
 
 from ..flags import Name, Tau, game_for
 from ..play import policies
+from ..play.games import check_shown
 from ..play.policies import Policy
 from ..splits import DEMO, SEEDS
 
@@ -55,7 +56,7 @@ def film(
         raise ValueError(f"steps is {steps}: give 1 or more")
     folder = world_folder(world)
     model = load_world(folder)
-    model.vae()  # refuses a world without pictures
+    check_shown(model)
     game, player = model.game, policies.load(policy, model, model.game)
     check_writable(out)
     form: dict[str, Any] = {

@@ -86,6 +86,20 @@ def turns(
             twin.follow(chosen[going], frames)
 
 
+def check_shown(world: World) -> None:
+    """Refuse a world that the commands do not know which show dreams beside the real game.
+
+    Raises:
+        ValueError: if its dreams have no pictures, or it is of a user's own game.
+    """
+    world.vae()
+    if world.game.own:
+        raise ValueError(
+            f"{world.game.called} is a game of your own, and this command shows "
+            f"{' and '.join(games.GAMES)} alone: give its dream the render_mode 'rgb_array'"
+        )
+
+
 def _counts(task: str, came: Any) -> np.ndarray:
     """Return the counts (G, C) in the games' infos, see `games.rules.Rules.counts`."""
     names = games.get(task).rules.counts

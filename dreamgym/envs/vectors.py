@@ -38,9 +38,9 @@ def describe(name: str) -> Game:
         ValueError: if the environment cannot be made, or V or M cannot take its spaces.
     """
     id, kwargs, pixels = _parsed(name)
-    found, drawing = _found(id), {"render_mode": "rgb_array"} if pixels else {}
+    found = _found(id)
     try:
-        env = _made(found, kwargs | drawing)
+        env = _made(found, kwargs)
     except Exception as error:  # it is the user's own code
         raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     try:

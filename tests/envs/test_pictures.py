@@ -192,25 +192,37 @@ class Told(gym.Env[Any, Any]):
 @pytest.mark.parametrize(
     ("name", "told", "words"),
     [
-        ("Told-v0+pixels", {}, r"render\(\) of Told-v0\+pixels returned None: with render_mode="),
-        ("Told-v0+pixels", {"draws": np.zeros((4, 4, 3))}, r"returned float64 \(4, 4, 3\)"),
-        ("Told-v0+pixels", {"draws": np.zeros((4, 4), np.uint8)}, r"returned uint8 \(4, 4\)"),
-        ("Told-v0+pixels", {"draws": [column(1)]}, "returned a list"),
-        ("Told-v0", {"shows": np.zeros((4, 4, 3), np.uint8)}, r"Told-v0 shows uint8 \(4, 4, 3\)"),
-        ("Told-v0", {"shows": np.zeros((8, 8, 3))}, r"its observation_space has uint8 \(8, 8, 3\)"),
-        ("Told-v0", {"pays": float("nan")}, "Told-v0 pays nan: only finite numbers"),
+        (
+            "Framed-v0+pixels",
+            {},
+            r"render\(\) of Framed-v0\+pixels returned None at step 0 .*: with render_mode=",
+        ),
+        ("Framed-v0+pixels", {"draws": np.zeros((4, 4, 3))}, r"returned float64 \(4, 4, 3\)"),
+        ("Framed-v0+pixels", {"draws": np.zeros((4, 4), np.uint8)}, r"returned uint8 \(4, 4\)"),
+        ("Framed-v0+pixels", {"draws": [column(1)]}, "returned a list"),
+        (
+            "Framed-v0",
+            {"shows": np.zeros((4, 4, 3), np.uint8)},
+            r"Framed-v0 .* shows uint8 \(4, 4, 3\)",
+        ),
+        (
+            "Framed-v0",
+            {"shows": np.zeros((8, 8, 3))},
+            r"its observation_space has uint8 \(8, 8, 3\)",
+        ),
+        ("Framed-v0", {"pays": float("nan")}, r"Framed-v0 .* pays nan: only finite numbers"),
     ],
     ids=str,
 )
 def test_what_is_no_picture_is_named(name: str, told: dict[str, Any], words: str) -> None:
-    gym.register(id="Told-v0", entry_point=Told, kwargs=told)
+    gym.register(id="Framed-v0", entry_point=Told, kwargs=told)
     try:
         env = Vectors(name)
         with pytest.raises(ValueError, match=words):
             env.reset()
             env.step(0)
     finally:
-        gym.registry.pop("Told-v0")
+        gym.registry.pop("Framed-v0")
 
 
 def test_a_game_that_draws_nothing_is_named() -> None:

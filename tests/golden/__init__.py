@@ -2,8 +2,8 @@
 
 Bits depend on the processor and on the libraries, so a trace is kept twice. Its hash is compared
 only where `machine()` is the same; its values are compared everywhere, from one kept moment to the
-next, within a tolerance. `python -m tests.golden` keeps the hashes of a machine that is not known
-yet. A trace that must change is argued for in CHANGELOG.
+next, within a tolerance. `python -m tests.golden` keeps what is not kept yet. A trace that must
+change is argued for in CHANGELOG. If a shipped world is replaced, delete its values and its hashes.
 """
 
 from __future__ import annotations

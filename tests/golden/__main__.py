@@ -1,4 +1,4 @@
-"""Keep the hashes of this machine's traces, if it is not known yet, and values that are missing."""
+"""Keep the hashes of this machine's traces, and the values, that are not kept yet."""
 
 import json
 
@@ -12,8 +12,6 @@ from tests import golden
 def main() -> None:
     torch.set_num_threads(1)
     kept = json.loads(golden.HASHES.read_text()) if golden.HASHES.exists() else {}
-    if golden.known():
-        raise SystemExit(f"the traces of {golden.machine()} are kept: they do not change")
     found: dict[str, str] = {}
     for task in games.GAMES.values():
         for form in golden.FORMS:
@@ -24,8 +22,11 @@ def main() -> None:
         path = golden.FOLDER / f"{task.name}.safetensors"
         if not path.exists():
             save_tensors(path, golden.values(task, load_world(task.name)))
-    golden.HASHES.write_text(json.dumps(kept | {golden.machine(): found}, indent=1) + "\n")
-    print(f"kept {len(found)} traces of {golden.machine()}")
+    known = golden.known()
+    if not found.keys() - known.keys():
+        raise SystemExit(f"the traces of {golden.machine()} are kept: they do not change")
+    golden.HASHES.write_text(json.dumps(kept | {golden.machine(): found | known}, indent=1) + "\n")
+    print(f"kept {len(found.keys() - known.keys())} traces of {golden.machine()}")
 
 
 if __name__ == "__main__":

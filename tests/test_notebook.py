@@ -35,18 +35,6 @@ def code() -> Iterator[tuple[str, str, list[dict[str, Any]]]]:
             yield (file, rest, cell["outputs"]) if writes else ("", f"{first}\n{rest}", [])
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder in which Python finds modules; the games that they register are forgotten."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    known = dict(gym.registry)
-    gym.registry.pop("Spring-v0", None)
-    yield tmp_path
-    gym.registry.clear()
-    gym.registry.update(known)
-
-
 def test_the_notebook_is_small_and_holds_what_its_run_showed() -> None:
     book = json.loads(BOOK.read_text())
     assert book["nbformat"] == 4 and BOOK.stat().st_size < MOST

@@ -327,7 +327,11 @@ def test_the_first_lines_of_python_run():
 
 
 @pytest.mark.parametrize("page", [README, *DOCS, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
-def test_every_command_is_one_that_exists(page):
+def test_every_command_is_one_that_exists(page, elsewhere):
+    """The modules that a page writes are there when its commands name them."""
+    modules = r"^```python\n# (\w+)\.py\n(.*?)^```"
+    for name, source in re.findall(modules, page.read_text(), re.M | re.S):
+        (elsewhere / f"{name}.py").write_text(source)
     for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
         for line in block.replace("\\\n", " ").splitlines():
             command, *words = shlex.split(line, comments=True) or [""]

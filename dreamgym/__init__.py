@@ -57,6 +57,7 @@ def learn(
     rules: str = "",
     data: str = "",
     explore: str = "explore",
+    pixels: bool = False,
 ) -> str:
     """Make a dream of a game of your own, as `dreamgym new` does, and return the world's folder.
 
@@ -64,7 +65,6 @@ def learn(
         game: the id of an environment of Gymnasium, such as `"CartPole-v1"`; of one of your own,
             `"module:Id-v0"`. Or a function that makes an environment. It must have a name in its
             module, so that another process finds it too.
-            With `+pixels` at the end of an id, V sees what the environment draws.
         out: the folder for the world.
         real_frames: most frames of the real game to learn from.
         algo: who learns in the dream: `"ppo"`, an agent, or `"cma"`, the paper's controller C.
@@ -76,14 +76,22 @@ def learn(
             of Minari. Empty: the first games are played at random.
         explore: who plays these first games: `"explore"`, or `"module:function"`, a function that
             takes an observation and returns an action.
+        pixels: learn from what the game draws, and not from its observations.
 
     Raises:
         ValueError: if there is no such environment, its spaces cannot be learned, or the rules, the
             data or the function do not fit it.
     """
-    id = game if isinstance(game, str) else f"{game.__module__}:{game.__qualname__}"
-    name, new = named(id, kwargs or {}), import_module("dreamgym.training.new")
-    new.main(name, out, real_frames, algo, rules=rules, data=data, explore=explore)
+    if not isinstance(game, str):
+        called = getattr(game, "__qualname__", "<")
+        if "<" in called:
+            raise ValueError(f"game is {game!r}: give a function with a name in its module")
+        game = f"{game.__module__}:{called}"
+    new = import_module("dreamgym.training.new")
+    new.main(
+        named(game, kwargs or {}), out, real_frames, algo, rules=rules, data=data, explore=explore,
+        pixels=pixels,
+    )  # fmt: skip
     return out
 
 

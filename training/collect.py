@@ -98,7 +98,7 @@ def collect(args: Args, out: str | Path, executor: Executor, progress: bool = Tr
     out, world, policy = Path(out), ("", ""), Reference(args.policy)
     inputs = {"policy": args.policy, "world": ""}
     if own := games.get(args.task).own:
-        inputs["environment"] = repr(own)
+        inputs["environment"] = own.mark
     if policies.is_function(args.policy):
         policies.load(args.policy, None, games.get(args.task))  # refuses it before games are played
         policy = refer(args.policy)

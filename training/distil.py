@@ -20,6 +20,7 @@ from tqdm import tqdm
 from dreamgym.checkpoint import (
     load_world,
     policy_fingerprint,
+    real_frames,
     save_controller,
     world_fingerprint,
     world_folder,
@@ -89,7 +90,7 @@ class Watched:
     def __init__(self, policy: Controlled | Networked, agent: Agent, offset: int):
         self.policy, self.agent, self.step = policy, agent, offset
         self.observation = agent.config.observation
-        self.seen: list[Tensor] = []  # (N, I) float16
+        self.seen: list[Tensor] = []  # (N, I)
         self.told: list[Tensor] = []  # (N, O) what the agent's last layer says
 
     def begin(self, seeds: Tensor) -> None:
@@ -97,7 +98,8 @@ class Watched:
 
     def act(self, observation: Tensor) -> Tensor:
         if self.step % EVERY == 0:
-            self.seen.append(observation.half())
+            small = self.observation != "own"  # a game's own numbers may be large
+            self.seen.append(observation.half() if small else observation)
             self.told.append(self.agent(observation))
         self.step += 1
         return self.policy.act(observation)
@@ -130,13 +132,22 @@ def difference(game: Game, agent: Agent) -> Callable[[Tensor, Tensor], Tensor]:
             return -(told.softmax(1) * chances).sum(1).mean()
 
         return choose
-    if acts == "moves" and game.choices:
-        return lambda outputs, told: F.cross_entropy(outputs, told.softmax(1))
+    if acts in ("moves", "parts") and game.choices:
+        sizes = list(game.choices)
+
+        def choose_each(outputs: Tensor, told: Tensor) -> Tensor:
+            parts = zip(outputs.split(sizes, 1), told.split(sizes, 1), strict=True)
+            return torch.stack([F.cross_entropy(a, b.softmax(1)) for a, b in parts]).sum()
+
+        return choose_each
     if acts == "box":
         return lambda outputs, told: F.mse_loss(
             actions.from_outputs(torch.tanh(outputs), game), told.clamp(agent.low, agent.high)
         )
-    raise ValueError(f"the agent acts by {acts}, and C of {game.called} cannot: take one by PPO")
+    raise ValueError(
+        f"the agent acts by {acts}, and C of {game.called} cannot imitate that: take an agent that "
+        "PPO has trained, and that acts by Discrete, MultiDiscrete or Box"
+    )
 
 
 def distil(args: Args, out: str | Path, progress: bool = True) -> Path:
@@ -161,7 +172,10 @@ def distil(args: Args, out: str | Path, progress: bool = True) -> Path:
     with Run(out, "distillation", args, inputs) as run:
         if not run.facts:
             best, curve = _imitate(args, world, agent, loss, low, high, progress)
-            save_controller(path, best, dream=max(curve), temperature=[low, high])
+            frames = real_frames(Path(file).with_suffix(".json"))
+            save_controller(
+                path, best, dream=max(curve), temperature=[low, high], real_frames=frames
+            )
             run.write(finished=True, dream=curve)
     return path
 

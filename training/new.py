@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -139,7 +141,7 @@ def examined(task: str, folder: Path, executor: Executor) -> dict[str, Any]:
     """
     chance = evaluate.Args(task, "random", episodes=TEST, world=str(folder))
     random = evaluate.evaluate(chance, executor, folder / "random.json")
-    args = fidelity.Args(task, str(folder), games=TEST, stumbles=0, seed=splits.TEST)
+    args = fidelity.Args(task, str(folder), games=TEST, stumbles=0, replays=0, seed=splits.TEST)
     found = fidelity.fidelity(args, executor)
     write_json(folder / "fidelity.json", found)
     with replacing(folder / "README.md") as file:
@@ -159,7 +161,8 @@ def card(game: Game, folder: Path, random: dict[str, Any], found: dict[str, Any]
     mean, deviation = found["real"]["return"]
     return f"""# A dream of {game.called}
 
-`dreamgym new {game.name}` has learned it from {used:,} frames of the real game. {knowledge(game)}
+`dreamgym new {shlex.quote(game.name)}` has learned it from {used:,} frames of the real game.
+{knowledge(game)}
 
 ```python
 import dreamgym, gymnasium as gym
@@ -181,6 +184,11 @@ The same {learner} plays both, {TEST} episodes each:
 If the dream pays more than the game, what learns in it may learn what fools M. Then learn at a
 higher temperature, or give `dreamgym new` more frames.
 """
+
+
+def plain(task: str) -> str:
+    """Return a game's name as the name of a folder: letters, digits and `-_.+:` alone."""
+    return re.sub(r"[^\w.+:-]+", "-", task).strip("-")
 
 
 def knowledge(game: Game) -> str:
@@ -243,11 +251,12 @@ def main(
     if pixels:
         task = task.removesuffix(own.PIXELS) + own.PIXELS
     game = games.get(task)
+    task = game.name  # however the user has spelled it
     if not game.own:
         raise ValueError(f"{task} has a recipe of its own: call `dreamgym make {task}`")
     if own.known(rules) and game.pictures:
         raise ValueError(f"rules is {rules}: {task} shows pictures, and rules are of numbers")
-    folder = Path(out or f"worlds/{task}")
+    folder = Path(out or f"worlds/{plain(task)}")
     executor = InProcess() if processes == 1 else Local(processes)
     known, longest = 0, game.max_steps
     if data:
@@ -257,9 +266,11 @@ def main(
     final = choosing(frames, iterate.CANDIDATES * longest, FINAL)
     chosen = ROUNDS * rounds[0].games + iterate.CANDIDATES * final
     shown = "pictures" if game.pictures else f"{game.frame[0] - 1} numbers"
+    several = f"actions of {len(game.choices)} choices"
+    acts = several if game.choices else f"{len(game.low)} numbers of an action"
     print(
-        f"{task}: {shown}, {len(game.moves) or len(game.low)} "
-        f"{'moves' if game.moves else 'numbers of an action'}, at most {longest:,} steps.\n"
+        f"{task}: {shown}, {f'{len(game.moves)} moves' if game.moves else acts}, "
+        f"at most {longest:,} steps.\n"
         f"In up to {ROUNDS} rounds it will play up to {frames:,} real frames to learn from, and up "
         f"to {chosen * longest:,} to choose by, in {chosen} games. {2 * TEST} more games score it."
     )
@@ -269,5 +280,5 @@ def main(
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"
         f'  gym.make("Dream-v0", world="{folder}")\n'
-        f"  dreamgym train --world {folder} --algo ppo"
+        f"  dreamgym train --world {shlex.quote(str(folder))} --algo ppo"
     )

@@ -59,7 +59,7 @@ def take(args: Args, out: str | Path) -> int:
     """
     game, out = games.get(args.task), Path(out)
     found = collected(args, game) if Path(args.data).exists() else of_minari(args, game)
-    inputs = {"data": found.mark, "environment": repr(game.own)}
+    inputs = {"data": found.mark, "environment": game.own.mark}
     begun = (out / MANIFEST).exists()
     with Run(out, MANIFEST.removesuffix(".json"), args, inputs) as run:
         if not begun and any(out.glob("episode-*.npz")):
@@ -85,9 +85,9 @@ def collected(args: Args, game: Game) -> Found:
         ValueError: if they are of another game, or of this one with other spaces.
     """
     paths = dataset([args.data], game.name)
-    made = read(Path(args.data) / MANIFEST)["inputs"].get("environment", repr(game.own))
-    if made != repr(game.own):
-        raise ValueError(f"{args.data} was recorded in {made}, the game is {game.own} now")
+    made = read(Path(args.data) / MANIFEST)["inputs"].get("environment", game.own.mark)
+    if made != game.own.mark:
+        raise ValueError(f"{args.data} was recorded in {made}, the game is {game.own.mark} now")
     first = _first(paths, frames_of, args)
     for path in first:
         episode = Episode.load(path)
@@ -124,6 +124,7 @@ def of_minari(args: Args, game: Game) -> Found:
     for name in ("observation_space", "action_space"):
         theirs, ours = getattr(there, name), getattr(env.env, name)
         if theirs != ours:
+            env.close()
             raise ValueError(
                 f"{args.data} was recorded in another game than {game.name}: its {name} is "
                 f"{theirs}, that of {game.name} is {ours}"
@@ -132,6 +133,7 @@ def of_minari(args: Args, game: Game) -> Found:
     episodes = [
         converted(each, env, args.data) for each in _first(played, lambda each: len(each) + 1, args)
     ]
+    env.close()
     mark = hashlib.sha256()
     for episode in episodes:
         for array in vars(episode).values():

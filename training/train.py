@@ -37,6 +37,7 @@ from dreamgym.checkpoint import (
     load_world,
     policy_fingerprint,
     read_json,
+    real_frames,
     save_agent,
     save_controller,
     shared_world,
@@ -151,7 +152,12 @@ class Args:
 
 
 def learn(
-    args: Args, out: str | Path, executor: Executor, progress: bool = True, device: str = "cpu"
+    args: Args,
+    out: str | Path,
+    executor: Executor,
+    progress: bool = True,
+    device: str = "cpu",
+    earlier: int = 0,
 ) -> Path:
     """Train an agent in the run folder `out`, resuming what is there; return the best one's file.
 
@@ -163,6 +169,9 @@ def learn(
     and the `real_frames` so far, of validations and of learning. It also holds the
     `steps_per_second` of learning, without validations, and `waited`: the share of that time in
     which the learner waited for its environments.
+
+    Args:
+        earlier: real frames behind the policy from which it begins; they count too.
 
     Raises:
         ValueError: if `out` was begun with other arguments or another world.
@@ -187,7 +196,7 @@ def learn(
         check_input(args.init)
         inputs["init"] = policy_fingerprint(args.init)
     with Run(out, "learning", args, inputs, "timesteps") as run:
-        return _learn(run, args, game, hyper, executor, progress, device)
+        return _learn(run, args, game, hyper, executor, progress, device, earlier)
 
 
 def _learn(
@@ -198,8 +207,9 @@ def _learn(
     executor: Executor,
     progress: bool,
     device: str,
+    earlier: int,
 ) -> Path:
-    out, state = run.path.parent, _resume(run)
+    out, state = run.path.parent, _resume(run, earlier)
     if is_number(asked := run.before.get("timesteps", 0)):  # the last rollout may go further
         run.at_least(min(state["steps"], asked))
     if state["curve"] and not (out / BEST).exists():
@@ -216,7 +226,10 @@ def _learn(
         fresh = np.random.SeedSequence((args.seed, model.num_timesteps)).generate_state(1)
         model.set_random_seed(int(fresh[0] >> 1))  # else it would dream its first dreams again
     else:
-        model = kind(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
+        try:
+            model = kind(hyper["policy"], normal, seed=args.seed, device=device, **hyper["kwargs"])
+        except AssertionError as error:  # the algorithm does not know such actions
+            raise ValueError(f"{args.algo} cannot learn {game.called}: {error}") from error
         if args.init:
             _begin(model, args)
     model.set_logger(configure(str(out / "log"), ["tensorboard"]))
@@ -277,7 +290,9 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     zoo = {name: import_module(f"dreamgym.zoo.{name}").hyperparams for name in ALGORITHMS}
     where = game.pixel_id if args.env == "pixels" else game.dream_id
     if where not in zoo[args.algo]:
-        known = ", ".join(name for name in zoo if where in zoo[name]) or "none"
+        if game.own:
+            raise ValueError(f"env is 'pixels': of {game.called}, only numbers and z can be seen")
+        known = ", ".join(name for name in zoo if where in zoo[name])
         raise ValueError(f"env is 'pixels': {args.algo} cannot learn there, choose one of {known}")
     hyper = copy.deepcopy(zoo[args.algo][where])  # Stable-Baselines3 writes into `policy_kwargs`
     own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
@@ -489,7 +504,7 @@ def export(out: Path, world: World) -> Path | None:
     return path
 
 
-def _resume(run: Run) -> dict[str, Any]:
+def _resume(run: Run, earlier: int) -> dict[str, Any]:
     """Return a run's state: what it has done so far, its curve, and the statistics of returns.
 
     `pace` has the steps of learning that were timed, the seconds that they took without the
@@ -501,7 +516,7 @@ def _resume(run: Run) -> dict[str, Any]:
     state = run.facts or {"steps": 0, "seconds": 0.0, "curve": []}
     check_numbers([state], run.path, ("steps", "seconds"))
     check_numbers(state.get("curve"), run.path, ("steps", "real", "real_frames", "seconds"))
-    spent = state["curve"][-1]["real_frames"] if state["curve"] else 0
+    spent = state["curve"][-1]["real_frames"] if state["curve"] else earlier
     state = {"pace": dict.fromkeys(PACE, 0), "real_frames": spent} | state
     check_numbers([state], run.path, ("real_frames",))
     check_numbers([state["pace"]], run.path, PACE)
@@ -524,5 +539,8 @@ def main(
     """
     task = game_for(task, args.world)
     args = replace(args, world=args.world or task)
-    best = learn(args, out or f"{RUNS}/{task}-{args.algo}", Local(processes), device=device)
+    begun = Path(args.init or "none").with_suffix(".json")
+    earlier = real_frames(begun) if begun.exists() else 0
+    out = out or f"{RUNS}/{task}-{args.algo}"
+    best = learn(args, out, Local(processes), device=device, earlier=earlier)
     print(f"the agent is {best}")

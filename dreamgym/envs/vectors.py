@@ -20,6 +20,8 @@ from dreamgym.envs.pixels import frame_space
 from dreamgym.games import FRAME, own
 from dreamgym.games.game import Game
 
+DRAWING = {"render_mode": "rgb_array"}
+"""Arguments of an environment that is to draw for V."""
 MOST = 1000
 """Most numbers in an observation: M's head has 15 outputs for each of them."""
 
@@ -44,9 +46,18 @@ def describe(name: str) -> Game:
     except Exception as error:  # it is the user's own code
         raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from error
     try:
-        return own.game(_facts(id, kwargs, pixels, env, found))
+        game = own.game(_facts(id, kwargs, pixels, env, found))
     finally:
         env.close()
+    if pixels:
+        try:
+            _made(found, kwargs | DRAWING).close()
+        except Exception as error:
+            raise ValueError(
+                f"{id} cannot be made with render_mode='rgb_array', by which V sees it: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+    return game
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Any], bool]:
@@ -124,14 +135,23 @@ def _facts(
             f"{id} draws no pictures: its metadata name the render_modes {modes}, and pixels need "
             "'rgb_array'"
         )
-    spec = found if isinstance(found, EnvSpec) else env.spec
+    limit = found.max_episode_steps if isinstance(found, EnvSpec) else _limit(env)
     fps = env.metadata.get("render_fps") or own.Facts.fps
     return own.Facts(
         id, kwargs, int(np.prod(FRAME)) if picture else _numbers(id, env.observation_space),
-        max_steps=(spec and spec.max_episode_steps) or own.ENDLESS,
+        max_steps=limit or own.ENDLESS,
         fps=max(1, round(fps)), picture=picture, pixels=pixels,
         **_acts(id, env.action_space),
     )  # fmt: skip
+
+
+def _limit(env: gym.Env[Any, Any]) -> int | None:
+    """Return the limit of steps in the wrappers of an environment; None if there is none."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.wrappers.TimeLimit):
+            return int(env._max_episode_steps)
+        env = env.env
+    return None
 
 
 def _numbers(id: str, seen: gym.Space[Any]) -> int:

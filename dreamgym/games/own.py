@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -84,9 +84,27 @@ class Facts:
             )
 
     @property
+    def mark(self) -> str:
+        """What tells recorded games apart: all but the rules, as text.
+
+        Facts that older data do not tell are left out where they have their defaults, so that data
+        of before they existed still fit.
+        """
+        told = [
+            f"{fact.name}={getattr(self, fact.name)!r}"
+            for fact in fields(self)
+            if fact.repr and not (fact.metadata and getattr(self, fact.name) == _default(fact))
+        ]
+        return f"Facts({', '.join(told)})"
+
+    @property
     def name(self) -> str:
         """The game's name, by which `games.get` finds it."""
         return named(self.id, self.kwargs, self.pixels)
+
+
+def _default(fact: Field[Any]) -> Any:
+    return fact.default if fact.default_factory is MISSING else fact.default_factory()
 
 
 def named(id: str, kwargs: dict[str, Any], pixels: bool = False) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from dataclasses import asdict, fields, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
 
+import dreamgym
 from dreamgym import games
 from dreamgym.checkpoint import (
     CheckpointError,
@@ -421,6 +423,34 @@ def test_a_game_may_have_arguments_and_be_made_by_a_function(name: str, ends: in
 
 def long_pole(steps: int) -> gym.Env[Any, Any]:
     return gym.make("CartPole-v1", max_episode_steps=steps)
+
+
+def limited(steps: int) -> gym.Env[Any, Any]:
+    """A game that gives itself a limit, of which no spec tells."""
+    return gym.wrappers.TimeLimit(Panel(), steps)
+
+
+def test_the_limit_of_a_game_is_found_in_its_wrappers() -> None:
+    assert games.get(f"{__name__}:limited(steps=50)").max_steps == 50
+
+
+def test_a_name_may_be_spelled_in_many_ways() -> None:
+    game = games.get("LunarLander-v3( wind_power = 5.0,continuous=True)")
+    assert game.name == "LunarLander-v3(continuous=True, wind_power=5.0)"
+    assert games.get(game.name).own == game.own
+
+
+def test_data_of_before_a_fact_existed_are_still_those_of_the_game() -> None:
+    facts = games.get("CartPole-v1").own
+    was = "Facts(id='CartPole-v1', numbers=4, moves=2, low=(), high=(), max_steps=500, fps=50)"
+    assert facts.mark == was == replace(facts, rules="my:Rules").mark
+    assert replace(facts, kwargs={"sutton_barto_reward": True}).mark != was
+
+
+@pytest.mark.parametrize("game", [lambda: Panel(), partial(long_pole, 5)], ids=["lambda", "part"])
+def test_a_function_without_a_name_of_its_own_is_named(game: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give a function with a name in its module"):
+        dreamgym.learn(game, str(tmp_path))
 
 
 def no_game() -> str:

@@ -24,6 +24,7 @@ from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.sight import PIXELS, Sight, SightConfig
 from dreamgym.models.standard import StandardConfig
 from dreamgym.training.memory import config_for
+from dreamgym.training.play.policies import Called
 from dreamgym.world import World
 from tests.envs.dot import LIMIT, PAY, Dot, column
 
@@ -223,6 +224,34 @@ def test_what_is_no_picture_is_named(name: str, told: dict[str, Any], words: str
             env.step(0)
     finally:
         gym.registry.pop("Framed-v0")
+
+
+def without_mode() -> gym.Env[Any, Any]:
+    return gym.make("CartPole-v1")
+
+
+def test_a_function_that_takes_no_render_mode_is_named_at_once() -> None:
+    with pytest.raises(ValueError, match=r"cannot be made with render_mode='rgb_array'.*TypeError"):
+        games.get(f"{__name__}:without_mode+pixels")
+
+
+SHOWN: list[np.ndarray] = []
+
+
+def looks(seen: np.ndarray) -> int:
+    SHOWN.append(seen)
+    return 0
+
+
+def test_a_user_s_function_sees_the_picture_that_v_sees() -> None:
+    game = games.get("CartPole-v1+pixels")
+    env = Vectors(game.name)
+    frame, _ = env.reset(seed=0)
+    env.close()
+    policy = Called(f"{__name__}:looks", game)
+    assert policy.act(torch.from_numpy(np.stack([frame, frame]))).tolist() == [[1, 0], [1, 0]]
+    assert len(SHOWN) == 2 and SHOWN[0].shape == (64, 64, 3) and SHOWN[0].dtype == np.uint8
+    assert np.array_equal(SHOWN[0].ravel(), frame[: 64 * 64 * 3])
 
 
 def test_a_game_that_draws_nothing_is_named() -> None:

@@ -50,6 +50,7 @@ from dreamgym.training.play.policies import (
 from dreamgym.training.splits import VALIDATION
 from dreamgym.zoo import ppo as zoo_ppo
 from tests.conftest import tiny_world, with_moments
+from tests.envs.test_own import PANEL, own_world
 
 SMALL = {"n_envs": 4, "n_steps": 16, "batch_size": 16, "n_epochs": 1, "learning_starts": 20,
          "buffer_size": 500, "n_timesteps": 128}  # fmt: skip
@@ -136,6 +137,27 @@ def test_dreams_may_begin_anywhere_and_be_cut_off(tmp_path: Path) -> None:
 def test_where_dreams_begin_and_end_is_checked(asked: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         train.Args(**asked)
+
+
+def test_the_frames_behind_the_policy_from_which_it_begins_count_too(
+    folder: Path, tmp_path: Path, unreal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(args(folder), tmp_path / "first")
+    told = json.loads((tmp_path / "first/policy.json").read_text())
+    (tmp_path / "first/policy.json").write_text(json.dumps(told | {"real_frames": 5000}))
+    words = ["--world", str(folder), "--games", "2", "--init", str(tmp_path / "first/policy.zip")]
+    monkeypatch.setattr(train, "Local", lambda _: InProcess())
+    assert main(["train", *words, "--out", str(tmp_path / "second")]) == 0
+    curve = json.loads((tmp_path / "second/learning.json").read_text())["curve"]
+    assert [point["real_frames"] for point in curve[:2]] == [5020, 5040]
+
+
+def test_an_algorithm_that_does_not_know_such_actions_is_named(tmp_path: Path) -> None:
+    save_world(tmp_path / "world", own_world(f"{PANEL}(bits=True)"))
+    with pytest.raises(
+        ValueError, match=r"dqn cannot learn tests\..*Panel.*: The algorithm only sup"
+    ):
+        learn(args(tmp_path / "world", "dqn"), tmp_path / "run")
 
 
 def test_a_learning_rate_may_fall_to_nothing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

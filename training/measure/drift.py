@@ -106,7 +106,7 @@ def drift(world: World, games: Sequence[Replay], temperature: float) -> dict[str
         state, reward, dead = world.step(state, torch.from_numpy(actions[:, step - 1]), tau)
         paid += reward.numpy() * alive
         lost[alive] = (first - state.counts[:, :1].numpy())[alive]
-        alive &= ~dead.numpy()
+        alive &= ~dead.numpy() & (state.step.numpy() < world.game.max_steps)
         if step in HORIZONS:
             report[str(step)] = _compared(world, games, at, step, state, spread, paid, lost)
     return report

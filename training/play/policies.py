@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,9 +26,10 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.envs import actions
 from dreamgym.envs.pixels import real
-from dreamgym.games import FRAME, Game
+from dreamgym.games import FRAME, Game, get
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
+from dreamgym.models.sight import pictures
 from dreamgym.world import World
 
 if TYPE_CHECKING:
@@ -205,7 +207,8 @@ class Trained:
 class Called:
     """A user's own function plays: it takes an observation and returns one of the game's actions.
 
-    It is called for one game at a time, with the flattened observation (F - 1,) float32.
+    It is called for one game at a time, with the flattened observation (F - 1,) float32, or with
+    the picture that V sees, uint8 (64, 64, 3).
 
     Args:
         name: `module:function`.
@@ -220,15 +223,19 @@ class Called:
     def __init__(self, name: str, game: Game):
         if not game.own:
             raise ValueError(f"{name} cannot play {game.name}: only a game of your own")
-        self.name, self.function = name, function(name)
-        self.env: Any = real(game)  # it knows the game's own actions
+        self.name, self.function, self.game = name, function(name), game
+        self.env: Any = _own_actions(game.name)
 
     def begin(self, seeds: Tensor) -> None:
         pass
 
     def act(self, observation: Tensor) -> Tensor:
         frames = observation.numpy().copy()  # the function may write into it
-        return torch.from_numpy(np.stack([self._vector(frame[:-1]) for frame in frames]))
+        if self.game.pictures:
+            seen = list(pictures(torch.from_numpy(frames)).numpy())
+        else:
+            seen = [frame[:-1] for frame in frames]  # without the reward
+        return torch.from_numpy(np.stack(list(map(self._vector, seen))))
 
     def _vector(self, seen: np.ndarray) -> np.ndarray:
         action = self.function(seen)
@@ -240,6 +247,12 @@ class Called:
 
     def keep(self, rows: Tensor) -> None:
         pass
+
+
+@cache
+def _own_actions(task: str) -> Any:
+    """Return a user's own game, which knows its actions; one in a process, for it may be large."""
+    return real(get(task))
 
 
 class Distracted:
@@ -410,7 +423,8 @@ def load_networked(path: str | Path, world: World) -> Networked:
     agent, game = load_agent(path), world.game
     config = agent.config
     outputs = {"moves": len(game.moves), "bits": len(game.choices)}.get(config.acts, len(game.low))
-    fits = config.acts != "parts" or config.parts == game.choices
+    fits = config.acts != "parts" or (config.parts == game.choices and not game.bits)
+    fits = fits and (config.acts != "bits" or game.bits)
     if (config.inputs, config.outputs) != (world.size(config.observation), outputs) or not fits:
         raise ValueError(
             f"{path} sees {config.inputs} numbers and has {config.outputs} outputs, this world "

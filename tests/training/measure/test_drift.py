@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dreamgym import games
+from dreamgym import games, noise
 from dreamgym.checkpoint import save_world, world_fingerprint
 from dreamgym.games.car_racing import GAME as CAR
 from dreamgym.games.doom import GAME as DOOM
@@ -17,6 +17,7 @@ from dreamgym.training.play.games import Job
 from dreamgym.training.play.policies import refer
 from dreamgym.world import World
 from tests.conftest import tiny_world
+from tests.envs.spring import LIMIT
 from tests.envs.test_own import SPRING, own_world
 
 
@@ -76,6 +77,28 @@ def test_a_dream_that_pays_more_than_the_game_shows_by_how_much() -> None:
     row = drift(world, [short], 1.0)["100"]
     assert row["reward"]["real"] == (60 + 10) / 2  # from the steps 0 and 50
     assert row["reward"]["dream"] == 100 and row["go_on"] == 0 and "latent" not in row
+
+
+def test_a_dream_goes_on_no_longer_than_a_game_may() -> None:
+    """A game of the spring is cut off after 40 steps; its dreams begin at the first one."""
+    world = own_world()
+    report = drift(world, [dreamt(world, LIMIT, 0, 1.0)], 1.0)
+    for few in ("20", "100"):
+        steps = min(int(few), LIMIT)
+        dreams = [dreamt_for(world, lane, steps) for lane in range(DREAMS)]
+        assert report[few]["reward"]["dream"] == pytest.approx(np.mean(dreams), rel=1e-3)
+
+
+def dreamt_for(world: World, lane: int, steps: int) -> float:
+    """What the dream of a lane pays in so many steps, by the actions of the dream of seed 0."""
+    played = dreamt(world, LIMIT, 0, 1.0)
+    state = world.start(torch.tensor([0]))
+    state.key = noise.key(torch.tensor([lane]), torch.tensor([0]))
+    paid = 0.0
+    for action in torch.from_numpy(played.actions)[:steps, None]:
+        state, reward, _ = world.step(state, action, torch.ones(1, 1))
+        paid += float(reward[0])
+    return paid
 
 
 def test_a_dream_that_ends_pays_no_more() -> None:

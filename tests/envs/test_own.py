@@ -573,18 +573,23 @@ def test_a_dream_needs_no_game(folder: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert env.unwrapped.world.game.name == "Gone-v0"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"low": [1e400]}, {"moves": 2}, {"max_steps": 0}, {"id": ""}, {"numbers": 7}, {"more": 1}],
-    ids=str,
-)
-def test_damaged_facts_are_refused(folder: str, change: dict[str, Any]) -> None:
+def refuse_facts(folder: str, change: dict[str, Any]) -> None:
+    """See that a world is refused if some of its game's facts are changed."""
     path = Path(folder) / "config.json"
     config = json.loads(path.read_text())
     config["own"] |= change
     path.write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"config\.json"):
         load_world(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"low": [1e400]}, {"moves": 2}, {"max_steps": 0}, {"id": ""}, {"numbers": 7}, {"more": 1}],
+    ids=str,
+)
+def test_damaged_facts_are_refused(folder: str, change: dict[str, Any]) -> None:
+    refuse_facts(folder, change)
 
 
 def test_the_twin_shows_what_the_game_shows(folder: str) -> None:

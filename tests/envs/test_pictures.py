@@ -27,6 +27,7 @@ from dreamgym.training.memory import config_for
 from dreamgym.training.play.policies import Called
 from dreamgym.world import World
 from tests.envs.dot import LIMIT, PAY, Dot, column
+from tests.envs.test_own import refuse_facts
 
 DOT = "tests.envs.dot:Dot-v0"
 DRAWN = f"{DOT}+pixels"
@@ -132,22 +133,11 @@ def test_a_game_of_numbers_can_be_learned_from_what_it_draws() -> None:
     assert not games.get("CartPole-v1").pictures
 
 
-def test_facts_that_were_written_before_there_were_pictures_are_read() -> None:
-    facts = asdict(games.get("CartPole-v1").own)
-    assert not facts.pop("picture") and not facts.pop("pixels")
-    assert own.read(facts) == games.get("CartPole-v1").own
-
-
 @pytest.mark.parametrize(
     "change", [{"picture": 1}, {"picture": False, "pixels": True}, {"numbers": 3}], ids=str
 )
 def test_damaged_facts_are_refused(folder: str, change: dict[str, Any]) -> None:
-    path = Path(folder) / "config.json"
-    config = json.loads(path.read_text())
-    config["own"] |= change
-    path.write_text(json.dumps(config))
-    with pytest.raises(CheckpointError, match=r"config\.json"):
-        load_world(folder)
+    refuse_facts(folder, change)
 
 
 @pytest.mark.parametrize(("name", "colour"), [(DOT, [1, 1, 1]), (DRAWN, [1, 0, 0])])

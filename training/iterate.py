@@ -63,19 +63,32 @@ class Stop:
     last ones."""
 
 
-def iterate(
-    task: str,
-    rounds: Sequence[Round],
-    data: str | Path,
-    out: str | Path,
-    executor: Executor,
-    final: int = GAMES,
-    seed: int = 0,
-    stop: Stop | None = None,
-    given: bool = False,
-    explore: str = "explore",
-    rules: str = "",
-) -> Path:
+@dataclass(frozen=True)
+class Plan:
+    """The rounds by which a world is made, and from which games."""
+
+    rounds: Sequence[Round]
+    final: int = GAMES
+    """Fresh real games for the final choice among the best rounds."""
+    seed: int = 0
+    """Of the games, and of all that learns; 0 to `MOST`."""
+    stop: Stop | None = None
+    """When the rounds end; None: after the last one."""
+    given: bool = False
+    """Whether the first round's episodes are in its folder already, see `recorded.take`."""
+    explore: str = "explore"
+    """The policy that plays the first round's games, see `collect.Args`."""
+    rules: str = ""
+    """Of the dreams, see `games.own.Facts`."""
+
+    def __post_init__(self) -> None:
+        if not self.rounds or not self.rounds[0].frames:
+            raise ValueError("give 1 round or more, and train V on some frames in the first")
+        if not 0 <= self.seed <= MOST:
+            raise ValueError(f"seed is {self.seed}: give 0 to {MOST}")
+
+
+def iterate(task: str, plan: Plan, data: str | Path, out: str | Path, executor: Executor) -> Path:
     """Go through the rounds and return the folder of the best world and its policy.
 
     The same call resumes a stage that was interrupted, and skips a round that is done.
@@ -83,77 +96,53 @@ def iterate(
     Args:
         data: folder for the episodes; each round has a folder in it.
         out: folder for the runs of the rounds; the best world is written to `out`/best.
-        final: fresh real games for the final choice among the best rounds.
-        seed: 0 to `MOST`; of the games, and of all that learns.
-        stop: when the rounds end; None: after the last one.
-        given: whether the first round's episodes are in its folder already, see `recorded.take`.
-        explore: the policy that plays the first round's games, see `collect.Args`.
-        rules: of the dreams, see `games.own.Facts`.
 
     Raises:
-        ValueError: if the seed is another one, there are no rounds, V has no frames in the first
-            round, a round that is done was run with other arguments or data, or the rules disagree
-            with the games that were played.
+        ValueError: if a round that is done was run with other arguments or data, or the rules
+            disagree with the games that were played.
     """
-    if not rounds or not rounds[0].frames:
-        raise ValueError("give 1 round or more, and train V on some frames in the first")
-    if not 0 <= seed <= MOST:
-        raise ValueError(f"seed is {seed}: give 0 to {MOST}")
     with held(out):
-        return _iterate(
-            task, rounds, Path(data), Path(out), executor, final, seed, stop, given, explore, rules
-        )
+        return _iterate(task, plan, Path(data), Path(out), executor)
 
 
-def _iterate(
-    task: str,
-    rounds: Sequence[Round],
-    data: Path,
-    out: Path,
-    executor: Executor,
-    final: int,
-    seed: int,
-    stop: Stop | None,
-    given: bool,
-    explore: str,
-    rules: str,
-) -> Path:
-    first, spent, seen = APART * seed, 0, []  # spent: real frames used for validation
-    sight, before = Path(), Path()
+def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -> Path:
+    first, spent, seen = APART * plan.seed, 0, []  # spent: real frames used for validation
+    sight, before, stop = Path(), Path(), plan.stop
     left = stop.frames if stop else 0  # frames that may still be recorded
     sights: dict[Path, Path] = {}  # run folder of each round → run folder of its V
-    for number, stage in enumerate(rounds):
+    for number, stage in enumerate(plan.rounds):
         if stop and number:
             scores = [float(_facts(folder)["real"]) for folder in sights]
             if why := over(stop, scores, left, _longest(task)):
                 print(f"\n{why}")
                 break
-            share = left // (len(rounds) - number)
+            share = left // (len(plan.rounds) - number)
             fewest = max(1, min(stage.episodes, share // _longest(task)))
             stage = replace(stage, budget=share, episodes=fewest)
-        source = "" if number else "recorded" if given else explore
+        source = "" if number else "recorded" if plan.given else plan.explore
         folder = out / f"round-{number}"
         seen.append(data / f"round-{number}")
         known = before if number and not (stage.frames or stage.anew) else None
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
-        policy, through = explore, ""
+        policy, through = plan.explore, ""
         if number:
             through = str(before / "world")
             policy = str(policy_of(before))
         if not done.exists() and source != "recorded":
             plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
             _play(plays, stage.budget, seen[-1], executor, left if stop else None)
-        if rules:  # of a finished round too: they may have changed
-            agree(rules, episode_paths(seen[-1]))
+        if plan.rules:  # of a finished round too: they may have changed
+            agree(plan.rules, episode_paths(seen[-1]))
         if not done.exists():
-            _learn(task, stage, seen, folder, sight, known, spent, seed, rules)
+            _learn(task, plan, stage, seen, folder, sight, known, spent)
+            luck = LUCK * plan.seed + number
             if stage.timesteps:
-                _train(stage, folder, LUCK * seed + number, known, executor)
+                _train(stage, folder, luck, known, executor)
             else:
-                _evolve(stage, folder, LUCK * seed + number, policy if known else "", executor)
-            write_json(done, _what(task, stage, seen[-1], seed, source, rules))
-        if read_json(done) != _what(task, stage, seen[-1], seed, source, rules):
+                _evolve(stage, folder, luck, policy if known else "", executor)
+            write_json(done, _what(task, plan, stage, seen[-1], source))
+        if read_json(done) != _what(task, plan, stage, seen[-1], source):
             raise ValueError(
                 f"{folder} holds a round of other arguments or data: choose another --out"
             )
@@ -163,7 +152,7 @@ def _iterate(
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
-    best = _best(task, list(sights), out / "best", frames + spent, executor, final)
+    best = _best(task, list(sights), out / "best", frames + spent, executor, plan.final)
     if not games.get(task).rewarded and not (best / "examination.json").exists():
         examine(task, best, sights[best])
     return out / "best"
@@ -228,30 +217,27 @@ def _lengths(data: Path) -> list[int]:
     return list(read_json(data / MANIFEST)["lengths"])
 
 
-def _what(
-    task: str, stage: Round, seen: Path, seed: int, source: str, rules: str
-) -> dict[str, Any]:
+def _what(task: str, plan: Plan, stage: Round, seen: Path, source: str) -> dict[str, Any]:
     """Return what identifies a round: game, arguments, the content of its data, seed and rules.
 
     Args:
         source: where the data came from, if not from the game's random play or the last round.
     """
     data = content(dataset([seen], task))
-    what = {"task": task, "round": asdict(stage), "data": data, "seed": seed}
+    what = {"task": task, "round": asdict(stage), "data": data, "seed": plan.seed}
     what |= {"source": source} if source not in ("", "explore") else {}
-    return what | ({"rules": rules} if rules else {})
+    return what | ({"rules": plan.rules} if plan.rules else {})
 
 
 def _learn(
     task: str,
+    plan: Plan,
     stage: Round,
     seen: Sequence[Path],
     folder: Path,
     sight: Path,
     known: Path | None,
     spent: int,
-    seed: int,
-    rules: str,
 ) -> None:
     """Train V and M on the episodes so far, and write them as a world.
 
@@ -260,23 +246,22 @@ def _learn(
         sight: run folder of the latest V; unused in the first round.
         known: run folder of the M from which training goes on; None: M begins anew.
         spent: real frames used for validation so far.
-        rules: of the world's dreams.
     """
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
         few = FEW if facts.own and facts.pictures else {}
-        args = vision.Args(stage.frames, init=init, task=task, seed=seed, **few)
+        args = vision.Args(stage.frames, init=init, task=task, seed=plan.seed, **few)
         vision.train(seen, folder, args)
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
     learned = memory.Args(
         stage.updates, length=stage.length, learning_rate=stage.rate, init=str(known or ""),
-        seed=seed,
+        seed=plan.seed,
     )  # fmt: skip
     m = memory.train(z, folder, learned, memory.config_for(facts))
-    memory.assemble(task, v, m, z, folder / "world", validation=spent, rules=rules)
+    memory.assemble(task, v, m, z, folder / "world", validation=spent, rules=plan.rules)
 
 
 def _evolve(stage: Round, folder: Path, seed: int, init: str, executor: Executor) -> None:
@@ -381,5 +366,5 @@ def main(
         low, high = parse_temperature(temperature)
         asked = tuple(replace(each, low=low, high=high) for each in asked)
     out = out or f"{RUNS}/{task}"
-    iterate(task, asked, data or f"{DATA}/{task}", out, Local(processes))
+    iterate(task, Plan(asked), data or f"{DATA}/{task}", out, Local(processes))
     print(f"the world with its controller is {out}/best")

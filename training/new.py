@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from dreamgym.games.recipe import Round
 
 from . import evaluate, iterate, recorded, splits
 from .flags import Whole
-from .iterate import Stop
+from .iterate import Plan, Stop
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
 from .play.games import SIDE_BY_SIDE
@@ -107,26 +106,12 @@ def choosing(frames: int, longest: int, most: int) -> int:
     return max(FEW, min(most, int(CHOOSE * frames) // longest))
 
 
-def new(
-    task: str,
-    out: Path,
-    rounds: Sequence[Round],
-    executor: Executor,
-    final: int = FINAL,
-    seed: int = 0,
-    stop: Stop | None = None,
-    given: bool = False,
-    explore: str = "explore",
-    rules: str = "",
-) -> None:
+def new(task: str, plan: Plan, out: Path, executor: Executor) -> None:
     """Make the world of a user's own game, with its policy, and write it to the folder `out`.
 
-    The episodes and the runs of the rounds are in `out`/data and `out`/runs. For the arguments, see
-    `iterate.iterate`.
+    The episodes and the runs of the rounds are in `out`/data and `out`/runs.
     """
-    best = iterate.iterate(
-        task, rounds, out / "data", out / "runs", executor, final, seed, stop, given, explore, rules
-    )
+    best = iterate.iterate(task, plan, out / "data", out / "runs", executor)
     policy = Path(find("shipped", best))
     for path in (policy.with_suffix(".json"), policy, *(best / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:  # the config is last: without it there is no world
@@ -274,8 +259,8 @@ def main(
         f"In up to {ROUNDS} rounds it will play up to {frames:,} real frames to learn from, and up "
         f"to {chosen * longest:,} to choose by, in {chosen} games. {2 * TEST} more games score it."
     )
-    stop = Stop(frames, PATIENCE)
-    new(task, folder, rounds, executor, final, seed, stop, bool(data), explore, rules)
+    plan = Plan(rounds, final, seed, Stop(frames, PATIENCE), bool(data), explore, rules)
+    new(task, plan, folder, executor)
     examined(task, folder, executor)
     print(
         f"the world is in {folder}, and {folder}/README.md says how far to trust it. Try\n"

@@ -156,8 +156,8 @@ def test_the_recipe_is_its_rounds_and_the_score(
         evaluate, "evaluate", lambda *words: called.append(words) or {"env": "", **SCORE}
     )
     assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
-    (game, rounds, data, out, workers), (args, scorers, file) = called
-    assert (game, rounds, data, out) == (task, GAMES[task].recipe, "d", run)
+    (game, plan, data, out, workers), (args, scorers, file) = called
+    assert (game, plan, data, out) == (task, iterate.Plan(GAMES[task].recipe), "d", run)
     assert workers == scorers == Local(2)
     best = f"{run}/best"
     assert args == evaluate.Args(task, episodes=GAMES[task].test_games, world=best)

@@ -37,7 +37,7 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
     data, out = tmp_path / "data", tmp_path / "runs"
 
     def go(*rounds: Round) -> None:
-        iterate.iterate("car_racing", rounds, data, out, InProcess())
+        iterate.iterate("car_racing", iterate.Plan(rounds), data, out, InProcess())
 
     go(first)
     assert [len(Episode.load(path)) for path in episode_paths(data / "round-0")] == [20] * 3
@@ -73,6 +73,6 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
         go(first, replace(second, low=0.5))
 
 
-def test_no_rounds_are_refused(tmp_path: Path) -> None:
+def test_no_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="give 1 round or more"):
-        iterate.iterate("car_racing", (), tmp_path, tmp_path, InProcess())
+        iterate.Plan(())

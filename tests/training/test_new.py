@@ -23,6 +23,7 @@ from dreamgym.models.standard import EXACT, Standard, StandardConfig
 from dreamgym.training import collect, iterate, new, recorded, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
+from dreamgym.training.iterate import Plan
 from dreamgym.training.play import dreams, policies
 from tests.conftest import Inside
 from tests.envs.dot import PAY
@@ -289,7 +290,7 @@ def test_a_small_world_is_made_and_scored(
     again = Round(4, 0, 0, 30, 2, rollouts=2, validate=2, games=2, timesteps=timesteps)
     monkeypatch.setattr(new, "TEST", 4)
     out = tmp_path / "world"
-    new.new("CartPole-v1", out, (few, again), inside, final=2)
+    new.new("CartPole-v1", Plan((few, again), final=2), out, inside)
     found = new.examined("CartPole-v1", out, inside)
     assert found["real"]["games"] == found["dream"]["games"] == 4
     world = load_world(out)
@@ -316,10 +317,10 @@ def test_a_world_is_made_by_rules_that_agree_with_the_game_and_by_no_others(
     out, right = tmp_path / "world", "tests.envs.spring:SpringRules"
     wrong = "tests.training.measure.test_agreement:Late"
     with pytest.raises(ValueError, match=r":Late pays .* at step 1 of episode 0"):
-        new.new(SPRING, out, (few,), inside, rules=wrong)
+        new.new(SPRING, Plan((few,), rules=wrong), out, inside)
     played = {path: path.stat().st_mtime_ns for path in out.glob("data/round-0/*.npz")}
     assert len(played) == 3 and not (out / "runs/round-0/world").exists()
-    new.new(SPRING, out, (few,), inside, rules=right)
+    new.new(SPRING, Plan((few,), rules=right), out, inside)
     assert all(path.stat().st_mtime_ns == then for path, then in played.items())
     new.examined(SPRING, out, inside)
     assert f"`{right}` says the reward and whether the game ends" in (out / "README.md").read_text()
@@ -328,7 +329,7 @@ def test_a_world_is_made_by_rules_that_agree_with_the_game_and_by_no_others(
     _, reward, *_ = env.step(env.action_space.sample())
     assert reward == -100 * seen[0] ** 2
     with pytest.raises(ValueError, match="holds a round of other arguments or data"):
-        new.new(SPRING, out, (few,), inside)  # a finished round by rules is not one without
+        new.new(SPRING, Plan((few,)), out, inside)  # a finished round by rules is not one without
 
 
 class Failing(gym.Env[np.ndarray, int]):
@@ -376,7 +377,8 @@ def test_a_world_is_made_of_what_was_recorded(tmp_path: Path, inside: Inside) ->
     given = recorded.take(recorded.Args(SPRING, str(mine)), out / "data" / "round-0")
     first = Round(10, 0, 200, 20, 1, rollouts=1, validate=1, games=1)
     stop = iterate.Stop(3 * (LIMIT + 1) + 5, patience=2)
-    new.new(SPRING, out, (first, replace(first, frames=0)), inside, 1, 0, stop, given=True)
+    rounds = (first, replace(first, frames=0))
+    new.new(SPRING, Plan(rounds, 1, stop=stop, given=True), out, inside)
     assert given == 8 * (LIMIT + 1) == sum(iterate._lengths(out / "data" / "round-0"))
     assert sum(iterate._lengths(out / "data" / "round-1")) == 3 * (LIMIT + 1)
     counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))

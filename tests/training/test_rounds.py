@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Stages:
 
 
 def go(out: Path) -> None:
-    iterate.iterate("doom", ROUNDS, out / "data", out / "runs", InProcess())
+    iterate.iterate("doom", iterate.Plan(ROUNDS), out / "data", out / "runs", InProcess())
 
 
 @pytest.fixture
@@ -99,7 +100,8 @@ def test_another_seed_plays_other_games_and_learns_by_other_luck(
 ) -> None:
     stages.scores, stages.finals = iter([1.0, 9.0, 8.0, 2.0]), {"round-1": 5.0, "round-2": 6.0}
     other = tmp_path / "other"
-    iterate.iterate("doom", ROUNDS, other / "data", other / "runs", InProcess(), seed=1)
+    again = partial(iterate.iterate, "doom", data=other / "data", out=other / "runs")
+    again(iterate.Plan(ROUNDS, seed=1), executor=InProcess())
     games = [{args.seed + i for i in range(args.episodes)} for args, _ in stages.plays]
     assert not set().union(*games[:4]) & set().union(*games[4:])
     luck = [args.seed for args, _ in stages.evolved]
@@ -107,9 +109,9 @@ def test_another_seed_plays_other_games_and_learns_by_other_luck(
     assert [args.seed for *_, args in stages.sights] == [0, 0, 1, 1]
     assert [words[2].seed for words in stages.memories] == [0] * 4 + [1] * 4
     with pytest.raises(ValueError, match="holds a round of other arguments or data"):
-        iterate.iterate("doom", ROUNDS, other / "data", other / "runs", InProcess(), seed=2)
+        again(iterate.Plan(ROUNDS, seed=2), executor=InProcess())
     with pytest.raises(ValueError, match="seed is 10: give 0 to 9"):
-        iterate.iterate("doom", ROUNDS, other, other, InProcess(), seed=10)
+        iterate.Plan(ROUNDS, seed=10)
 
 
 MANY = tuple(replace(each, budget=0) for each in (FIRST, *[ROUNDS[1]] * 7))
@@ -122,8 +124,8 @@ def stopped(
     stages = Stages(patch, scores, {f"round-{number}": 1.0 for number in range(8)})
     patch.setattr(iterate, "_longest", lambda task: 10)
     patch.setattr(iterate, "frames_of", lambda path: 10)
-    stop = iterate.Stop(frames, patience=2)
-    iterate.iterate("doom", MANY, out / "data", out / "runs", InProcess(), stop=stop, **more)
+    plan = iterate.Plan(MANY, stop=iterate.Stop(frames, patience=2), **more)
+    iterate.iterate("doom", plan, out / "data", out / "runs", InProcess())
     return stages
 
 

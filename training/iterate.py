@@ -21,7 +21,7 @@ from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games.recipe import Round
 
-from . import collect, evolve, memory, train, vision
+from . import collect, distil, evolve, memory, train, vision
 from .data import latents
 from .data.episodes import MANIFEST, content, dataset, episode_path, episode_paths, frames_of
 from .flags import DATA, RUNS, Name, Tau, game_for
@@ -45,6 +45,11 @@ FEW: dict[str, Any] = {"batch": 32, "rarity": 0.5}
 whose pole and cart are a hundredth of the picture. With all pixels alike, V saw neither after 230
 batches of 128. So weighted, its error was below that of the mean picture after 240 batches of 32,
 which take a quarter of the time."""
+GENTLE = 2e-5
+"""PPO's learning rate at first for C that imitated an agent; it falls to 0. A usual one spoils such
+a C at once (`training/LOG.md`)."""
+TRIALS = 4
+"""Validations while it learns so. Our choice: the best of them is kept, and each costs frames."""
 LUCK = 100
 """From the seeds of one run's learners to those of the next run's; each round has the next seed."""
 MOST = VALIDATION // APART - 1
@@ -130,7 +135,9 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
             through = str(before / "world")
             policy = str(policy_of(before))
         if not done.exists() and source != "recorded":
-            plays = collect.Args(task, stage.episodes, first, policy, through, stage.steps)
+            plays = collect.Args(
+                task, stage.episodes, first, policy, through, stage.steps, stage.chance, stage.hold
+            )
             _play(plays, stage.budget, seen[-1], executor, left if stop else None)
         if plan.rules:  # of a finished round too: they may have changed
             agree(plan.rules, episode_paths(seen[-1]))
@@ -139,6 +146,8 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
             luck = LUCK * plan.seed + number
             if stage.timesteps:
                 _train(stage, folder, luck, known, executor)
+                if stage.imitated:
+                    _imitate(stage, folder, luck, executor)
             else:
                 _evolve(stage, folder, luck, policy if known else "", executor)
             write_json(done, _what(task, plan, stage, seen[-1], source))
@@ -148,7 +157,7 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
             )
         first += len(_lengths(seen[-1]))
         left -= 0 if source == "recorded" else sum(_lengths(seen[-1]))
-        spent += int(_facts(folder)["real_frames"])
+        spent += _spent(folder)
         sight, before = folder if stage.frames else sight, folder
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
@@ -250,7 +259,8 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        few = FEW if facts.own and facts.pictures else {}
+        few = {"even": stage.even, "rarity": stage.rarity}
+        few |= FEW if facts.own and facts.pictures else {}
         args = vision.Args(stage.frames, init=init, task=task, seed=plan.seed, **few)
         vision.train(seen, folder, args)
         sight = folder
@@ -275,14 +285,36 @@ def _evolve(stage: Round, folder: Path, seed: int, init: str, executor: Executor
 
 
 def _train(stage: Round, folder: Path, seed: int, known: Path | None, executor: Executor) -> None:
-    """Train an agent in the world of a round, from that of the round `known` on if it is given."""
+    """Train an agent in the world of a round, from that of the round `known` on if it has one."""
+    before = known / "agent" / train.BEST if known else Path()
     args = train.Args(
         str(folder / "world"), timesteps=stage.timesteps, temperature=(stage.low, stage.high),
+        anywhere=stage.anywhere, steps=stage.short or stage.steps, rate=stage.falling,
         validate=2 * stage.timesteps,  # only at the end: the frames of these games count too
-        games=stage.games, seed=seed,
-        init=str(known / "agent" / train.BEST) if known else "",
+        games=stage.games, seed=seed, init=str(before) if before.is_file() else "",
     )  # fmt: skip
     train.learn(args, folder / "agent", executor)
+
+
+def _imitate(stage: Round, folder: Path, seed: int, executor: Executor) -> None:
+    """Let C imitate a round's agent, and go on by PPO."""
+    world, taus = str(folder / "world"), (stage.low, stage.high)
+    imitated = distil.Args(world, str(policy_of(folder)), temperature=taus, seed=seed)
+    begun = distil.distil(imitated, folder / "imitation")
+    args = train.Args(
+        world, timesteps=stage.imitated, temperature=taus, anywhere=stage.anywhere,
+        steps=stage.short or stage.steps, controller=True, rate=GENTLE, init=str(begun),
+        validate=-(-stage.imitated // TRIALS), games=stage.games, patience=0, seed=seed,
+    )  # fmt: skip
+    spent = real_frames(begun.with_suffix(".json"))
+    train.learn(args, folder / "controller", executor, earlier=spent)
+
+
+def _spent(folder: Path) -> int:
+    """Return the real frames on which the policies of a round were validated."""
+    later = folder / "controller" / CONTROLLER  # if C imitated an agent, they include the agent's
+    path = (later if later.exists() else policy_of(folder)).with_suffix(".json")
+    return int(check_numbers([read_json(path)], path, ("real_frames",))[0]["real_frames"])
 
 
 def policy_of(folder: Path) -> Path:
@@ -319,12 +351,15 @@ def _best(
         print(f"{folder}: {played[folder]:.0f} on {final} fresh games")
     frames += sum(_facts(folder).get("final_frames", 0) for folder in folders)
     best = max(played, key=lambda folder: played[folder])
-    weights = policy_of(best)
     others = frames - real_frames(best / "world" / "config.json")
     # Without this file there is no world: an interrupted copy is not taken for one.
     (out / "config.json").unlink(missing_ok=True)
-    write_json((out / weights.name).with_suffix(".json"), _facts(best) | {"real_frames": others})
-    for path in (weights, *(best / "world" / name for name in reversed(FILES))):
+    policies = [best / "controller" / CONTROLLER, best / "agent" / AGENT]
+    policies = [each for each in policies if each.exists()]
+    for weights in policies:
+        facts = read_json(weights.with_suffix(".json")) | {"real_frames": others}
+        write_json((out / weights.name).with_suffix(".json"), facts)
+    for path in (*policies, *(best / "world" / name for name in reversed(FILES))):
         with replacing(out / path.name) as file:
             file.write(path.read_bytes())
     return best

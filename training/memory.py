@@ -32,6 +32,9 @@ from .vision import load_vision
 
 MOMENTS = 2000
 """Moments inside real games at which a world's dreams can begin too. Our choice: 2 to 4 MB."""
+SOON = 80
+"""Steps within which the next prize must come after such a moment, see `Rules.prize`. Our choice:
+most cars that find back to the road do so in that time, and what comes later teaches nothing."""
 UNLIKELY = -3.0
 """Logit of an outcome that M does not know yet: 5 %."""
 FLOOR = 0.03
@@ -265,12 +268,11 @@ def slab(latents: Latents, index: Tensor, real: Tensor) -> Batch:
 def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> State:
     """Return moments inside the games that M has learned from, with M's state warmed up.
 
-    Games are drawn evenly, and so is the moment in each, which is never its first.
+    They are drawn evenly from all that `inside` finds.
     """
-    rng, (training, _) = np.random.default_rng(seed), split(latents, Args.held_out)
-    games, game = np.unique(rng.choice(training, MOMENTS), return_inverse=True)  # (G,), (M,)
-    later = latents.lengths[games].numpy()[game] - 1 - latents.closing
-    step = np.minimum(1 + rng.random(MOMENTS) * later, later).astype(int)
+    frames = np.random.default_rng(seed).choice(np.flatnonzero(inside(rules, latents)), MOMENTS)
+    games, game = np.unique(latents.game.numpy()[frames], return_inverse=True)  # (G,), (M,)
+    step = frames - latents.starts.numpy()[games[game]]
     last = np.zeros(len(games), int)
     np.maximum.at(last, game, step)
     order = np.argsort(-last, kind="stable")
@@ -286,6 +288,29 @@ def moments(rules: Rules, memory: MDNRNN, latents: Latents, seed: int = 0) -> St
     counts[:, : len(rules.counts)] = latents.counts[first + steps]
     z = drawn(latents, first + steps, noise)
     return State(z, h, c, steps, torch.zeros_like(steps), counts)
+
+
+def inside(rules: Rules, latents: Latents) -> np.ndarray:
+    """Return which frames (F,) bool are moments inside the games that M has learned from.
+
+    The first frame of a game is none, and that after its last action neither. Where the rules name
+    a prize, one must come soon: a car that has lost the road for good has nothing to learn. If
+    there are no such frames, they are those of the next weaker kind.
+    """
+    game, starts = latents.game.numpy(), latents.starts.numpy()
+    learned = np.isin(game, split(latents, Args.held_out)[0])
+    step, left = np.arange(len(game)) - starts[game], latents.lengths.numpy()[game]
+    found = learned & (step < left - latents.closing)
+    kinds = [found, found & (step > 0)]
+    if rules.prize:
+        won = latents.outcomes[:, rules.heads.index(rules.prize)].numpy()
+        rows = np.flatnonzero(won)
+        coming = np.append(rows, len(won) + SOON)[
+            np.searchsorted(rows, np.arange(len(won)))
+        ]  # (F,)
+        soon = coming - np.arange(len(won)) < np.minimum(SOON, left - step)
+        kinds.append(kinds[-1] & soon)
+    return next(kind for kind in reversed(kinds) if kind.any())
 
 
 def replayed(

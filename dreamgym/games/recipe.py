@@ -20,6 +20,10 @@ class Round:
     """Optimiser steps to train M, on the recordings of all rounds so far."""
     generations: int
     """Generations of CMA-ES to evolve C."""
+    even: bool = False
+    rarity: float = 0.0
+    """Whether V sees late frames as often as early ones, and how much rare pixels weigh; see
+    `vision.Args`."""
     rate: float = 1.5e-3
     """Peak of Adam's learning rate for M."""
     length: int = 64
@@ -27,6 +31,10 @@ class Round:
     anew: bool = False
     """Whether M and C start from nothing, not from the last round. If V is trained, they always
     do."""
+    chance: float = 0.02
+    hold: int = 10
+    """In each frame of these games, the chance that a random action interrupts the policy, and the
+    most frames for which it is held; see `collect.Args`."""
     budget: int = 0
     """Real frames to record, by as many games as that takes; 0: `episodes` games, however long."""
     rollouts: int = 16
@@ -37,6 +45,14 @@ class Round:
     """Real games in each validation."""
     timesteps: int = 0
     """Steps in which PPO learns an agent in the dream; 0: CMA-ES evolves C instead."""
+    falling: float = 0.0
+    """PPO's learning rate at first, if it falls to 0; 0: the usual one, which stays."""
+    anywhere: float = 0.0
+    """Share of PPO's dreams that begin inside real games."""
+    short: int = 0
+    """Steps after which PPO's dreams are cut off; 0: as C's."""
+    imitated: int = 0
+    """Steps in which PPO learns C at last, after C has imitated the agent; 0: there is no C."""
     finalists: int = 0
     """How many of the best controllers play further real games for the final choice; 0 for none."""
     low: float = 1.0

@@ -42,6 +42,8 @@ class Rules(ABC):
     """The names in `info` of the first of the C counts, in the dream and in the real game."""
     harm: ClassVar[str] = ""
     """The outcome that a careful player avoids, if there is one."""
+    prize: ClassVar[str] = ""
+    """The outcome that pays, if there is one. A player for whom none comes any more is lost."""
 
     @abstractmethod
     def outcomes(self, episode: Played) -> np.ndarray:
@@ -184,6 +186,7 @@ class Lap(Rules):
     heads: tuple[str, ...] = ("tile", "tiles", "fall", "miss", "misses")
     """Is there a new tile, are there two, is it a fall, was a tile missed, were two?"""
     counts = ("tiles_left", "tiles_missed")
+    prize = "tile"
 
     def outcomes(self, episode: Played) -> np.ndarray:
         left, missed = episode.counts.T

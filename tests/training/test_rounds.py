@@ -286,3 +286,96 @@ def test_who_has_played_the_last_choice_does_not_play_it_again(
     assert (load_controller(best).weights == 2).all()
     files = [read_json(best / name)["real_frames"] for name in ("config.json", "controller.json")]
     assert sum(files) == 10 * 14 + 4 * SPENT + 100 * 2
+
+
+class Learners(Stages):
+    """Agents and their imitations as well, written down instead of trained."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, scores: list[float], finals: dict[str, float]):
+        super().__init__(patch, scores, finals)
+        self.trained: list[Any] = []
+        self.imitated: list[Any] = []
+        patch.setattr(iterate.train, "learn", self.learn)
+        patch.setattr(iterate.distil, "distil", self.distil)
+
+    def learn(self, args: Any, out: Path, executor: Executor, earlier: int = 0) -> None:
+        self.trained.append((args, out))
+        out.mkdir(parents=True, exist_ok=True)
+        name = iterate.CONTROLLER if args.controller else iterate.AGENT
+        for file in (name, "policy.zip"):
+            (out / file).write_bytes(f"{len(self.trained)}".encode())
+        real = 4.0 if args.controller else next(self.scores)
+        write_json(
+            (out / name).with_suffix(".json"), {"real": real, "real_frames": earlier + SPENT}
+        )
+
+    def distil(self, args: Any, out: Path) -> Path:
+        self.imitated.append((args, out))
+        path = out / iterate.CONTROLLER
+        write_json(path.with_suffix(".json"), {"real_frames": SPENT})
+        return path
+
+
+AGENTS = (
+    FIRST,
+    replace(FIRST, episodes=2, frames=0, timesteps=50, anywhere=0.5, short=9, chance=0.1, hold=3),
+    replace(FIRST, episodes=3, frames=600, timesteps=70, falling=0.01, imitated=10,
+            even=True, rarity=0.25),
+)  # fmt: skip
+
+
+def test_an_agent_goes_on_from_the_last_one_and_c_imitates_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = Learners(monkeypatch, [1.0, 7.0, 8.0], {"round-1": 5.0, "round-2": 6.0})
+    out, runs = tmp_path / "runs", [tmp_path / "runs" / f"round-{n}" for n in range(3)]
+    for _ in range(2):  # the second time nothing is left to do
+        iterate.iterate("doom", iterate.Plan(AGENTS), tmp_path / "data", out, InProcess())
+    plays = [args for args, _ in stages.plays]
+    assert [(each.chance, each.hold) for each in plays] == [(0.02, 10), (0.1, 3), (0.02, 10)]
+    assert [Path(each.policy).name for each in plays[1:]] == [iterate.CONTROLLER, iterate.AGENT]
+    assert [(words[2].even, words[2].rarity) for words in stages.sights] == [
+        (False, 0), (True, 0.25),
+    ]  # fmt: skip
+    first, second, third = (args for args, _ in stages.trained)
+    assert [out for _, out in stages.trained] == [
+        runs[1] / "agent", runs[2] / "agent", runs[2] / "controller",
+    ]  # fmt: skip
+    assert (first.timesteps, first.init, first.rate) == (50, "", 0)
+    assert (first.anywhere, first.steps, first.temperature) == (0.5, 9, (0.9, 1.1))
+    assert (second.timesteps, second.rate, second.steps) == (70, 0.01, 300)
+    assert second.init == ""  # V learned more, so all begins anew
+    assert (third.controller, third.timesteps, third.validate) == (True, 10, 3)
+    assert (third.rate, third.patience) == (iterate.GENTLE, 0)
+    assert third.init == str(runs[2] / "imitation" / iterate.CONTROLLER)
+    (asked, place), = stages.imitated  # fmt: skip
+    assert asked.policy == str(runs[2] / "agent" / iterate.AGENT)
+    assert (asked.world, place) == (str(runs[2] / "world"), runs[2] / "imitation")
+
+
+def test_an_agent_and_its_imitation_are_both_kept_with_all_real_frames(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Learners(monkeypatch, [1.0, 7.0, 8.0], {"round-1": 5.0, "round-2": 6.0})
+    best = tmp_path / "runs" / "best"
+    plan = iterate.Plan(AGENTS)
+    iterate.iterate("doom", plan, tmp_path / "data", tmp_path / "runs", InProcess())
+    assert (best / iterate.AGENT).read_bytes() == b"2"
+    assert (best / iterate.CONTROLLER).read_bytes() == b"3"
+    data, validations, finals = 10 * (5 + 2 + 3), 4 * SPENT, 2 * 100 * 2
+    world = read_json(best / "config.json")["real_frames"]
+    for name in (iterate.AGENT, iterate.CONTROLLER):
+        facts = read_json((best / name).with_suffix(".json"))
+        assert world + facts["real_frames"] == data + validations + finals
+    assert read_json(best / "controller.json")["real"] == 4
+    assert read_json(best / "agent.json")["final"] == 6.5
+
+
+def test_an_agent_goes_on_where_v_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stages = Learners(monkeypatch, [1.0, 7.0, 8.0], {"round-1": 5.0, "round-2": 6.0})
+    rounds = (*AGENTS[:2], replace(AGENTS[1], episodes=3))
+    out = tmp_path / "runs"
+    iterate.iterate("doom", iterate.Plan(rounds), tmp_path / "data", out, InProcess())
+    assert [args.init for args, _ in stages.trained] == [
+        "", str(out / "round-1" / "agent" / "policy.zip"),
+    ]  # fmt: skip

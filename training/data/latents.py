@@ -57,6 +57,11 @@ class Latents:
         return torch.cumsum(self.lengths, 0) - self.lengths
 
     @property
+    def game(self) -> Tensor:
+        """Index (F,) of the episode of each frame."""
+        return torch.arange(len(self.lengths)).repeat_interleave(self.lengths)
+
+    @property
     def whole(self) -> Tensor:
         """The budget (E,) with which the first count of each episode begins."""
         if not self.counts.shape[1]:  # nothing is counted

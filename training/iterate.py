@@ -127,7 +127,7 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
         source = "" if number else "recorded" if plan.given else plan.explore
         folder = out / f"round-{number}"
         seen.append(data / f"round-{number}")
-        known = before if number and not (stage.frames or stage.anew) else None
+        known = before if number and not stage.anew else None
         done = folder / "round.json"
         print(f"\nround {number}: {stage}")
         policy, through = plan.explore, ""
@@ -253,7 +253,8 @@ def _learn(
     Args:
         seen: data folders of all rounds so far.
         sight: run folder of the latest V; unused in the first round.
-        known: run folder of the M from which training goes on; None: M begins anew.
+        known: run folder of the M from which training goes on, even if V has learned more since;
+            None: M begins anew.
         spent: real frames used for validation so far.
     """
     facts = games.get(task)
@@ -266,8 +267,9 @@ def _learn(
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
+    init = known and (known / "world" if stage.frames else known)
     learned = memory.Args(
-        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(known or ""),
+        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(init or ""),
         seed=plan.seed,
     )  # fmt: skip
     m = memory.train(z, folder, learned, memory.config_for(facts))

@@ -98,7 +98,10 @@ def recipe(
     if not pictures:
         return rounds
     sights = (*SIGHT, *(0,) * (ROUNDS - len(SIGHT)))
-    return tuple(replace(each, frames=sight) for each, sight in zip(rounds, sights, strict=True))
+    return tuple(
+        replace(each, frames=sight, anew=bool(sight))
+        for each, sight in zip(rounds, sights, strict=True)
+    )
 
 
 def choosing(frames: int, longest: int, most: int) -> int:

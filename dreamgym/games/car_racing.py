@@ -76,7 +76,7 @@ GAME = Game(
     lost=on_grass,
     recipe=(
         Round(600, 300, 300_000, 3000, 30, games=20),
-        Round(120, 500, 200_000, 3000, 30, games=20),
+        Round(120, 500, 200_000, 3000, 30, anew=True, games=20),
         Round(120, 500, 0, 2000, 30, games=20),
         Round(80, 500, 0, 1500, 24, validate=12, games=20),
         Round(80, 0, 0, 3000, 24, validate=12, games=20),

@@ -64,7 +64,9 @@ GAME = Game(
     objects=kind,
     recipe=(
         Round(10_000, 0, 3_000_000, 3000, 30),
-        Round(700, 0, 0, 6000, 50, anew=True, finalists=3),
+        Round(700, 0, 0, 6000, 50, anew=True, timesteps=2_200_000),
+        Round(600, 0, 150_000, 1000, 50, even=True, rarity=0.5, rate=1e-3, timesteps=15_500_000,
+              falling=3e-4, imitated=4_000_000),
     ),
     published={
         0.10: (2086, 193),

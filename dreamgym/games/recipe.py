@@ -29,8 +29,7 @@ class Round:
     length: int = 64
     """Steps through which M's gradients flow back."""
     anew: bool = False
-    """Whether M and C start from nothing, not from the last round. If V is trained, they always
-    do."""
+    """Whether M and who learns in the dream start from nothing, not from the last round."""
     chance: float = 0.02
     hold: int = 10
     """In each frame of these games, the chance that a random action interrupts the policy, and the

@@ -25,7 +25,7 @@ ROUNDS = (
     FIRST,
     replace(FIRST, episodes=2, frames=0, updates=40),  # V and M go on
     replace(FIRST, episodes=3, frames=0, anew=True),  # M and C begin anew
-    replace(FIRST, episodes=4, frames=500),  # V learns more, so M and C begin anew
+    replace(FIRST, episodes=4, frames=500),  # V learns more, and M and C go on
 )
 SPENT = 11
 """Real frames that each round's validations cost."""
@@ -230,11 +230,13 @@ def test_each_stage_goes_on_from_what_it_should(stages: Stages, tmp_path: Path) 
     sights = [runs[0], runs[0], runs[0], runs[3]]
     assert [(out, v) for _, out, v in stages.encoded] == [(run, run) for run in sights]
     assert [words[1] for words in stages.memories] == runs
-    assert [words[2].init for words in stages.memories] == ["", str(runs[0]), "", ""]
+    assert [words[2].init for words in stages.memories] == [
+        "", str(runs[0]), "", str(runs[2] / "world"),
+    ]  # fmt: skip
     assert [words[2].steps for words in stages.memories] == [30, 40, 30, 30]
     asked = [args for args, _ in stages.evolved]
-    first = str(runs[0] / "controller" / "controller.safetensors")
-    assert [each.init for each in asked] == ["", first, "", ""]
+    first, third = (str(runs[n] / "controller" / "controller.safetensors") for n in (0, 2))
+    assert [each.init for each in asked] == ["", first, "", third]
     assert [each.world for each in asked] == [str(run / "world") for run in runs]
     assert [each.seed for each in asked] == [0, 1, 2, 3]
     for each in asked:
@@ -344,7 +346,7 @@ def test_an_agent_goes_on_from_the_last_one_and_c_imitates_it(
     assert (first.timesteps, first.init, first.rate) == (50, "", 0)
     assert (first.anywhere, first.steps, first.temperature) == (0.5, 9, (0.9, 1.1))
     assert (second.timesteps, second.rate, second.steps) == (70, 0.01, 300)
-    assert second.init == ""  # V learned more, so all begins anew
+    assert second.init == str(runs[1] / "agent" / "policy.zip")
     assert (third.controller, third.timesteps, third.validate) == (True, 10, 3)
     assert (third.rate, third.patience) == (iterate.GENTLE, 0)
     assert third.init == str(runs[2] / "imitation" / iterate.CONTROLLER)
@@ -369,13 +371,3 @@ def test_an_agent_and_its_imitation_are_both_kept_with_all_real_frames(
         assert world + facts["real_frames"] == data + validations + finals
     assert read_json(best / "controller.json")["real"] == 4
     assert read_json(best / "agent.json")["final"] == 6.5
-
-
-def test_an_agent_goes_on_where_v_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    stages = Learners(monkeypatch, [1.0, 7.0, 8.0], {"round-1": 5.0, "round-2": 6.0})
-    rounds = (*AGENTS[:2], replace(AGENTS[1], episodes=3))
-    out = tmp_path / "runs"
-    iterate.iterate("doom", iterate.Plan(rounds), tmp_path / "data", out, InProcess())
-    assert [args.init for args, _ in stages.trained] == [
-        "", str(out / "round-1" / "agent" / "policy.zip"),
-    ]  # fmt: skip

@@ -14,6 +14,11 @@ HOLD = 10
 """Most frames for which a random action is held; 1 to 10 in the paper's doomrnn/extract.py."""
 NEAR = 4.0
 """The least width of a near fireball, in pixels of the frame."""
+LATE = Round(
+    600, 0, 150_000, 1000, 50, even=True, rarity=0.5, rate=1e-3, timesteps=15_500_000,
+    falling=3e-4, imitated=4_000_000,
+)  # fmt: skip
+"""The last round: an agent shows V and M late games, and learns for long."""
 
 
 def held(rng: np.random.Generator) -> Play:
@@ -65,8 +70,7 @@ GAME = Game(
     recipe=(
         Round(10_000, 0, 3_000_000, 3000, 30),
         Round(700, 0, 0, 6000, 50, anew=True, timesteps=2_200_000),
-        Round(600, 0, 150_000, 1000, 50, even=True, rarity=0.5, rate=1e-3, timesteps=15_500_000,
-              falling=3e-4, imitated=4_000_000),
+        LATE,
     ),
     published={
         0.10: (2086, 193),

@@ -1,12 +1,14 @@
-"""How far do dreams drift from the real game, if both go on from one moment by the same actions?
+"""How far do dreams drift from the real game, if both go on from one moment?
 
-A policy plays real games. From moments inside them, with M's state as it was there, dreams repeat
-the actions that the policy took. After 1, 5, 20 and 100 steps they are compared with the game.
+A policy plays real games. From moments inside them, with M's state as it was there, dreams go on
+and are compared with the game after 1, 5, 20 and 100 steps. They either repeat the actions that the
+policy took (`drift`), or the policy plays on in them (`onward`): from where the game really was, so
+it shows what M takes for possible there, whatever it dreams at a game's start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -88,28 +90,81 @@ def drift(world: World, games: Sequence[Replay], temperature: float) -> dict[str
     `latent` is the root mean square difference of their z, where 1 is the standard deviation of a
     latent in real games; `still` is that of a z that does not change, and two frames of different
     games are about 1.4 apart. `picture` is that of V's pictures of z, on a scale from 0 to 1. Only
-    games that go on so long are compared by these. `reward`, and the first of the rules' counts by
-    its name, compare what was paid or lost until then, or until the end: the mean in game and
-    dream, and the correlation of the moments' mean dreams with the game.
+    games that go on so long are compared by these. `reward` and the rules' counts by their names
+    compare what was paid or used up until then, or until the end: the mean in game and dream, and
+    the correlation of the moments' mean dreams with the game.
     """
     spread = np.concatenate([game.z for game in games]).std(0) + 1e-6  # (Z,)
-    at = [(number, t) for number, game in enumerate(games) for t in range(0, len(game.z), SPACING)]
-    state = _begun(world, games, at)
-    most = HORIZONS[-1]
+    at, most = _moments(games), HORIZONS[-1]
     actions = np.stack([_padded(games[number].actions[t : t + most], most) for number, t in at])
     actions = np.repeat(actions, DREAMS, 0)  # (M · DREAMS, `most`, A)
-    tau = torch.full((len(state), 1), temperature)
-    alive, paid = np.ones(len(state), bool), np.zeros(len(state))
-    first = state.counts[:, :1].numpy().copy()
-    lost, report = np.zeros_like(first), {}
-    for step in range(1, most + 1):
-        state, reward, dead = world.step(state, torch.from_numpy(actions[:, step - 1]), tau)
-        paid += reward.numpy() * alive
-        lost[alive] = (first - state.counts[:, :1].numpy())[alive]
-        alive &= ~dead.numpy() & (state.step.numpy() < world.game.max_steps)
-        if step in HORIZONS:
-            report[str(step)] = _compared(world, games, at, step, state, spread, paid, lost)
+    dreams = _dreams(world, games, lambda step, _: torch.from_numpy(actions[:, step]), temperature)
+    return {
+        str(step): _compared(world, games, at, step, state, spread, paid, counted)
+        for step, state, paid, counted in dreams
+    }
+
+
+def onward(
+    world: World, games: Sequence[Replay], policy: Policy, temperature: float
+) -> dict[str, Any]:
+    """Return, for each of `HORIZONS`, what the policy meets in dreams that begin inside its games.
+
+    `reward` and the rules' counts by their names compare what was paid or used up until then, or
+    until the end: the mean in game and dream, and the correlation of the moments' mean dreams with
+    the game. If the game can say from a picture that its player is lost, `lost` compares the share
+    of those who are, where the game goes on so long.
+    """
+    at = _moments(games)
+    policy.begin(torch.arange(len(at) * DREAMS))
+
+    def act(step: int, state: State) -> Tensor:
+        return policy.act(world.observe(state, policy.observation))
+
+    report = {}
+    for step, state, paid, counted in _dreams(world, games, act, temperature):
+        report[str(step)] = row = _paid(world, games, at, step, paid, counted)
+        going = [(games[number], t) for number, t in at if t + step < len(games[number].z)]
+        if world.game.lost and going:
+            real = np.stack([game.z[t + step] for game, t in going])
+            row["lost"] = {
+                "real": float(world.game.lost(_pictures(world, real)).mean()),
+                "dream": float(world.game.lost(_pictures(world, state.z.numpy())).mean()),
+            }
     return report
+
+
+def _moments(games: Sequence[Replay]) -> list[tuple[int, int]]:
+    """Return the moments at which dreams begin: the numbers of their games, and the steps."""
+    return [
+        (number, t) for number, game in enumerate(games) for t in range(0, len(game.z), SPACING)
+    ]
+
+
+def _dreams(
+    world: World, games: Sequence[Replay], act: Callable[[int, State], Tensor], temperature: float
+) -> Iterator[tuple[int, State, np.ndarray, np.ndarray]]:
+    """Dream on from all moments. Yield, after each of `HORIZONS` steps, what came of it.
+
+    That is the number of steps, the state, and what was paid (N,) and counted (N, C) until then, or
+    until the end.
+
+    Args:
+        act: takes the number of steps and the state, and returns the actions (N, A) as M takes
+            them.
+    """
+    state = _begun(world, games, _moments(games))
+    shown, tau = len(world.game.rules.counts), torch.full((len(state), 1), temperature)
+    alive, paid = np.ones(len(state), bool), np.zeros(len(state))
+    first = state.counts[:, :shown].numpy().copy()
+    counted = np.zeros_like(first)
+    for step in range(HORIZONS[-1]):
+        state, reward, dead = world.step(state, act(step, state), tau)
+        paid += reward.numpy() * alive
+        counted[alive] = (first - state.counts[:, :shown].numpy())[alive]
+        alive &= ~dead.numpy() & (state.step.numpy() < world.game.max_steps)
+        if step + 1 in HORIZONS:
+            yield step + 1, state, paid, counted
 
 
 def _begun(world: World, games: Sequence[Replay], at: list[tuple[int, int]]) -> State:
@@ -135,7 +190,7 @@ def _begun(world: World, games: Sequence[Replay], at: list[tuple[int, int]]) -> 
 
 def _compared(
     world: World, games: Sequence[Replay], at: list[tuple[int, int]], step: int, state: State,
-    spread: np.ndarray, paid: np.ndarray, lost: np.ndarray,
+    spread: np.ndarray, paid: np.ndarray, counted: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
     """Return how dreams differ from the games after some steps, see `drift`."""
     going = [row for row, (number, t) in enumerate(at) if t + step < len(games[number].z)]
@@ -149,12 +204,22 @@ def _compared(
         if world.game.pictures:
             shown = _pictures(world, dreamt[:, 0]), _pictures(world, after)
             report["picture"] = _distance((shown[0] - shown[1]) / 255)
+    return report | _paid(world, games, at, step, paid, counted)
+
+
+def _paid(
+    world: World, games: Sequence[Replay], at: list[tuple[int, int]], step: int,
+    paid: np.ndarray, counted: np.ndarray,
+) -> dict[str, Any]:  # fmt: skip
+    """Compare what was paid and counted after some steps, in the games and in their dreams."""
     ends = [(games[number], t, min(t + step, len(games[number].rewards))) for number, t in at]
     real = np.array([game.rewards[t:end].sum() for game, t, end in ends])
-    report["reward"] = _sums(real, paid)
-    for name in world.game.rules.counts[:1]:
-        real = np.array([game.counts[t, 0] - game.counts[end, 0] for game, t, end in ends])
-        report[name] = _sums(real, lost[:, 0])
+    report = {"reward": _sums(real, paid)}
+    for column, name in enumerate(world.game.rules.counts):
+        real = np.array(
+            [game.counts[t, column] - game.counts[end, column] for game, t, end in ends]
+        )
+        report[name] = _sums(real, counted[:, column])
     return report
 
 

@@ -3,7 +3,8 @@
 The same policy plays both. Of whole games it asks: how long are they, what do they pay, how often
 do they end in each part of a game, and what is left at the end? And where the game can say from a
 picture that its player is lost, as a car on the grass: how often does the policy find back? Last,
-dreams replay the actions of real games: how far do they drift from them, see `drift`?
+dreams begin inside real games: how far do they drift from them by the same actions, and what does
+the policy meet that plays on in them, see `drift`?
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from ..play.executors import Executor, Local
 from ..play.games import SIDE_BY_SIDE, TIMEOUT, Job, loaded, turns
 from ..play.policies import Policy, refer
 from ..splits import VALIDATION
-from .drift import drift, replay, seen, split
+from .drift import drift, onward, replay, seen, split
 from .results import origin
 from .statistics import kolmogorov
 
@@ -324,6 +325,7 @@ def fidelity(args: Args, executor: Executor) -> dict[str, Any]:
         later = range(seeds.stop + args.stumbles, seeds.stop + args.stumbles + args.replays)
         recorded = list(itertools.chain(*played(replay, later)))
         report["after_steps"] = drift(world, recorded, args.temperature)
+        report["onward"] = onward(world, recorded, policy, args.temperature)
     return report
 
 
@@ -336,6 +338,8 @@ def plot(report: dict[str, Any], path: str | Path) -> None:
         draws.append(partial(_back, report))
     if "after_steps" in report:
         draws += [partial(_latents, report), partial(_rewards, report)]
+    if any("lost" in row for row in report.get("onward", {}).values()):
+        draws.append(partial(_lost, report))
     columns = min(len(draws), 3)
     rows = -(-len(draws) // columns)
     figure = Figure(figsize=(5 * columns, 4 * rows), layout="constrained")
@@ -386,6 +390,13 @@ def _latents(report: dict[str, Any], axes: Any) -> None:
     axes.set(title="the same actions: how far z is off", xlabel="steps", xscale="log",
              ylabel="standard deviations", ylim=(0, None))  # fmt: skip
     axes.legend()
+
+
+def _lost(report: dict[str, Any], axes: Any) -> None:
+    rows = {steps: row["lost"] for steps, row in report["onward"].items() if "lost" in row}
+    both = [[row[side] for row in rows.values()] for side in ("real", "dream")]
+    _bars(axes, list(rows), *both)
+    axes.set(title="the policy plays on: who is lost", xlabel="steps", ylabel="share")
 
 
 def _rewards(report: dict[str, Any], axes: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,15 @@ from dreamgym import games, noise
 from dreamgym.checkpoint import save_world, world_fingerprint
 from dreamgym.games.car_racing import GAME as CAR
 from dreamgym.games.doom import GAME as DOOM
-from dreamgym.training.measure.drift import DREAMS, HORIZONS, SPACING, Replay, drift, replay
+from dreamgym.training.measure.drift import (
+    DREAMS,
+    HORIZONS,
+    SPACING,
+    Replay,
+    drift,
+    onward,
+    replay,
+)
 from dreamgym.training.play.games import Job
 from dreamgym.training.play.policies import refer
 from dreamgym.world import World
@@ -60,6 +69,71 @@ def test_a_dream_without_chance_does_not_drift_from_itself(game: games.Game) -> 
             assert lost["dream"] == pytest.approx(lost["real"], abs=1e-4)
             assert lost["real"] == (steps if game is CAR else 0)
     assert report["20"]["go_on"] > 3
+
+
+class Steering:
+    """A policy that acts as z says."""
+
+    observation = "z"
+
+    def __init__(self, actions: int):
+        self.actions = actions
+
+    def begin(self, seeds: torch.Tensor) -> None:
+        self.many = len(seeds)
+
+    def act(self, observation: torch.Tensor) -> torch.Tensor:
+        assert len(observation) == self.many
+        return torch.tanh(observation[:, : self.actions])
+
+    def keep(self, rows: torch.Tensor) -> None:
+        raise NotImplementedError
+
+
+def brightness(pictures: np.ndarray) -> np.ndarray:
+    return np.asarray(pictures.mean((1, 2, 3)))
+
+
+def test_a_policy_meets_in_a_dream_of_its_game_what_it_met_there() -> None:
+    """The games are dreams too, so the two agree in what is paid, missed and lost."""
+    chances = (-2.5, -50.0, -50.0, -2.0)  # of a tile, of two, of a fall, and of a miss
+    world, policy, many = tiny_world(chances, game=CAR), Steering(3), 24
+    state, rows, counts = world.start(torch.arange(many)), [], []
+    policy.begin(torch.zeros(many))
+    for _ in range(120):
+        action, before = policy.act(state.z), state.clone()
+        counts.append(state.counts[:, :2].numpy().copy())
+        state, reward, dead = world.step(state, action, torch.ones(many, 1))
+        assert not dead.any()
+        rows.append([each.numpy() for each in (before.z, before.h, before.c, action, reward)])
+    z, h, c, actions, rewards = (np.stack(column, 1) for column in zip(*rows, strict=True))
+    ends = np.stack([*counts, state.counts[:, :2].numpy()], 1)
+    played = [
+        Replay(z[n], h[n, ::SPACING], c[n, ::SPACING], actions[n], rewards[n], ends[n])
+        for n in range(many)
+    ]
+    middle = float(np.median(brightness(world.decode(torch.from_numpy(z[:, 20])).numpy())))
+    world, other = (
+        tiny_world(chances, game=replace(CAR, lost=lost))
+        for lost in (
+            lambda pictures: brightness(pictures) > middle,
+            lambda pictures: brightness(pictures) <= middle,
+        )
+    )
+    report = onward(world, played, policy, 1.0)
+    assert list(report) == [str(steps) for steps in HORIZONS] and json.dumps(report)
+    for name in ("reward", "tiles_left", "tiles_missed", "lost"):
+        row = report["20"][name]
+        assert row["dream"] == pytest.approx(row["real"], rel=0.25), name
+    assert 0.1 < report["20"]["lost"]["real"] < 0.9
+    swapped = onward(other, played, policy, 1.0)
+    for side in ("real", "dream"):
+        assert swapped["20"]["lost"][side] == pytest.approx(
+            1 - report["20"]["lost"][side], abs=1e-6
+        )
+    assert report["20"]["tiles_missed"]["real"] < 0 < report["20"]["tiles_left"]["real"]
+    doom = tiny_world(-50.0)
+    assert "lost" not in onward(doom, [dreamt(doom, 60, 0, 1.0)], Steering(1), 1.0)["5"]
 
 
 def test_frames_that_have_nothing_to_do_with_each_other_are_far_apart() -> None:

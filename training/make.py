@@ -1,13 +1,15 @@
-"""The command `make`: run all rounds of a shipped world's recipe, then score its controller."""
+"""The command `make`: run all rounds of a shipped world's recipe, then score its policies."""
 
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 from dreamgym import games
 
 from . import evaluate, iterate
 from .flags import DATA, RUNS, Name, game_for
+from .play.policies import AGENT, CONTROLLER
 
 
 def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> None:
@@ -26,9 +28,13 @@ def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> 
         raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")
     _show("iterate", task, "--rounds", rounds, "--data", data, "--out", out)
     iterate.main(task, rounds, data, out, processes=processes)
-    _show("evaluate", task, "--world", best, "--episodes", game.test_games)
-    args = evaluate.Args(task, episodes=game.test_games, world=best)
-    evaluate.main(args, f"{best}/score.json", processes)
+    names = {CONTROLLER: ("shipped", "score.json"), AGENT: ("agent", "agent-score.json")}
+    for file, (policy, score) in names.items():
+        if (Path(best) / file).exists():
+            args = evaluate.Args(task, policy, episodes=game.test_games, world=best)
+            _show("evaluate", task, "--policy", policy, "--world", best,
+                  "--episodes", game.test_games, "--out", f"{best}/{score}")  # fmt: skip
+            evaluate.main(args, f"{best}/{score}", processes)
 
 
 def _show(*words: object) -> None:

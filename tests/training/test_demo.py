@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -150,18 +151,21 @@ def test_the_recipe_is_its_rounds_and_the_score(
         save_world(
             f"{run}/best", tiny_world((-1.0,) * len(GAMES[task].rules.heads), game=GAMES[task])
         )
+        for name in ("controller.safetensors", "agent.safetensors"):
+            Path(run, "best", name).touch()
 
     monkeypatch.setattr(iterate, "iterate", rounds_are_over)
     monkeypatch.setattr(
         evaluate, "evaluate", lambda *words: called.append(words) or {"env": "", **SCORE}
     )
     assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
-    (game, plan, data, out, workers), (args, scorers, file) = called
+    (game, plan, data, out, workers), (args, scorers, file), (other, *_, second) = called
     assert (game, plan, data, out) == (task, iterate.Plan(GAMES[task].recipe), "d", run)
     assert workers == scorers == Local(2)
     best = f"{run}/best"
     assert args == evaluate.Args(task, episodes=GAMES[task].test_games, world=best)
     assert (args.policy, args.seed, file) == ("shipped", TEST, f"{best}/score.json")
+    assert other == replace(args, policy="agent") and second == f"{best}/agent-score.json"
     shown = capsys.readouterr().out.splitlines()
     for words in [line.split()[2:] for line in shown if line.startswith("$ dreamgym")]:
         cli.parsed(words)

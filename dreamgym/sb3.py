@@ -36,6 +36,11 @@ from dreamgym.twin import Twin
 
 BATCHES = ("dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVectorEnv")
 """The vector entry points of every registered dream and twin."""
+PACE = 0.05
+"""How far C's weights move for each step of the optimiser, against those of its critic. C has many
+weights, each on an input, so that all of them together move its outputs far; its critic has to
+learn at the usual rate, or C follows a wrong one. Our choice, from trials in both games
+(`training/LOG.md`)."""
 NOISE = 0.1
 """Standard deviation of the noise on C's outputs when it begins to learn. Our choice: small enough
 for a car that drives well to stay on the road."""
@@ -233,8 +238,8 @@ class ControllerPolicy(ActorCriticPolicy):
         """C's weights (P,), see `dreamgym.models.controller.Controller`."""
         mean, spread = self._scales()
         layer = self.action_net.layer
-        weight = layer.weight.detach() / spread  # (A, I), for observations that are not scaled
-        bias = () if layer.bias is None else (layer.bias.detach() - weight @ mean,)
+        weight = PACE * layer.weight.detach() / spread  # (A, I), for observations as they come
+        bias = () if layer.bias is None else (PACE * layer.bias.detach() - weight @ mean,)
         return torch.cat((weight.flatten(), *bias)).cpu()
 
     @weights.setter
@@ -246,9 +251,9 @@ class ControllerPolicy(ActorCriticPolicy):
         )
         weight = weight.view_as(layer.weight)
         with torch.no_grad():
-            layer.weight.copy_(weight * spread)
+            layer.weight.copy_(weight * spread / PACE)
             if layer.bias is not None:
-                layer.bias.copy_(bias + weight @ mean)
+                layer.bias.copy_((bias + weight @ mean) / PACE)
 
     def _scales(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the means and the standard deviations (I,) by which C's inputs are scaled."""
@@ -273,7 +278,7 @@ class _Outputs(nn.Module):
         self.register_buffer("stretched", stretched, persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs = torch.tanh(self.layer(inputs))
+        outputs = torch.tanh(PACE * self.layer(inputs))
         ranged = self.low + (self.high - self.low) * ((outputs + 1) / 2)  # type: ignore[operator]
         return torch.where(self.stretched, ranged, outputs)  # type: ignore[arg-type]
 

@@ -45,9 +45,9 @@ FEW: dict[str, Any] = {"batch": 32, "rarity": 0.5}
 whose pole and cart are a hundredth of the picture. With all pixels alike, V saw neither after 230
 batches of 128. So weighted, its error was below that of the mean picture after 240 batches of 32,
 which take a quarter of the time."""
-GENTLE = 2e-5
-"""PPO's learning rate at first for C that imitated an agent; it falls to 0. A usual one spoils such
-a C at once (`training/LOG.md`)."""
+GENTLE = 3e-4
+"""PPO's learning rate at first for C that imitated an agent; it falls to 0. C's own weights move
+slower, see `sb3.PACE`."""
 TRIALS = 4
 """Validations while it learns so. Our choice: the best of them is kept, and each costs frames."""
 LUCK = 100
@@ -260,16 +260,16 @@ def _learn(
     facts = games.get(task)
     if stage.frames:
         init = str(sight) if len(seen) > 1 else ""
-        few = {"even": stage.even, "rarity": stage.rarity}
+        few: dict[str, Any] = {"even": stage.even, "rarity": stage.rarity}
         few |= FEW if facts.own and facts.pictures else {}
         args = vision.Args(stage.frames, init=init, task=task, seed=plan.seed, **few)
         vision.train(seen, folder, args)
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
-    init = known and (known / "world" if stage.frames else known)
+    origin = known / "world" if known and stage.frames else known
     learned = memory.Args(
-        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(init or ""),
+        stage.updates, length=stage.length, learning_rate=stage.rate, init=str(origin or ""),
         seed=plan.seed,
     )  # fmt: skip
     m = memory.train(z, folder, learned, memory.config_for(facts))

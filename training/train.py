@@ -108,8 +108,7 @@ class Args:
     controller: bool = False
     """Learn the paper's C itself by ppo or a2c; `controller.safetensors` is written too."""
     rate: float = 0.0
-    """Learning rate at first, which falls to 0 in a line; 0: that in `dreamgym.zoo`. C needs a low
-    one, such as 2e-5, because each of its weights is on an input, and it has many."""
+    """Learning rate at first, which falls to 0 in a line; 0: that in `dreamgym.zoo`."""
     init: str = ""
     """File of a policy from which to begin: of a controller if `controller`, else the `.zip` of the
     same algorithm."""
@@ -314,6 +313,8 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | _scales(args, game)
     if args.controller:
         kwargs["policy_kwargs"] = kwargs.get("policy_kwargs", {}) | {"task": game.name}
+        for of_agents in ("net_arch", "log_std_init"):  # C has no hidden layers, and less noise
+            kwargs["policy_kwargs"].pop(of_agents, None)
         hyper["policy"] = ControllerPolicy
     hyper = {key: hyper.get(key) for key in own}
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}

@@ -146,10 +146,10 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
             luck = LUCK * plan.seed + number
             if stage.timesteps:
                 _train(stage, folder, luck, known, executor)
-                if stage.imitated:
-                    _imitate(stage, folder, luck, executor)
-            else:
-                _evolve(stage, folder, luck, policy if known else "", executor)
+            if stage.imitated:
+                _imitate(stage, folder, luck, executor)
+            elif stage.evolved or not stage.timesteps:
+                _evolve(stage, folder, luck, known, executor)
             write_json(done, _what(task, plan, stage, seen[-1], source))
         if read_json(done) != _what(task, plan, stage, seen[-1], source):
             raise ValueError(
@@ -276,12 +276,14 @@ def _learn(
     memory.assemble(task, v, m, z, folder / "world", validation=spent, rules=plan.rules)
 
 
-def _evolve(stage: Round, folder: Path, seed: int, init: str, executor: Executor) -> None:
-    """Evolve C in the world of a round."""
+def _evolve(stage: Round, folder: Path, seed: int, known: Path | None, executor: Executor) -> None:
+    """Evolve C in the world of a round, from that of the round `known` on if it has one."""
+    before = known / "controller" / CONTROLLER if known else Path()
     args = evolve.Args(
         str(folder / "world"), stage.generations, rollouts=stage.rollouts,
         temperature=(stage.low, stage.high), steps=stage.steps, validate=stage.validate,
-        games=stage.games, finalists=stage.finalists, seed=seed, init=init,
+        games=stage.games, finalists=stage.finalists, seed=seed,
+        init=str(before) if before.is_file() else "",
     )  # fmt: skip
     evolve.evolve(args, folder / "controller", executor)
 
@@ -314,9 +316,14 @@ def _imitate(stage: Round, folder: Path, seed: int, executor: Executor) -> None:
 
 def _spent(folder: Path) -> int:
     """Return the real frames on which the policies of a round were validated."""
-    later = folder / "controller" / CONTROLLER  # if C imitated an agent, they include the agent's
-    path = (later if later.exists() else policy_of(folder)).with_suffix(".json")
-    return int(check_numbers([read_json(path)], path, ("real_frames",))[0]["real_frames"])
+    counted = [folder / "controller" / CONTROLLER, folder / "agent" / AGENT]
+    if (folder / "imitation").exists():  # then those of C include the agent's
+        counted.pop()
+    paths = [each.with_suffix(".json") for each in counted if each.exists()]
+    return sum(
+        int(check_numbers([read_json(path)], path, ("real_frames",))[0]["real_frames"])
+        for path in paths
+    )
 
 
 def policy_of(folder: Path) -> Path:

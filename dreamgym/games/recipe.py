@@ -43,7 +43,7 @@ class Round:
     games: int = 40
     """Real games in each validation."""
     timesteps: int = 0
-    """Steps in which PPO learns an agent in the dream; 0: CMA-ES evolves C instead."""
+    """Steps in which PPO learns an agent in the dream; 0: CMA-ES evolves C and nothing else."""
     falling: float = 0.0
     """PPO's learning rate at first, if it falls to 0; 0: the usual one, which stays."""
     anywhere: float = 0.0
@@ -51,7 +51,9 @@ class Round:
     short: int = 0
     """Steps after which PPO's dreams are cut off; 0: as C's."""
     imitated: int = 0
-    """Steps in which PPO learns C at last, after C has imitated the agent; 0: there is no C."""
+    """Steps in which PPO learns C at last, after C has imitated the agent; 0: no C does."""
+    evolved: bool = False
+    """Whether CMA-ES evolves C beside the agent."""
     finalists: int = 0
     """How many of the best controllers play further real games for the final choice; 0 for none."""
     low: float = 1.0

@@ -371,3 +371,26 @@ def test_an_agent_and_its_imitation_are_both_kept_with_all_real_frames(
         assert world + facts["real_frames"] == data + validations + finals
     assert read_json(best / "controller.json")["real"] == 4
     assert read_json(best / "agent.json")["final"] == 6.5
+
+
+def test_c_evolves_beside_an_agent_from_the_last_c_that_there_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And not from the agent whose games the round has seen."""
+    stages = Learners(monkeypatch, [1.0, 7.0, 8.0, 3.0], {"round-1": 5.0, "round-2": 6.0})
+    beside = replace(FIRST, episodes=2, frames=0, timesteps=50, evolved=True)
+    out = tmp_path / "runs"
+    plan = iterate.Plan((FIRST, AGENTS[1], beside))
+    monkeypatch.setattr(stages, "scores", iter([1.0, 7.0, 8.0, 3.0]))
+    iterate.iterate("doom", plan, tmp_path / "data", out, InProcess())
+    assert [args.init for args, _ in stages.evolved] == ["", ""]  # that of round 1 has no C
+    assert [args.init for args, _ in stages.trained] == [
+        "", str(out / "round-1" / "agent" / "policy.zip"),
+    ]  # fmt: skip
+    kept = {path.name for path in (out / "best").glob("*.safetensors")}
+    assert {iterate.AGENT, iterate.CONTROLLER} <= kept
+    frames = [
+        read_json(out / "best" / name)["real_frames"] for name in ("config.json", "agent.json")
+    ]
+    data, validations, finals = 10 * (5 + 2 + 2), 4 * SPENT, 2 * 100 * 2
+    assert sum(frames) == data + validations + finals

@@ -17,7 +17,7 @@ from dreamgym.training.carry import carried
 from dreamgym.training.data.latents import Latents, fingerprint
 from dreamgym.training.play.policies import controller_config
 from dreamgym.world import World
-from tests.conftest import tiny_world
+from tests.conftest import data_set, tiny_world
 
 GAMES = pytest.mark.parametrize("game", [DOOM, CAR_RACING], ids=["doom", "car_racing"])
 
@@ -74,6 +74,31 @@ def test_the_weights_follow_m_s_cells_to_their_new_places(game: Game) -> None:
     assert float((got - wanted).norm() / wanted.norm()) < 0.1  # the ridge shrinks a little
 
 
+def test_a_v_that_names_its_numbers_otherwise_is_no_obstacle() -> None:
+    """The new V has z in the reverse order, and so M's weights on it."""
+    world, other = tiny_world(game=CAR_RACING), tiny_world(game=CAR_RACING)
+    lengths, size = [700] * 10 + [30], world.memory.config.z_size
+    with torch.no_grad():
+        for weight in other.vision.parameters():
+            weight.add_(1e-3)
+        weight = other.memory.get_parameter("weight_ih")
+        weight[:, :size] = weight[:, :size].flip(1)
+    before, after = played(world, lengths), played(other, lengths)
+    after.mean, after.logvar = before.mean.flip(1), torch.full_like(before.logvar, -60)
+    before.logvar = torch.full_like(before.logvar, -60)  # V is certain: no noise hides the same z
+    controller = drawn(world)
+    new, explained = carried(controller, world, other, after, 20, before)
+    assert min(explained) > 0.999
+    many = controller.config.inputs * 3
+    wanted, got = (each.weights[:many].view(3, -1)[:, :size] for each in (controller, new))
+    assert float((got - wanted.flip(1)).norm() / wanted.norm()) < 0.1
+    with pytest.raises(ValueError, match="source has another V than the latents"):
+        carried(controller, world, other, after, 20)
+    before.lengths = before.lengths.flip(0)
+    with pytest.raises(ValueError, match="by the two Vs are of different games"):
+        carried(controller, world, other, after, 20, before)
+
+
 def test_what_a_controller_cannot_take_along_is_told() -> None:
     """Of a C that looks at h alone, an M without any weights can take nothing along."""
     world, other = tiny_world(game=CAR_RACING), tiny_world(game=CAR_RACING)
@@ -113,3 +138,18 @@ def test_the_command_writes_the_controller(
     assert new.config == drawn(world).config
     assert main(words) == 2
     assert "latents is missing: name the folder with --latents" in capsys.readouterr().err
+
+
+def test_the_command_encodes_the_games_by_both_vs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their Vs are not the same, so the latents of one alone do not do."""
+    for name, seed in (("old", 0), ("new", 1)):
+        save_world(tmp_path / name, tiny_world(seed=seed), torch.float32)
+    save_controller(tmp_path / "old" / "controller.safetensors", drawn(tiny_world()))
+    words = ["carry", "--source", str(tmp_path / "old"), "--world", str(tmp_path / "new")]
+    words += ["--data", str(data_set(tmp_path / "data", [30] * 6))]
+    assert main([*words, "--out", str(tmp_path / "run")]) == 0
+    assert load_controller(tmp_path / "run").config == drawn(tiny_world()).config
+    assert main(words) == 2
+    assert "out is missing: name the folder with --out" in capsys.readouterr().err

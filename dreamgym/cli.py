@@ -27,7 +27,7 @@ COMMANDS = {
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
     "distil": ("distil", "let a controller learn in the dream what an agent has learned there"),
-    "carry": ("carry", "carry a controller over to a world whose M has gone on"),
+    "carry": ("carry", "carry a controller over to a world whose M, or V too, has gone on"),
     "evaluate": ("evaluate", "score a policy in the real game or in the dream"),
     "iterate": ("iterate", "make a world in rounds: play, learn the world, learn in it"),
     "make": ("make", "make a shipped world from nothing; call it again to continue"),

@@ -39,7 +39,7 @@ BATCHES = ("dreamgym.envs.dream:DreamVectorEnv", "dreamgym.envs.twins:TwinVector
 PACE = 0.05
 """How far C's weights move for each step of the optimiser, against those of its critic. C has many
 weights, each on an input, so that all of them together move its outputs far; its critic has to
-learn at the usual rate, or C follows a wrong one. Our choice, from trials in both games
+learn at the usual rate, or C follows a wrong one. Our choice, from a trial in CarRacing
 (`training/LOG.md`)."""
 NOISE = 0.1
 """Standard deviation of the noise on C's outputs when it begins to learn. Our choice: small enough
@@ -238,8 +238,9 @@ class ControllerPolicy(ActorCriticPolicy):
         """C's weights (P,), see `dreamgym.models.controller.Controller`."""
         mean, spread = self._scales()
         layer = self.action_net.layer
-        weight = PACE * layer.weight.detach() / spread  # (A, I), for observations as they come
-        bias = () if layer.bias is None else (PACE * layer.bias.detach() - weight @ mean,)
+        pace = self.action_net.pace
+        weight = pace * layer.weight.detach() / spread  # (A, I), for observations as they come
+        bias = () if layer.bias is None else (pace * layer.bias.detach() - weight @ mean,)
         return torch.cat((weight.flatten(), *bias)).cpu()
 
     @weights.setter
@@ -251,9 +252,9 @@ class ControllerPolicy(ActorCriticPolicy):
         )
         weight = weight.view_as(layer.weight)
         with torch.no_grad():
-            layer.weight.copy_(weight * spread / PACE)
+            layer.weight.copy_(weight * spread / self.action_net.pace)
             if layer.bias is not None:
-                layer.bias.copy_((bias + weight @ mean) / PACE)
+                layer.bias.copy_((bias + weight @ mean) / self.action_net.pace)
 
     def _scales(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the means and the standard deviations (I,) by which C's inputs are scaled."""
@@ -266,19 +267,22 @@ class ControllerPolicy(ActorCriticPolicy):
 class _Outputs(nn.Module):
     """C's outputs, each as the game takes it: some are stretched to their range."""
 
+    pace: torch.Tensor
+
     def __init__(self, inputs: int, game: Game):
         super().__init__()
         self.layer = nn.Linear(inputs, len(game.low), bias=game.bias)
         nn.init.zeros_(self.layer.weight)
         if game.bias:
             nn.init.zeros_(self.layer.bias)
+        self.register_buffer("pace", torch.tensor(PACE))  # saved: a file of another pace is refused
         stretched = torch.tensor([part in game.stretched for part in range(len(game.low))])
         for name, part in zip(("low", "high"), game.box, strict=True):
             self.register_buffer(name, torch.from_numpy(part), persistent=False)
         self.register_buffer("stretched", stretched, persistent=False)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs = torch.tanh(PACE * self.layer(inputs))
+        outputs = torch.tanh(self.pace * self.layer(inputs))
         ranged = self.low + (self.high - self.low) * ((outputs + 1) / 2)  # type: ignore[operator]
         return torch.where(self.stretched, ranged, outputs)  # type: ignore[arg-type]
 

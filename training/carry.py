@@ -1,4 +1,4 @@
-"""The command `carry`: carry a controller over to a world whose M has gone on.
+"""The command `carry`: carry a controller over to a world whose M, or V too, has gone on.
 
 M's h and c no longer mean what they meant when M was trained further, so C's weights on them are
 lost; and so are those on z, if V was trained further. They are found again by least squares: in
@@ -146,6 +146,8 @@ def main(args: Flat[Args], out: str = "", data: tuple[str, ...] = ()) -> None:
         data: Folders of recorded games, which the Vs of both worlds encode into `out`; needed if
             the V of `world` is not that of `source`.
     """
+    if data and args.latents:
+        raise ValueError("latents and data: give one of them, the latents or the games")
     needed = {"source": args.source, "world": args.world}
     needed |= {"out": out} if data else {"latents": args.latents}
     for name, given in needed.items():

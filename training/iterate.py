@@ -1,9 +1,9 @@
 """The command `iterate`: rounds of playing the real game, learning its world, and learning in it.
 
 In each round the policy of the round before plays the real game (in the first round, random play
-does). V and M then learn from the frames of all rounds so far, and in the new world a controller is
-evolved, or an agent learns. World Models, §5, proposes this, because random play visits only a part
-of a game.
+does). V and M then learn from the frames of all rounds so far. In the new world a controller is
+evolved, or an agent learns, or both: then the agent plays on, and decides which round is best.
+World Models, §5, proposes rounds, because random play visits only a part of a game.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ GENTLE = 3e-4
 """PPO's learning rate at first for C that imitated an agent; it falls to 0. C's own weights move
 slower, see `sb3.PACE`."""
 TRIALS = 4
-"""Validations while it learns so. Our choice: the best of them is kept, and each costs frames."""
+"""Validations while it learns so, before the one at its end. Our choice: the best of them is kept,
+and each costs frames."""
 LUCK = 100
 """From the seeds of one run's learners to those of the next run's; each round has the next seed."""
 MOST = VALIDATION // APART - 1
@@ -363,6 +364,9 @@ def _best(
     others = frames - real_frames(best / "world" / "config.json")
     # Without this file there is no world: an interrupted copy is not taken for one.
     (out / "config.json").unlink(missing_ok=True)
+    for name in (CONTROLLER, AGENT):  # an earlier choice may have had another kind of policy
+        (out / name).unlink(missing_ok=True)
+        (out / name).with_suffix(".json").unlink(missing_ok=True)
     policies = [best / "controller" / CONTROLLER, best / "agent" / AGENT]
     policies = [each for each in policies if each.exists()]
     for weights in policies:
@@ -396,7 +400,7 @@ def main(
         rounds: How many rounds of the game's recipe; its last round is repeated if it has fewer.
         data: Folder for the episodes of the rounds; if left out, data/GAME.
         out: Folder for the runs of the rounds; if left out, runs/GAME.
-        temperature: Of C's dreams, or the two ends of a range; if left out, the recipe's.
+        temperature: Of the dreams, or the two ends of a range; if left out, the recipe's.
         processes: Worker processes that play real games; 0: one for each core.
     """
     if rounds < 1:
@@ -411,4 +415,4 @@ def main(
         asked = tuple(replace(each, low=low, high=high) for each in asked)
     out = out or f"{RUNS}/{task}"
     iterate(task, Plan(asked), data or f"{DATA}/{task}", out, Local(processes))
-    print(f"the world with its controller is {out}/best")
+    print(f"the world with what learned in it is {out}/best")

@@ -146,6 +146,8 @@ class Args:
             )
         if self.temperature is not None:
             parse_temperature(self.temperature)
+        if self.controller and self.linear:
+            raise ValueError("controller and linear: C is linear, leave out linear")
         if self.controller and self.algo not in ("ppo", "a2c"):
             raise ValueError(f"controller: {self.algo} cannot learn C, choose ppo or a2c")
 

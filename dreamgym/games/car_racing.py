@@ -16,12 +16,14 @@ TROUBLE = Round(
     250, 0, 300_000, 7500, 30, games=20, chance=0.015, hold=30, timesteps=3_000_000, anywhere=0.7,
     short=200,
 )  # fmt: skip
-"""A round whose games are often disturbed for long, and after which an agent learns."""
+"""A round whose games are disturbed for long, and after which an agent learns."""
+DRIVES = replace(TROUBLE, episodes=110, steps=450, frames=0, updates=3000, chance=0.002, hold=15)
+"""A round of the agent's own games, up to where it has mostly left the road."""
 LAST = Round(
     100, 0, 0, 3000, 60, rollouts=32, validate=4, games=20, chance=0.003, hold=15,
     timesteps=9_000_000, falling=1.5e-4, anywhere=0.7, short=200, evolved=True,
 )  # fmt: skip
-"""The last round: an agent learns for long, ever more slowly, and C evolves beside it."""
+"""The last round: an agent learns for long, ever more slowly, and C evolves beside it, anew."""
 
 
 def steered(rng: np.random.Generator) -> Play:
@@ -93,8 +95,7 @@ GAME = Game(
         Round(80, 500, 0, 1500, 24, validate=12, games=20),
         Round(80, 0, 0, 3000, 24, validate=12, games=20),
         TROUBLE,
-        *(replace(TROUBLE, episodes=110, steps=450, frames=0, updates=3000, chance=0.002, hold=15),)
-        * 5,
+        *(DRIVES,) * 5,
         LAST,
     ),
     stories={

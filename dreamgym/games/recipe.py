@@ -66,6 +66,10 @@ class Round:
                 f"validate is {self.validate}: give 1 to {self.generations}, the number of "
                 "generations, because the best round is chosen by validation"
             )
+        if self.imitated and not self.timesteps:
+            raise ValueError(f"imitated is {self.imitated}, but no agent learns: give timesteps")
+        if self.imitated and self.evolved:
+            raise ValueError("imitated and evolved: C comes from one of them, leave out the other")
         if not 0 <= self.low <= self.high < float("inf"):
             raise ValueError(
                 f"low is {self.low}, high {self.high}: give the ends of a range of temperatures, "

@@ -373,24 +373,51 @@ def test_an_agent_and_its_imitation_are_both_kept_with_all_real_frames(
     assert read_json(best / "agent.json")["final"] == 6.5
 
 
-def test_c_evolves_beside_an_agent_from_the_last_c_that_there_is(
+def test_c_evolves_beside_an_agent_from_the_c_of_the_round_before(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """And not from the agent whose games the round has seen."""
-    stages = Learners(monkeypatch, [1.0, 7.0, 8.0, 3.0], {"round-1": 5.0, "round-2": 6.0})
+    """And not from the agent whose games the round has seen; from nothing if there is no C."""
+    stages = Learners(monkeypatch, [1.0, 7.0, 8.0, 3.0, 9.0, 2.0], {"round-2": 5.0, "round-3": 6.0})
     beside = replace(FIRST, episodes=2, frames=0, timesteps=50, evolved=True)
     out = tmp_path / "runs"
-    plan = iterate.Plan((FIRST, AGENTS[1], beside))
-    monkeypatch.setattr(stages, "scores", iter([1.0, 7.0, 8.0, 3.0]))
+    plan = iterate.Plan((FIRST, AGENTS[1], beside, replace(beside, episodes=4)))
     iterate.iterate("doom", plan, tmp_path / "data", out, InProcess())
-    assert [args.init for args, _ in stages.evolved] == ["", ""]  # that of round 1 has no C
-    assert [args.init for args, _ in stages.trained] == [
-        "", str(out / "round-1" / "agent" / "policy.zip"),
+    third = out / "round-2" / "controller" / iterate.CONTROLLER
+    assert [args.init for args, _ in stages.evolved] == ["", "", str(third)]
+    assert [Path(args.init).parts[-3:] for args, _ in stages.trained[1:]] == [
+        ("round-1", "agent", "policy.zip"), ("round-2", "agent", "policy.zip"),
     ]  # fmt: skip
-    kept = {path.name for path in (out / "best").glob("*.safetensors")}
-    assert {iterate.AGENT, iterate.CONTROLLER} <= kept
-    frames = [
-        read_json(out / "best" / name)["real_frames"] for name in ("config.json", "agent.json")
-    ]
-    data, validations, finals = 10 * (5 + 2 + 2), 4 * SPENT, 2 * 100 * 2
+    best = out / "best"
+    names = [iterate.AGENT, iterate.CONTROLLER]
+    assert all((best / name).exists() for name in names)
+    frames = [read_json(best / name)["real_frames"] for name in ("config.json", "agent.json")]
+    data, validations, finals = 10 * (5 + 2 + 2 + 4), 6 * SPENT, 2 * 100 * 2
     assert sum(frames) == data + validations + finals
+
+
+def test_no_policy_of_an_earlier_choice_stays_beside_the_best_world(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of one round, C is the best; of two, the agent of the second."""
+    Learners(monkeypatch, [1.0, 7.0], {"round-0": 1.0, "round-1": 5.0})
+    best = tmp_path / "runs" / "best"
+    for rounds, kept in ((1, iterate.CONTROLLER), (2, iterate.AGENT)):
+        plan = iterate.Plan(AGENTS[:rounds])
+        iterate.iterate("doom", plan, tmp_path / "data", tmp_path / "runs", InProcess())
+        there = {path.name for path in best.iterdir()} & {
+            name for each in (iterate.CONTROLLER, iterate.AGENT)
+            for name in (each, str(Path(each).with_suffix(".json")))
+        }  # fmt: skip
+        assert there == {kept, str(Path(kept).with_suffix(".json"))}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"imitated": 5}, "no agent learns: give timesteps"),
+     ({"imitated": 5, "timesteps": 9, "evolved": True}, "imitated and evolved")],
+)  # fmt: skip
+def test_a_round_whose_parts_do_not_go_together_is_refused(
+    wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(FIRST, **wrong)

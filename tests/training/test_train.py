@@ -34,6 +34,7 @@ from dreamgym.checkpoint import (
 from dreamgym.cli import main
 from dreamgym.envs import actions
 from dreamgym.models.controller import Controller
+from dreamgym.sb3 import NOISE, PACE
 from dreamgym.training import train
 from dreamgym.training.play import dreams
 from dreamgym.training.play.executors import InProcess
@@ -359,10 +360,17 @@ def test_c_itself_learns(scaled, task, algo, folder, car_folder, tmp_path, unrea
     fresh = algorithm(algo)(hyper["policy"], envs, device="cpu", **hyper["kwargs"])
     train._begin(fresh, asked)
     torch.testing.assert_close(fresh.policy.weights, begun.weights, atol=1e-5, rtol=1e-4)
+    assert fresh.policy.log_std.exp().tolist() == pytest.approx([NOISE] * config.actions)
     wanted = Controlled(begun, world.game)
     for policy in (wanted, before := Trained(fresh, world.game, config.observation)):
         policy.begin(torch.arange(64))
     torch.testing.assert_close(before.act(seen), wanted.act(seen), atol=1e-5, rtol=0)
+    if algo == "ppo" and not scaled:  # Adam's first step moves each number by the rate
+        for parameter in fresh.policy.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        fresh.policy.optimizer.step()
+        moved = begun.weights - fresh.policy.weights
+        assert moved.tolist() == pytest.approx([PACE * 3e-4] * len(moved), rel=0.02, abs=1e-7)
 
     learn(asked, tmp_path / "run")
     learned = load(tmp_path / "run" / "controller.safetensors", world, world.game)

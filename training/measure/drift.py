@@ -119,17 +119,18 @@ def onward(
     policy.begin(torch.arange(len(at) * DREAMS))
 
     def act(step: int, state: State) -> Tensor:
-        return policy.act(world.observe(state, policy.observation))
+        return policy.act(watched(world, state, policy))
 
     report = {}
     for step, state, paid, counted in _dreams(world, games, act, temperature):
         report[str(step)] = row = _paid(world, games, at, step, paid, counted)
-        going = [(games[number], t) for number, t in at if t + step < len(games[number].z)]
+        going = [n for n, (number, t) in enumerate(at) if t + step < len(games[number].z)]
         if world.game.lost and going:
-            real = np.stack([game.z[t + step] for game, t in going])
+            real = np.stack([games[at[n][0]].z[at[n][1] + step] for n in going])
+            dreamt = state.z.numpy().reshape(len(at), DREAMS, -1)[going].reshape(-1, real.shape[1])
             row["lost"] = {
                 "real": float(world.game.lost(_pictures(world, real)).mean()),
-                "dream": float(world.game.lost(_pictures(world, state.z.numpy())).mean()),
+                "dream": float(world.game.lost(_pictures(world, dreamt)).mean()),
             }
     return report
 
@@ -256,6 +257,11 @@ def split(world: World, observation: Tensor) -> dict[str, Tensor]:
     order = OBSERVATIONS["zhc"]
     parts = observation.split([sizes[part] for part in order], dim=1)
     return dict(zip(order, parts, strict=True))
+
+
+def watched(world: World, state: State, policy: Policy) -> Tensor:
+    """Return what a policy sees of dreams; z for one that needs nothing."""
+    return world.observe(state, policy.observation) if policy.observation else state.z
 
 
 def seen(world: World, parts: dict[str, Tensor], kind: str) -> Tensor:

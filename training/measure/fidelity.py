@@ -34,7 +34,7 @@ from ..play.executors import Executor, Local
 from ..play.games import SIDE_BY_SIDE, TIMEOUT, Job, loaded, turns
 from ..play.policies import Policy, refer
 from ..splits import VALIDATION
-from .drift import drift, onward, replay, seen, split
+from .drift import drift, onward, replay, seen, split, watched
 from .results import origin
 from .statistics import kolmogorov
 
@@ -235,7 +235,7 @@ def found_back(world: World, policy: Policy, moments: Lost, temperature: float) 
     policy.begin(ids)
     back, tau = torch.zeros(many, dtype=torch.bool), torch.full((many, 1), temperature)
     for step in range(1, WATCH + 1):
-        action = policy.act(world.observe(state, policy.observation))
+        action = policy.act(watched(world, state, policy))
         state, _, _ = world.step(state, action, tau)
         if step % LOOK == 0:
             back |= ~torch.from_numpy(lost(world, state.z))

@@ -23,7 +23,7 @@ from dreamgym.training.measure.drift import (
     replay,
 )
 from dreamgym.training.play.games import Job
-from dreamgym.training.play.policies import refer
+from dreamgym.training.play.policies import load, refer
 from dreamgym.world import World
 from tests.conftest import tiny_world
 from tests.envs.spring import LIMIT
@@ -134,6 +134,28 @@ def test_a_policy_meets_in_a_dream_of_its_game_what_it_met_there() -> None:
     assert report["20"]["tiles_missed"]["real"] < 0 < report["20"]["tiles_left"]["real"]
     doom = tiny_world(-50.0)
     assert "lost" not in onward(doom, [dreamt(doom, 60, 0, 1.0)], Steering(1), 1.0)["5"]
+
+
+def test_only_games_that_go_on_say_who_is_lost() -> None:
+    """From its only moment inside both spans the long game goes on; the short one has ended."""
+    short, long = (dreamt(tiny_world(-50.0), steps, 0, 1.0) for steps in (15, 45))
+    asked: list[int] = []
+
+    def lost(pictures: np.ndarray) -> np.ndarray:
+        asked.append(len(pictures))
+        return np.zeros(len(pictures), bool)
+
+    world = tiny_world(-50.0, game=replace(DOOM, lost=lost))
+    report = onward(world, [short, long], Steering(1), 1.0)
+    assert asked == [2, 2 * DREAMS, 2, 2 * DREAMS, 1, DREAMS]  # after 1, 5 and 20 steps
+    assert "lost" not in report["100"]
+
+
+@pytest.mark.parametrize("name", ["random", "explore"])
+def test_a_policy_that_sees_nothing_plays_on_too(name: str) -> None:
+    world = tiny_world(-50.0)
+    report = onward(world, [dreamt(world, 30, 0, 1.0)], load(name, world, world.game), 1.0)
+    assert report["20"]["reward"]["dream"] == 20
 
 
 def test_frames_that_have_nothing_to_do_with_each_other_are_far_apart() -> None:

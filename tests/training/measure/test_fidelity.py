@@ -155,6 +155,11 @@ def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:
     after = {"latent": 0.4, "still": 0.9, "reward": {"real": 1.0, "dream": 1.1}}
     ended = {"reward": {"real": 1.0, "dream": 1.1}}  # no game goes on so long
     more = report | {"back_within_100_steps": {"all": back}}
-    fidelity.plot(more | {"after_steps": {"1": after, "100": ended}}, tmp_path / "all.png")
+    more |= {"after_steps": {"1": after, "100": ended}}
+    fidelity.plot(more, tmp_path / "all.png")
+    more["onward"] = {"1": {"lost": {"real": 0.1, "dream": 0.2}}, "100": ended}
+    fidelity.plot(more, tmp_path / "lost.png")
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("all", "lost")]
+    assert pictures[0] != pictures[1]
     with Image.open(tmp_path / "few.png") as few, Image.open(tmp_path / "all.png") as many:
         assert few.width < many.width and few.height < many.height and json.dumps(more)

@@ -303,13 +303,10 @@ def inside(rules: Rules, latents: Latents) -> np.ndarray:
     found = learned & (step < left - latents.closing)
     kinds = [found, found & (step > 0)]
     if rules.prize:
-        won = latents.outcomes[:, rules.heads.index(rules.prize)].numpy()
-        rows = np.flatnonzero(won)
-        coming = np.append(rows, len(won) + SOON)[
-            np.searchsorted(rows, np.arange(len(won)))
-        ]  # (F,)
-        soon = coming - np.arange(len(won)) < np.minimum(SOON, left - step)
-        kinds.append(kinds[-1] & soon)
+        won = np.flatnonzero(latents.outcomes[:, rules.heads.index(rules.prize)].numpy())
+        frame = np.arange(len(game))
+        coming = np.append(won, len(game) + SOON)[np.searchsorted(won, frame)]  # (F,) the next one
+        kinds.append(kinds[-1] & (coming - frame < np.minimum(SOON, left - step)))
     return next(kind for kind in reversed(kinds) if kind.any())
 
 

@@ -272,6 +272,11 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
     size = memory.config.z_size
     if vision.config.z_size != size:
         raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
+    if memory.config.paid != game.rewarded:
+        raise CheckpointError(
+            f"{path} was written by an older dreamgym, whose M foretold rewards apart from ends: "
+            f"make it anew, such as by `dreamgym new {game.name}`"
+        )
     count = starts["mean"].shape[0] if starts.get("mean", torch.empty(())).ndim else 0
     for name, shape in {"mean": (count, size), "logvar": (count, size), "budget": (count,)}.items():
         right = name in starts and starts[name].shape == shape and starts[name].is_floating_point()
@@ -535,7 +540,7 @@ def load_agent(path: str | Path) -> Agent:
     return agent.eval()
 
 
-_shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
+_shared: dict[tuple[Path, str, str, bool, str], tuple[tuple[Any, ...], World]] = {}
 
 
 def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
@@ -547,7 +552,8 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         world: the name of a shipped world, or a folder.
         device: where V and M run, such as `"cpu"` or `"cuda"`.
         precision: of M's matrix products, `"float32"`, `"bfloat16"`, or `"fastest"`, which is
-            bfloat16 if the device has instructions for it.
+            bfloat16 if the device has instructions for it and V sees pictures. Exact numbers need
+            more than its three digits.
         form: how a step is computed, one of `dreamgym.world.FORMS`.
 
     Raises:
@@ -565,12 +571,14 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
     except (RuntimeError, AssertionError) as error:  # torch's errors where it was built without GPU
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
-    if precision == "fastest":
-        precision = "bfloat16" if supports_bfloat16(device) else "float32"
     folder = world_folder(world).resolve()
-    key, files = (folder, device, precision, form), _files(folder)
+    half = precision == "bfloat16" or (precision == "fastest" and supports_bfloat16(device))
+    key, files = (folder, device, precision, half, form), _files(folder)
     if key not in _shared or _shared[key][0] != files:
-        _shared[key] = files, load_world(folder).to(device, PRECISIONS[precision], form)
+        loaded = load_world(folder)
+        if precision == "fastest" and loaded.memory.config.residual:
+            half = False
+        _shared[key] = files, loaded.to(device, torch.bfloat16 if half else torch.float32, form)
     return _shared[key][1]
 
 

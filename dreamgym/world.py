@@ -363,16 +363,14 @@ class World:
         Returns:
             The next state, the rewards (N,) float32 and whether each dream terminated (N,) bool.
         """
+        shown = self.show(state, "own") if self.known else None
         if self.form == "compiled":
             after, reward, dead = self._compiled(state, action, temperature)
         else:
             after, reward, dead = self._advance(state, action, temperature)
-        if self.known:
-            acted, paid, ended = (part.detach().cpu().numpy() for part in (action, reward, dead))
-            shown = self.show(state, "own"), acted, self.show(after, "own")
-            told = self.known.settle(*shown, paid, ended)
-            reward, dead = (torch.from_numpy(part).to(self.device) for part in told)
-        return after, reward, dead
+        if isinstance(self.vision, VAE):
+            return after, reward, dead
+        return after, *self._learned(shown, action, after, dead)
 
     def _compiled(
         self, state: State, action: Tensor, temperature: Tensor
@@ -397,7 +395,7 @@ class World:
             after, tau = state.like(), temperature.expand(len(state), 1)
             arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
             reward, dead = map(torch.from_numpy, self.engine.dream(*arrays))
-            return after, self._paid(after.z, reward), dead
+            return after, reward, dead
         if self.fused:
             z, h, c, heads, chance = self._fused(state, action, temperature)
         else:
@@ -411,11 +409,30 @@ class World:
         odds = torch.sigmoid(heads)  # (N, O)
         counts, reward, dead = self.rules.settle(state.counts, odds, chance, state.step)
         after = State(z.clamp_(-BOUND, BOUND), h, c, state.step + 1, state.key, counts)
-        return after, self._paid(after.z, reward), dead
+        return after, reward, dead
 
-    def _paid(self, z: Tensor, reward: Tensor) -> Tensor:
-        """Return a step's rewards (N,): those of the rules, or what V reads off the next z."""
-        return reward if isinstance(self.vision, VAE) else self.vision.reward(z)
+    def _learned(
+        self, shown: np.ndarray | None, action: Tensor, after: State, dead: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the rewards (N,) of a step in a user's own game, and which dreams end (N,).
+
+        What an end would have paid is then taken out of z, where V never puts it.
+
+        Args:
+            shown: what the author's rules see before the step, (N, O); None if there are none.
+            dead: which dreams end (N,), as M foretells.
+        """
+        assert not isinstance(self.vision, VAE)
+        if self.known is None or shown is None:
+            reward = self.vision.reward(after.z, dead)
+        else:
+            steps = shown, _array(action.cpu()), self.show(after, "own")
+            ended = self.known.ended(*steps, _array(dead.cpu()))
+            dead = torch.from_numpy(ended).to(self.device)
+            foretold = _array(self.vision.reward(after.z, dead).cpu())
+            reward = torch.from_numpy(self.known.paid(*steps, foretold)).to(self.device)
+        after.z[:, -1] = 0
+        return reward, dead
 
     def advance(
         self, state: State, action: np.ndarray, temperature: Tensor
@@ -426,15 +443,14 @@ class World:
         """
         if self.engine and not flushes():
             self._check_actions(len(state), action.shape)
-            before = self.show(state, "own") if self.known else None
+            shown = self.show(state, "own") if self.known else None
             now = state.arrays()
             paid, ended = self.engine.dream(now, action, temperature.numpy(), now)
-            if not isinstance(self.vision, VAE):
-                paid = self.vision.reward(state.z).numpy()
-            if self.known and before is not None:
-                shown = before, action, self.show(state, "own")
-                paid, ended = self.known.settle(*shown, paid, ended)
-            return state, paid, ended
+            if isinstance(self.vision, VAE):
+                return state, paid, ended
+            there = torch.from_numpy(action)
+            reward, dead = self._learned(shown, there, state, torch.from_numpy(ended))
+            return state, reward.numpy(), dead.numpy()
         there = torch.from_numpy(action).to(self.device)
         state, reward, dead = self.step(state, there, temperature)
         return state, reward.cpu().numpy(), dead.cpu().numpy()

@@ -113,7 +113,7 @@ def config_for(game: Game) -> MemoryConfig:
     if not game.rewarded:
         return config
     residual = 0 if game.pictures else game.frame[0] - 1  # all numbers but the reward
-    return replace(config, residual=residual, floor=FLOOR, outcome=END)
+    return replace(config, residual=residual, paid=True, floor=FLOOR, outcome=END)
 
 
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
@@ -159,12 +159,13 @@ class Objective:
 
     def __init__(self, m: MDNRNN, batches: Batches):
         self.m, self.batches = m, batches
+        self.half = supports_bfloat16("cpu") and not m.config.residual  # exact numbers stay exact
         self.h = self.c = torch.zeros(batches.args.batch, m.config.hidden)  # (B, H)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         batch, fresh = self.batches.next()
         keep = (~fresh)[:, None]  # (B, 1)
-        with modes.bfloat16("cpu", supports_bfloat16("cpu")):
+        with modes.bfloat16("cpu", self.half):
             state = (self.h * keep, self.c * keep)
             out, (h, c) = self.m.unroll(batch.z[:, :-1], batch.action, state)
             prediction = self.m.predict(out, batch.z[:, :-1])

@@ -47,7 +47,7 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
-from dreamgym.games import Game
+from dreamgym.games import Game, own
 from dreamgym.models.controller import Controller
 from dreamgym.sb3 import ControllerPolicy, DreamVecEnv, scaled
 from dreamgym.world import World
@@ -296,8 +296,10 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         known = ", ".join(name for name in zoo if where in zoo[name])
         raise ValueError(f"env is 'pixels': {args.algo} cannot learn there, choose one of {known}")
     hyper = copy.deepcopy(zoo[args.algo][where])  # Stable-Baselines3 writes into `policy_kwargs`
-    own = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
-    kwargs = {key: value for key, value in hyper.items() if key not in own}
+    if game.own and args.algo == "ppo":
+        hyper["gamma"] = own.discount(game.max_steps)
+    ours = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
+    kwargs = {key: value for key, value in hyper.items() if key not in ours}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch
         usual = TWINS if args.env == "twin" else hyper["n_envs"]
         rollout = kwargs["n_steps"] * (args.envs or usual)
@@ -318,7 +320,7 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
         for of_agents in ("net_arch", "log_std_init"):  # C has no hidden layers, and less noise
             kwargs["policy_kwargs"].pop(of_agents, None)
         hyper["policy"] = ControllerPolicy
-    hyper = {key: hyper.get(key) for key in own}
+    hyper = {key: hyper.get(key) for key in ours}
     return hyper | {"kwargs": kwargs, "env_kwargs": hyper["env_kwargs"] or {}}
 
 

@@ -210,7 +210,8 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
     * `device`: where V and M run, such as `"cpu"` or `"cuda"`.
     * `precision`: the numbers of M's matrix products, `"float32"` (default) or `"bfloat16"`, which
       is about twice as fast on a processor with instructions for it. The dreams then differ in
-      their bits, but have the same distribution. `"fastest"` chooses for this machine.
+      their bits, but have the same distribution. `"fastest"` chooses for this machine; where V sees
+      numbers, which are exact, it is `"float32"`.
     * `form`: how M's step is computed, `"auto"` (default), `"torch"` or `"compiled"`. The last is
       for large batches on a GPU. See `dreamgym.world.FORMS`.
     * `anywhere`: the chance of each dream to begin inside a recorded game, as with the option

@@ -265,33 +265,33 @@ class Known:
             name for name in ("reward", "over") if getattr(here, name) is not getattr(Known, name)
         )
 
-    def settle(
-        self,
-        before: np.ndarray,
-        action: np.ndarray,
-        after: np.ndarray,
-        reward: np.ndarray,
-        dead: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the rewards (N,) float32 and which steps end the game, (N,) bool.
-
-        Args:
-            reward, dead: what to return where there is no method.
+    def ended(
+        self, before: np.ndarray, action: np.ndarray, after: np.ndarray, dead: np.ndarray
+    ) -> np.ndarray:
+        """Return which steps end the game, (N,) bool; `dead` if no method says it.
 
         Raises:
-            ValueError: if a method fails, or returns something else than it should.
+            ValueError: if the method fails, or returns something else than it should.
         """
-        given = before.view(), action.view(), after.view()
-        for part in given:
-            part.flags.writeable = False
-        if "reward" in self.known:
-            reward = self._said("reward", given).astype(np.float32)
-        if "over" in self.known:
-            dead = self._said("over", given)
-        return reward, dead
+        return self._said("over", (before, action, after)) if "over" in self.known else dead
+
+    def paid(
+        self, before: np.ndarray, action: np.ndarray, after: np.ndarray, reward: np.ndarray
+    ) -> np.ndarray:
+        """Return the rewards (N,) float32; `reward` if no method says them.
+
+        Raises:
+            ValueError: as `ended` does.
+        """
+        if "reward" not in self.known:
+            return reward
+        return self._said("reward", (before, action, after)).astype(np.float32)
 
     def _said(self, name: str, given: tuple[np.ndarray, ...]) -> np.ndarray:
         """Return what a method says of N steps, (N,), after a check."""
+        given = tuple(part.view() for part in given)
+        for part in given:
+            part.flags.writeable = False
         who, many = f"{type(self).__name__}.{name}", len(given[0])
         try:
             said = np.asarray(getattr(self, name)(*given))

@@ -32,6 +32,9 @@ class MemoryConfig:
     residual: int = field(default=0, metadata={"later": True})
     """How many of the first numbers of z are foretold by their change. The exact numbers of a small
     game change little in a step; a picture's latents do not keep so still."""
+    paid: bool = field(default=False, metadata={"later": True})
+    """Whether the last two numbers of z are what the step pays: the first of them if the game goes
+    on after it, the second if it ends there, which is the first outcome."""
     floor: float = field(default=0.0, metadata={"later": True})
     """Standard deviation of noise that the loss adds to every Gaussian (the variances add up). A
     number that follows exactly from those before would else make its Gaussian ever narrower, and
@@ -141,7 +144,13 @@ class MDNRNN(nn.Module):
         Returns:
             The loss, and `nll` (nats for each latent dimension) and the cross-entropy of each head.
         """
-        nll = -log_likelihood(prediction, z_next, self.config.floor).mean(-1)  # (...)
+        weight = torch.ones_like(z_next)  # (..., Z)
+        if self.config.paid:
+            z_next = torch.cat((z_next[..., :-1], z_next[..., -2:-1]), -1)
+            weight[..., -2] = 1 - outcomes[..., 0]
+            weight[..., -1] = self.config.outcome * outcomes[..., 0]  # as rare as the outcome
+        each = -log_likelihood(prediction, z_next, self.config.floor)
+        nll = (each * weight).mean(-1)  # (...)
         cross = F.binary_cross_entropy_with_logits(prediction.heads, outcomes, reduction="none")
         nll = (nll * known[..., 0]).sum() / known[..., 0].sum().clamp_min(1)
         cross = (cross * known[..., 1:]).flatten(0, -2).sum(0) / known[..., 1].sum().clamp_min(1)

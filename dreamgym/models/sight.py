@@ -32,7 +32,7 @@ class SightConfig:
 
     @property
     def z_size(self) -> int:
-        """Latent dimensions: those of the picture, the reward, and one more that stays 0."""
+        """Latent dimensions: those of the picture, and two of the reward."""
         return self.latents + StandardConfig(1).z_size
 
 
@@ -56,9 +56,9 @@ class Sight(nn.Module):
         paid, exact = self.standard.encode(rewards(frames))  # (N, 2)
         return torch.cat((mean, paid), 1), torch.cat((logvar, exact), 1)
 
-    def reward(self, z: Tensor) -> Tensor:
-        """Return the rewards (N,) in latents z (N, Z)."""
-        return self.standard.reward(z[:, self.config.latents :])
+    def reward(self, z: Tensor, over: Tensor) -> Tensor:
+        """Return the rewards (N,) in latents z (N, Z), see `Standard.reward`."""
+        return self.standard.reward(z[:, self.config.latents :], over)
 
     def loss(self, frames: Tensor, rarity: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of the pictures of frames (N, 12292), see `VAE.loss`."""

@@ -23,12 +23,17 @@ class StandardConfig:
 
     @property
     def z_size(self) -> int:
-        """Latent dimensions: one for each number, and one more that stays 0 if they are odd."""
-        return self.inputs + self.inputs % 2
+        """Latent dimensions: one for each number, and one or two more to make them even."""
+        return self.inputs + 2 - self.inputs % 2
 
 
 class Standard(nn.Module):
-    """V: subtracts the mean of each number of a frame, and divides by its standard deviation."""
+    """V: subtracts the mean of each number of a frame, and divides by its standard deviation.
+
+    The last two numbers of z are of the reward. V puts it into the first of them, and 0 into the
+    second, which is for M alone: what the step would pay if the game ended there. A landing pays
+    100 and ends the game. Foretold apart from the end, it would sometimes pay and not end.
+    """
 
     mean: Tensor
     deviation: Tensor
@@ -50,16 +55,23 @@ class Standard(nn.Module):
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and log σ², both (N, Z) float32, of frames (N, F) float32."""
         z = (frames - self.mean) / self.deviation
-        mean = F.pad(z, (0, self.config.z_size - self.config.inputs))
+        spare = self.config.z_size - self.config.inputs - 1  # numbers that stay 0, but for the last
+        mean = torch.cat((F.pad(z[:, :-1], (0, spare)), F.pad(z[:, -1:], (0, 1))), dim=1)
         return mean, torch.full_like(mean, EXACT)
 
     def decode(self, z: Tensor) -> Tensor:
         """Return frames (N, F) float32 of latents z (N, Z)."""
-        return z[:, : self.config.inputs] * self.deviation + self.mean
+        kept = torch.cat((z[:, : self.config.inputs - 1], z[:, -2:-1]), dim=1)
+        return kept * self.deviation + self.mean
 
-    def reward(self, z: Tensor) -> Tensor:
-        """Return the rewards (N,) in latents z (N, Z)."""
-        return unsqueezed(self.decode(z)[:, -1].clamp(*self.paid))
+    def reward(self, z: Tensor, over: Tensor) -> Tensor:
+        """Return the rewards (N,) in latents z (N, Z) that M has foretold.
+
+        Args:
+            over: (N,) bool, whether the game ends with the step.
+        """
+        squeezed = torch.where(over, z[:, -1], z[:, -2]) * self.deviation[-1] + self.mean[-1]
+        return unsqueezed(squeezed.clamp(*self.paid))
 
 
 def unsqueezed(rewards: Tensor) -> Tensor:

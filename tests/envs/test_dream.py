@@ -18,8 +18,9 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 
 import dreamgym  # noqa: F401
 from dreamgym import checkpoint
-from dreamgym.checkpoint import save_tensors
+from dreamgym.checkpoint import save_tensors, save_world
 from tests.conftest import tiny_world
+from tests.envs.test_own import own_world
 
 KINDS = ("z", "zh", "zhc", "rgb")
 
@@ -453,6 +454,15 @@ def test_the_fastest_precision_is_what_the_processor_multiplies_in(
     }
     halved = torch.bfloat16 if able else torch.float32
     assert kinds == {"float32": torch.float32, "bfloat16": torch.bfloat16, "fastest": halved}
+
+
+def test_exact_numbers_are_not_dreamt_in_bfloat16(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(checkpoint, "supports_bfloat16", lambda _: True)
+    save_world(tmp_path / "world", own_world())
+    world = checkpoint.shared_world(str(tmp_path / "world"), "cpu", "fastest")
+    assert world.memory.bias.dtype is torch.float32
 
 
 @pytest.mark.parametrize("made", [make, make_vec])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from dreamgym.checkpoint import CheckpointError, load_world, save_world
 from dreamgym.envs import actions
 from dreamgym.games import own
 from dreamgym.games.rules import Known, Learned
+from dreamgym.models.standard import unsqueezed
 from dreamgym.world import World
 from tests.envs.spring import SpringRules
 from tests.envs.test_own import SPRING, own_world
@@ -70,17 +72,38 @@ def test_a_dream_pays_what_the_rules_say_of_what_it_shows(
         assert reward == rules.reward(before[None], taken, seen[None])[0]
 
 
+@pytest.mark.parametrize("form", ["auto", "torch"])
+@pytest.mark.parametrize("rules", ["", f"{HERE}:Ends"])
+def test_a_step_that_ends_the_game_pays_what_m_foretells_for_an_end(rules: str, form: str) -> None:
+    world = ruled(rules, SPRING, 0.0)
+    with torch.no_grad():  # M foretells 1 if the game goes on, and -4 if it ends
+        world.memory.head.weight.zero_()
+        parts = world.memory.head.bias[:-1].view(3, world.memory.config.mixtures, -1)
+        parts[1, :, -2], parts[1, :, -1], parts[2, :, -2:] = 1.0, -4.0, -40.0
+    game, vision = world.game, world.vision
+    world = World(game, vision, world.memory, world.starts, form=form)
+    state, ends = world.start(torch.arange(200)), 0
+    for step in range(10):
+        action = torch.full((200, 1), math.sin(step))
+        state, paid, dead = world.step(state, action, torch.ones(200, 1))
+        spread, middle = vision.deviation[-1], vision.mean[-1]
+        on, over = (unsqueezed(value * spread + middle) for value in torch.tensor([[1.0], [-4.0]]))
+        torch.testing.assert_close(paid, torch.where(dead, over, on))
+        assert not state.z[:, -1].any()  # the game shows nothing there
+        ends += int(dead.sum())
+    assert 0 < ends < 2000
+
+
 @pytest.mark.parametrize("end", [-50.0, 50.0])
 def test_a_dream_ends_by_the_rules_and_not_by_m_s_chance(tmp_path: Path, end: float) -> None:
     folder, ended = saved(tmp_path / "world", f"{HERE}:Ends", SPRING, end), 0
     envs = gym.make_vec("Dream-v0", 50, world=folder, autoreset_mode="Disabled")
     seen, _ = envs.reset(seed=0)
-    over, paid = np.zeros(50, bool), envs.unwrapped.world.vision.reward
+    over = np.zeros(50, bool)
     for step in range(20):
         action = np.full((50, 1), np.sin(step), np.float32)
-        seen, rewards, terminated, *_ = envs.step(action)
+        seen, _, terminated, *_ = envs.step(action)
         assert terminated.tolist() == (seen[:, 0] > 1.5).tolist()
-        torch.testing.assert_close(torch.from_numpy(rewards), paid(envs.unwrapped._state.z))
         over, ended = terminated, ended + int(terminated.sum())
         envs.reset(options={"reset_mask": over}) if over.any() else None
     assert 0 < ended < 1000
@@ -210,7 +233,7 @@ def test_rules_that_say_something_else_than_rewards_are_named(said: Any, words: 
 
     shown = np.tile(np.float32([0, 1]), (3, 1))
     with pytest.raises(ValueError, match=words):
-        Odd().settle(shown, shown[:, :1], shown, np.zeros(3), np.zeros(3, bool))
+        Odd().paid(shown, shown[:, :1], shown, np.zeros(3))
 
 
 def test_ends_are_true_or_false() -> None:
@@ -220,7 +243,7 @@ def test_ends_are_true_or_false() -> None:
 
     shown = np.zeros((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"Odd.over returned float32 \(3,\).*return bool \(3,\)"):
-        Odd().settle(shown, shown, shown, np.zeros(3), np.zeros(3, bool))
+        Odd().ended(shown, shown, shown, np.zeros(3, bool))
 
 
 def test_rules_cannot_change_what_they_are_shown() -> None:
@@ -231,6 +254,6 @@ def test_rules_cannot_change_what_they_are_shown() -> None:
 
     shown = np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"Careless.reward failed: .*read-only"):
-        Careless().settle(shown, shown, shown, np.zeros(3), np.zeros(3, bool))
+        Careless().paid(shown, shown, shown, np.zeros(3))
     shown += 1
     assert (shown == 2).all()  # ours can still be written to

@@ -506,7 +506,7 @@ def test_the_dream_is_an_environment_with_the_game_s_own_observation(folder: str
     for step in range(1, LIMIT + 1):
         _, reward, terminated, truncated, _ = env.step(np.array([0.3], np.float32))
         vision, z = env.unwrapped.world.vision, env.unwrapped._state.z
-        assert reward == pytest.approx(float(vision.reward(z)[0]))
+        assert reward == pytest.approx(float(vision.reward(z, torch.tensor([False]))[0]))
         assert not terminated and truncated == (step == LIMIT)
 
 

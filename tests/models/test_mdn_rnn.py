@@ -181,6 +181,18 @@ def test_steps_that_are_not_known_do_not_count() -> None:
     torch.testing.assert_close(masked, alone)
 
 
+def test_what_a_step_pays_is_learned_apart_for_steps_that_end_the_game() -> None:
+    model = memory(MemoryConfig(z_size=3, hidden=8, mixtures=1, heads=("end",), paid=True))
+    mean = torch.tensor([[[0.0, 1.0, 2.0]], [[0.0, 1.0, 2.0]]])
+    predicted = Prediction(torch.zeros(2, 1, 3), mean, torch.zeros(2, 1, 3), torch.zeros(2, 1))
+    z, ended = torch.tensor([[0.0, 5.0, 0.0], [0.0, 5.0, 0.0]]), torch.tensor([[0.0], [1.0]])
+    _, parts = model.loss(predicted, z, ended, torch.ones(2, 2))
+    sure = 0.5 * math.log(2 * math.pi)  # of a number that is where it is foretold
+    on, over = sure + 0.5 * (5 - 1) ** 2, sure + 0.5 * (5 - 2) ** 2
+    first, second = sure + on, sure + model.config.outcome * over
+    assert float(parts["nll"]) == pytest.approx((first + second) / 3 / 2)
+
+
 def test_a_last_step_counts_for_its_outcome_and_not_for_a_next_frame() -> None:
     model, predicted = memory(), prediction(2)
     z, outcomes = normals(2, 3, seed=5), torch.tensor([[1.0, 0.0], [0.0, 1.0]])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dreamgym.models.sight import PIXELS, Sight, SightConfig, pictures, rewards
-from dreamgym.models.standard import EXACT
+from dreamgym.models.standard import EXACT, Standard, StandardConfig
 
 
 def frames(paid: list[float], seed: int = 0) -> Tensor:
@@ -47,9 +47,31 @@ def test_z_is_that_of_the_picture_and_then_the_standardised_reward() -> None:
 def test_the_reward_is_read_off_z_and_no_greater_than_any_seen() -> None:
     v = sight()
     mean, _ = v.encode(frames([0.0, -1.25, 3.0]))
-    assert v.reward(mean).tolist() == pytest.approx([0, -np.expm1(1.25), np.expm1(3)])
+    on = torch.zeros(3, dtype=torch.bool)
+    assert v.reward(mean, on).tolist() == pytest.approx([0, -np.expm1(1.25), np.expm1(3)])
     v.standard.paid.copy_(torch.tensor([-1.0, 2.0]))
-    assert v.reward(mean).tolist() == pytest.approx([0, -np.expm1(1), np.expm1(2)])
+    assert v.reward(mean, on).tolist() == pytest.approx([0, -np.expm1(1), np.expm1(2)])
+
+
+def test_the_last_number_of_z_is_the_reward_of_an_end() -> None:
+    v = sight()
+    mean, _ = v.encode(frames([3.0, 3.0]))
+    mean[:, -1] = v.encode(frames([-1.25]))[0][0, -2]  # as M might foretell it
+    paid = v.reward(mean, torch.tensor([False, True]))
+    assert paid.tolist() == pytest.approx([np.expm1(3), -np.expm1(1.25)])
+
+
+@pytest.mark.parametrize("inputs", [1, 2, 5, 6])
+def test_numbers_come_back_from_z_of_which_the_last_two_are_the_reward_and_0(inputs: int) -> None:
+    v = Standard(StandardConfig(inputs))
+    v.mean.copy_(torch.arange(inputs))
+    v.deviation.copy_(torch.arange(1, inputs + 1))
+    seen = torch.randn(4, inputs, generator=torch.Generator().manual_seed(0))
+    z, _ = v.encode(seen)
+    assert z.shape == (4, v.config.z_size) and v.config.z_size % 2 == 0
+    torch.testing.assert_close(v.decode(z), seen)
+    torch.testing.assert_close(z[:, -2] * inputs + inputs - 1, seen[:, -1])
+    assert not z[:, inputs - 1 : -2].any() and not z[:, -1].any()
 
 
 def test_the_loss_is_that_of_the_picture_alone() -> None:

@@ -33,6 +33,7 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.cli import main
 from dreamgym.envs import actions
+from dreamgym.games import own
 from dreamgym.models.controller import Controller
 from dreamgym.sb3 import NOISE, PACE
 from dreamgym.training import train
@@ -159,6 +160,16 @@ def test_an_algorithm_that_does_not_know_such_actions_is_named(tmp_path: Path) -
         ValueError, match=r"dqn cannot learn tests\..*Panel.*: The algorithm only sup"
     ):
         learn(args(tmp_path / "world", "dqn"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("id", "gamma"), [("Pendulum-v1", 0.99), ("LunarLander-v3", 0.998)])
+def test_ppo_looks_further_ahead_in_a_longer_game_of_one_s_own(id: str, gamma: float) -> None:
+    kwargs = train.hyperparameters(train.Args("", scaled=False), games.get(id))["kwargs"]
+    assert kwargs["gamma"] == pytest.approx(gamma)
+
+
+def test_ppo_looks_as_far_ahead_as_half_of_the_game() -> None:
+    assert own.discount(300) == pytest.approx(1 - 1 / 150)
 
 
 def test_a_learning_rate_may_fall_to_nothing(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -33,7 +33,8 @@ def agree(rules: str, paths: Sequence[Path]) -> None:
         game = Episode.load(path)
         seen = np.array(game.frames[:, :-1])  # (T + 1, O); the last number is the reward
         paid, ended = game.rewards[:-1], game.terminated[:-1]
-        told, over = known.settle(seen[:-1], game.actions[:-1], seen[1:], paid, ended)
+        steps = seen[:-1], game.actions[:-1], seen[1:]
+        told, over = known.paid(*steps, paid), known.ended(*steps, ended)
         near = np.isclose(told, paid, RELATIVE, LEAST * np.abs(paid).max())
         wrong = np.flatnonzero(~near | (over != ended))
         if not len(wrong):

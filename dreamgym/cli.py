@@ -24,6 +24,7 @@ COMMANDS = {
     "memory": ("memory", "encode the frames with V, train M on them and write the world"),
     "examine": ("measure.examine", "test how well the V and M of a world see, predict and dream"),
     "fidelity": ("measure.fidelity", "compare what a policy meets in the dream and in the game"),
+    "direct": ("measure.direct", "score what learned in the dream beside PPO in the game itself"),
     "evolve": ("evolve", "evolve a controller in the dream by CMA-ES"),
     "train": ("train", "train an agent of Stable-Baselines3 in the dream"),
     "distil": ("distil", "let a controller learn in the dream what an agent has learned there"),

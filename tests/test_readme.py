@@ -269,6 +269,17 @@ def test_the_sentence_about_speed_says_which_ratio_is_meant(results):
     ]
 
 
+def test_own_games_are_told_with_all_their_seeds(results):
+    for seed, mean in ((0, 10.0), (1, 30.0)):
+        games = {"mean": mean, "sd": 0, "ci95": [0, 0], "episodes": [{"return": mean}] * 2}
+        told = {name: games for name in ("random", "learned", "dreamt", "direct")}
+        told |= {"task": "Toy-v0", "real_frames": 1000 + 2000 * seed}
+        (results / f"own-toy-seed{seed}.json").write_text(json.dumps(told))
+    row = asked("own", results)[2]
+    cells = "2,000 | 20 ± 12 | **20 ± 12** | 20 ± 12 | 20 ± 12 | 10, 30"
+    assert row == f"| Toy-v0 | {cells} |"
+
+
 def test_no_speed_is_told_of_a_benchmark_without_games(results):
     (results / "toy-bench.json").write_text(json.dumps({"hardware": "2 cores", "rows": []}))
     with pytest.raises(CheckpointError, match="no dreams or no real games: measure it again"):

@@ -24,7 +24,10 @@ from dreamgym.training import collect, iterate, new, recorded, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
 from dreamgym.training.iterate import Plan
+from dreamgym.training.measure import direct
 from dreamgym.training.play import dreams, policies
+from dreamgym.training.play.games import score
+from dreamgym.training.splits import TEST
 from tests.conftest import Inside
 from tests.envs.dot import PAY
 from tests.envs.spring import LIMIT
@@ -64,11 +67,12 @@ def test_v_standardises_exactly(tmp_path: Path, inside: Inside) -> None:
 
 
 def test_a_dream_pays_no_more_than_was_ever_paid() -> None:
-    v = Standard(StandardConfig(2))
-    far = torch.tensor([[0.0, 50.0], [0.0, -50.0], [0.0, 0.5]])
-    assert v.reward(far)[0] > 1e21
+    v, on = Standard(StandardConfig(1)), torch.zeros(3, dtype=torch.bool)
+    far = torch.tensor([[50.0, 0.0], [-50.0, 0.0], [0.5, 0.0]])
+    assert v.reward(far, on)[0] > 1e21
     v.paid.copy_(torch.tensor([-1.0, 2.0]))
-    assert v.reward(far).tolist() == pytest.approx([np.expm1(2), -np.expm1(1), np.expm1(0.5)])
+    assert v.reward(far, on).tolist() == pytest.approx([np.expm1(2), -np.expm1(1), np.expm1(0.5)])
+    assert v.reward(far.flip(1), ~on).tolist() == v.reward(far, on).tolist()
 
 
 def test_a_number_that_never_changes_becomes_zero() -> None:
@@ -305,6 +309,14 @@ def test_a_small_world_is_made_and_scored(
     policy = policies.load(shipped, world, world.game)
     played = dreams.play(world, policy, torch.arange(5), 1.0, 1.0)
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()
+    told = direct.direct(direct.Args(str(out), episodes=3), inside, progress=False)
+    assert told["real_frames"] == counted <= told["direct_frames"]
+    for name in ("random", "learned", "dreamt", "direct"):
+        assert [game["seed"] for game in told[name]["episodes"]] == [TEST, TEST + 1, TEST + 2]
+    again = score("CartPole-v1", out, shipped, range(TEST, TEST + 3), inside)
+    assert [game["return"] for game in told["learned"]["episodes"]] == [
+        game["return"] for game in again
+    ]
 
 
 def test_a_world_is_made_by_rules_that_agree_with_the_game_and_by_no_others(

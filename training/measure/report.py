@@ -194,7 +194,35 @@ def temperatures(game: Facts, results: Path) -> list[str]:
     return lines
 
 
-OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {"summary": summary, "speed": speeds}
+def own(results: Path) -> list[str]:
+    """Return a row for each user's own game of which `direct` has written scores.
+
+    They are read from `own-NAME-seedN.json`, of any number of seeds.
+    """
+    found: dict[str, list[Facts]] = {}
+    for path in sorted(results.glob("own-*-seed*.json")):
+        told = read_json(path)
+        found.setdefault(told["task"], []).append(told)
+    rows = []
+    for task, runs in sorted(found.items()):
+        frames = sum(run["real_frames"] for run in runs) / len(runs)
+        players = {
+            name: _score(joined([run[name] for run in runs]))
+            for name in ("random", "learned", "dreamt", "direct")
+        }
+        players["learned"] = f"**{players['learned']}**"
+        means = ", ".join(f"{run['learned']['mean']:.0f}" for run in runs)
+        rows.append([task, f"{frames:,.0f}", *players.values(), means])
+    return _table(
+        ["game", "real frames", "random", "learned in the dream", "in the dream",
+         "PPO in the game, as many frames", "learned in the dream, by seed"],
+        rows,
+    )  # fmt: skip
+
+
+OF_ALL: dict[str, Callable[[list[Facts], Path], list[str]]] = {
+    "summary": summary, "speed": speeds, "own": lambda _, results: own(results),
+}  # fmt: skip
 OF_ONE: dict[str, Callable[[Facts, Path], list[str]]] = {
     "scores": scores, "agents": agents, "learners": learning, "benchmark": benchmark,
     "temperatures": temperatures,

@@ -19,7 +19,7 @@ from dreamgym import games
 from dreamgym.checkpoint import FILES, read_json, real_frames, write_json
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
-from dreamgym.games.recipe import Round
+from dreamgym.games.recipe import Round, scaled
 
 from . import collect, distil, evolve, memory, train, vision
 from .data import latents
@@ -391,6 +391,7 @@ def main(
     data: str = "",
     out: str = "",
     temperature: Tau = None,
+    share: float = 1.0,
     processes: int = 0,
 ) -> None:
     """Repeat rounds of playing the real game, learning its world, and learning in that world.
@@ -401,6 +402,7 @@ def main(
         data: Folder for the episodes of the rounds; if left out, data/GAME.
         out: Folder for the runs of the rounds; if left out, runs/GAME.
         temperature: Of the dreams, or the two ends of a range; if left out, the recipe's.
+        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it.
         processes: Worker processes that play real games; 0: one for each core.
     """
     if rounds < 1:
@@ -410,6 +412,7 @@ def main(
     if not recipe:
         raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")
     asked = (*recipe, *(recipe[-1],) * (rounds - len(recipe)))[:rounds]
+    asked = tuple(scaled(each, share) for each in asked)
     if temperature is not None:
         low, high = parse_temperature(temperature)
         asked = tuple(replace(each, low=low, high=high) for each in asked)

@@ -12,13 +12,16 @@ from .flags import DATA, RUNS, Name, game_for
 from .play.policies import AGENT, CONTROLLER
 
 
-def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> None:
+def main(
+    task: Name = "", data: str = "", out: str = "", share: float = 1.0, processes: int = 0
+) -> None:
     """Make a shipped world from scratch. If it is interrupted, the same command goes on with it.
 
     Args:
         task: The game; if left out, doom.
         data: Folder for the episodes of the rounds; if left out, data/GAME.
         out: Folder for the runs of the rounds; if left out, runs/GAME.
+        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it.
         processes: Worker processes that play real games; 0: one for each core.
     """
     task = game_for(task)
@@ -26,14 +29,16 @@ def main(task: Name = "", data: str = "", out: str = "", processes: int = 0) -> 
     best, rounds = f"{out}/best", len(game.recipe)
     if not rounds:
         raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")
-    _show("iterate", task, "--rounds", rounds, "--data", data, "--out", out)
-    iterate.main(task, rounds, data, out, processes=processes)
+    _show("iterate", task, "--rounds", rounds, "--data", data, "--out", out,
+          *(() if share == 1 else ("--share", share)))  # fmt: skip
+    iterate.main(task, rounds, data, out, share=share, processes=processes)
+    episodes = max(2, round(min(share, 1) * game.test_games))
     names = {CONTROLLER: ("shipped", "score.json"), AGENT: ("agent", "agent-score.json")}
     for file, (policy, score) in names.items():
         if (Path(best) / file).exists():
-            args = evaluate.Args(task, policy, episodes=game.test_games, world=best)
+            args = evaluate.Args(task, policy, episodes=episodes, world=best)
             _show("evaluate", task, "--policy", policy, "--world", best,
-                  "--episodes", game.test_games, "--out", f"{best}/{score}")  # fmt: skip
+                  "--episodes", episodes, "--out", f"{best}/{score}")  # fmt: skip
             evaluate.main(args, f"{best}/{score}", processes)
 
 

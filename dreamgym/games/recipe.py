@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+SIZES = ("episodes", "frames", "updates", "generations", "budget", "timesteps", "imitated")
+"""What makes a round long: games, frames, and steps of all that learns."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,18 @@ class Round:
                 f"low is {self.low}, high {self.high}: give the ends of a range of temperatures, "
                 "such as 1.0 and 1.2"
             )
+
+
+def scaled(stage: Round, share: float) -> Round:
+    """Return a round of which every one of `SIZES` is so many times as large, and 2 or more.
+
+    Raises:
+        ValueError: if the share is not above 0.
+    """
+    if not 0 < share < float("inf"):
+        raise ValueError(f"share is {share}: give a number above 0, such as 0.1")
+    sizes = {name: getattr(stage, name) for name in SIZES}
+    less: dict[str, Any] = {
+        name: max(2, round(share * size)) if size else 0 for name, size in sizes.items()
+    }
+    return replace(stage, **less, validate=min(stage.validate, less["generations"]))

@@ -16,6 +16,7 @@ from dreamgym import cli
 from dreamgym.checkpoint import save_world
 from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.games import GAMES
+from dreamgym.games.recipe import scaled
 from dreamgym.training import evaluate, evolve, iterate
 from dreamgym.training.demo import demo
 from dreamgym.training.measure import bench, yardstick
@@ -138,9 +139,14 @@ def test_the_benchmark_plays_the_twin_through_v_and_m(
     assert bench._random(f"Pixel{title}-v0", "", 0)().shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.1])
 @pytest.mark.parametrize("task", sorted(GAMES))
 def test_the_recipe_is_its_rounds_and_the_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    task: str,
+    share: float,
 ) -> None:
     """Each stage is replaced by a note of its arguments; what is printed does the same."""
     called: list[tuple[object, ...]] = []
@@ -158,12 +164,15 @@ def test_the_recipe_is_its_rounds_and_the_score(
     monkeypatch.setattr(
         evaluate, "evaluate", lambda *words: called.append(words) or {"env": "", **SCORE}
     )
-    assert cli.main(["make", task, "--data", "d", "--out", run, "--processes", "2"]) == 0
+    words = ["make", task, "--data", "d", "--out", run, "--processes", "2"]
+    assert cli.main([*words, "--share", str(share)]) == 0
     (game, plan, data, out, workers), (args, scorers, file), (other, *_, second) = called
-    assert (game, plan, data, out) == (task, iterate.Plan(GAMES[task].recipe), "d", run)
+    rounds = tuple(scaled(each, share) for each in GAMES[task].recipe)
+    assert (game, plan, data, out) == (task, iterate.Plan(rounds), "d", run)
     assert workers == scorers == Local(2)
     best = f"{run}/best"
-    assert args == evaluate.Args(task, episodes=GAMES[task].test_games, world=best)
+    episodes = round(share * GAMES[task].test_games)
+    assert args == evaluate.Args(task, episodes=episodes, world=best)
     assert (args.policy, args.seed, file) == ("shipped", TEST, f"{best}/score.json")
     assert other == replace(args, policy="agent") and second == f"{best}/agent-score.json"
     shown = capsys.readouterr().out.splitlines()

@@ -23,7 +23,15 @@ from dreamgym.games.recipe import Round, scaled
 
 from . import collect, distil, evolve, memory, train, vision
 from .data import latents
-from .data.episodes import MANIFEST, content, dataset, episode_path, episode_paths, frames_of
+from .data.episodes import (
+    MANIFEST,
+    Episode,
+    content,
+    dataset,
+    episode_path,
+    episode_paths,
+    frames_of,
+)
 from .flags import DATA, RUNS, Name, Tau, game_for
 from .measure.agreement import agree
 from .measure.examine import examine
@@ -140,6 +148,8 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
                 task, stage.episodes, first, policy, through, stage.steps, stage.chance, stage.hold
             )
             _play(plays, stage.budget, seen[-1], executor, left if stop else None)
+            if not number and (notice := early(task, seen[-1])):
+                print(notice)
         if plan.rules:  # of a finished round too: they may have changed
             agree(plan.rules, episode_paths(seen[-1]))
         if not done.exists():
@@ -216,6 +226,23 @@ def _play(
             break
         many = min(wanted, many + room)
     collect.collect(replace(args, episodes=many), out, executor)
+
+
+def early(task: str, data: Path) -> str:
+    """Return a notice if a user's own game cut itself off sooner than its limit; else nothing."""
+    limit = games.get(task).max_steps
+    steps = [
+        len(played) - 1
+        for played in map(Episode.load, episode_paths(data))
+        if games.get(task).own and len(played) <= limit and played.truncated[-2]
+    ]
+    if not steps:
+        return ""
+    return (
+        f"{len(steps)} games were cut off by the game itself after {max(steps):,} steps or sooner. "
+        f"It says no limit, so its dreams last up to {limit:,} steps. If it has one, wrap it in "
+        "gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
+    )
 
 
 def _longest(task: str) -> int:

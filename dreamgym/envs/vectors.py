@@ -166,12 +166,31 @@ def _numbers(id: str, seen: gym.Space[Any]) -> int:
             "pictures must be uint8 from 0 to 255, (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), so "
             "change them by a wrapper"
         )
-    if not seen.is_np_flattenable:
-        raise ValueError(f"{id} shows {seen}, which cannot be flattened to numbers")
+    if odd := [name for name, part in _parts(seen) if not _flattenable(part)]:
+        raise ValueError(
+            f"{id} shows {seen}, of which {' and '.join(odd)} cannot be flattened to numbers: "
+            "leave that out by a wrapper, such as gymnasium.wrappers.FilterObservation"
+        )
     numbers = int(np.prod(flatten_space(seen).shape or ()))
     if numbers > MOST:
         raise ValueError(f"{id} shows {numbers:,} numbers: at most {MOST:,} can be learned")
     return numbers
+
+
+def _parts(seen: gym.Space[Any]) -> list[tuple[str, gym.Space[Any]]]:
+    """Return the names and the spaces of a `Dict` or a `Tuple`; of any other space, itself."""
+    if isinstance(seen, gym.spaces.Dict):
+        return [(repr(name), part) for name, part in seen.spaces.items()]
+    if isinstance(seen, gym.spaces.Tuple):
+        return [(f"part {number}", part) for number, part in enumerate(seen.spaces)]
+    return [("this", seen)]
+
+
+def _flattenable(space: gym.Space[Any]) -> bool:
+    try:
+        return space.is_np_flattenable
+    except NotImplementedError:  # a space of the user's own
+        return False
 
 
 def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:

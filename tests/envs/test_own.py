@@ -251,6 +251,38 @@ def test_a_frame_is_the_observation_and_the_squeezed_reward() -> None:
         assert frame[-1] == pytest.approx(np.sign(reward) * np.log1p(abs(reward)))
 
 
+def mission() -> gym.spaces.Dict:
+    """A `Dict` with spaces that have no numbers, one of them of a kind that Gymnasium lacks."""
+
+    class Words(gym.Space[str]):
+        pass
+
+    way = gym.spaces.Graph(gym.spaces.Discrete(2), None)
+    return gym.spaces.Dict({"seen": gym.spaces.Discrete(2), "goal": Words(), "way": way})
+
+
+@pytest.mark.parametrize(
+    ("space", "odd"),
+    [
+        (mission(), "of which 'goal' and 'way' cannot be flattened to numbers: leave that out"),
+        (gym.spaces.Tuple((gym.spaces.Discrete(2), mission()["goal"])), "of which part 1 cannot"),
+        (mission()["way"], "of which this cannot"),
+    ],
+    ids=["dict", "tuple", "graph"],
+)
+def test_the_part_that_cannot_be_flattened_is_named(space: gym.Space[Any], odd: str) -> None:
+    class Odd(gym.Env[Any, Any]):
+        observation_space = space
+        action_space = gym.spaces.Discrete(2)
+
+    gym.register(id="Odd-v0", entry_point=Odd)
+    try:
+        with pytest.raises(ValueError, match=odd):
+            games.get("Odd-v0")
+    finally:
+        gym.registry.pop("Odd-v0")
+
+
 def test_what_shows_too_many_numbers_is_refused() -> None:
     class Wide(gym.Env[np.ndarray, Any]):
         observation_space = gym.spaces.Box(-1, 1, (84, 84))

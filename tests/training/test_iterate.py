@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from dreamgym import games
 from dreamgym.checkpoint import load_controller, load_world, read_json
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.recipe import Round
-from dreamgym.training import evolve, iterate
+from dreamgym.training import collect, evolve, iterate
 from dreamgym.training.data.episodes import Episode, episode_paths
 from dreamgym.training.play.executors import InProcess
+from tests.conftest import Inside
+from tests.envs.spring import Spring
 
 FILES = ("config.json", "controller.json")
 """Where a world and a controller count their real frames."""
@@ -76,3 +79,28 @@ def test_rounds_follow_each_other_and_resume(tmp_path: Path, short: None) -> Non
 def test_no_rounds_are_refused() -> None:
     with pytest.raises(ValueError, match="give 1 round or more"):
         iterate.Plan(())
+
+
+class Short(Spring):
+    """Cuts itself off after 7 steps, and has no limit that Gymnasium knows of."""
+
+    def reset(self, **given: Any) -> Any:
+        self.taken = 0
+        return super().reset(**given)
+
+    def step(self, action: Any) -> Any:
+        self.taken += 1
+        seen, reward, over, _, info = super().step(action)
+        return seen, reward, over, self.taken == 7, info
+
+
+@pytest.mark.parametrize(("task", "told"), [("Short", True), ("Spring-v0", False)])
+def test_a_game_that_cuts_itself_off_is_told_of(
+    task: str, told: bool, tmp_path: Path, inside: Inside
+) -> None:
+    module = __name__ if told else "tests.envs.spring"
+    name = f"{module}:{task}"
+    collect.collect(collect.Args(name, episodes=3), tmp_path, inside, progress=False)
+    notice = iterate.early(name, tmp_path)
+    assert ("3 games were cut off by the game itself after 7 steps" in notice) == told
+    assert bool(notice) == told

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -266,17 +267,19 @@ def load_world(world: str | Path, device: str | torch.device = "cpu") -> World:
             f"{path}: V sees frames {vision.frame}, {game.name} shows {game.frame}"
         )
     memory = MDNRNN(config_from(MemoryConfig, config["memory"], path))
+    if game.rewarded and not memory.config.paid:
+        raise CheckpointError(
+            f"{path} was written by an older dreamgym, whose M foretold rewards apart from ends: "
+            f"make it anew, such as by `dreamgym new {shlex.quote(game.name)}`"
+        )
+    if memory.config.paid and not game.rewarded:
+        raise CheckpointError(f"{path}: M foretells rewards, which {game.name} has by its rules")
     load_module(vision, folder / "vision.safetensors")
     load_module(memory, folder / "memory.safetensors")
     starts = load_tensors(folder / "starts.safetensors")
     size = memory.config.z_size
     if vision.config.z_size != size:
         raise CheckpointError(f"{path}: V has {vision.config.z_size} latents and M {size}")
-    if memory.config.paid != game.rewarded:
-        raise CheckpointError(
-            f"{path} was written by an older dreamgym, whose M foretold rewards apart from ends: "
-            f"make it anew, such as by `dreamgym new {game.name}`"
-        )
     count = starts["mean"].shape[0] if starts.get("mean", torch.empty(())).ndim else 0
     for name, shape in {"mean": (count, size), "logvar": (count, size), "budget": (count,)}.items():
         right = name in starts and starts[name].shape == shape and starts[name].is_floating_point()
@@ -540,7 +543,7 @@ def load_agent(path: str | Path) -> Agent:
     return agent.eval()
 
 
-_shared: dict[tuple[Path, str, str, bool, str], tuple[tuple[Any, ...], World]] = {}
+_shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}
 
 
 def shared_world(world: str, device: str, precision: str = "float32", form: str = "auto") -> World:
@@ -572,13 +575,12 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
     folder = world_folder(world).resolve()
-    half = precision == "bfloat16" or (precision == "fastest" and supports_bfloat16(device))
-    key, files = (folder, device, precision, half, form), _files(folder)
+    if precision == "fastest":
+        exact = "inputs" in read_json(folder / "config.json").get("vision", {})  # V sees numbers
+        precision = "bfloat16" if supports_bfloat16(device) and not exact else "float32"
+    key, files = (folder, device, precision, form), _files(folder)
     if key not in _shared or _shared[key][0] != files:
-        loaded = load_world(folder)
-        if precision == "fastest" and loaded.memory.config.residual:
-            half = False
-        _shared[key] = files, loaded.to(device, torch.bfloat16 if half else torch.float32, form)
+        _shared[key] = files, load_world(folder).to(device, PRECISIONS[precision], form)
     return _shared[key][1]
 
 

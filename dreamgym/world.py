@@ -23,7 +23,7 @@ from dreamgym.engines.convolutions import Convolutions
 from dreamgym.engines.linear import Linear
 from dreamgym.engines.step import Moment, Step
 from dreamgym.engines.threads import shared
-from dreamgym.games import Game
+from dreamgym.games import Game, rules
 from dreamgym.games.rules import Learned
 from dreamgym.models.mdn_rnn import MDNRNN, sample
 from dreamgym.models.sight import Sight, Vision, pictures
@@ -427,10 +427,10 @@ class World:
             reward = self.vision.reward(after.z, dead)
         else:
             steps = shown, _array(action.cpu()), self.show(after, "own")
-            ended = self.known.ended(*steps, _array(dead.cpu()))
+            ended = rules.ended(self.known, *steps, _array(dead.cpu()))
             dead = torch.from_numpy(ended).to(self.device)
             foretold = _array(self.vision.reward(after.z, dead).cpu())
-            reward = torch.from_numpy(self.known.paid(*steps, foretold)).to(self.device)
+            reward = torch.from_numpy(rules.paid(self.known, *steps, foretold)).to(self.device)
         after.z[:, -1] = 0
         return reward, dead
 

@@ -206,7 +206,8 @@ def test_the_learners_that_the_tables_list_are_known():
 
 
 def test_the_pages_that_hold_tables_are_known():
-    assert [page.name for page in TABLES] == ["README.md", "benchmarks.md", "results.md"]
+    names = ["README.md", "benchmarks.md", "own-games.md", "results.md"]
+    assert [page.name for page in TABLES] == names
 
 
 def test_the_summary_has_four_rows_and_shows_the_best_agent(results):
@@ -270,14 +271,19 @@ def test_the_sentence_about_speed_says_which_ratio_is_meant(results):
 
 
 def test_own_games_are_told_with_all_their_seeds(results):
-    for seed, mean in ((0, 10.0), (1, 30.0)):
-        games = {"mean": mean, "sd": 0, "ci95": [0, 0], "episodes": [{"return": mean}] * 2}
-        told = {name: games for name in ("random", "learned", "dreamt", "direct")}
-        told |= {"task": "Toy-v0", "real_frames": 1000 + 2000 * seed}
+    players = {"random": 1, "learned": 2, "dreamt": 3, "direct": 4}
+    for seed, more in ((0, 10.0), (1, 30.0)):
+        told = {"task": "Toy-v0", "real_frames": 1000 + 2000 * seed}
+        for name, mean in players.items():
+            games = [{"return": mean + more}] * 2
+            told[name] = {"mean": mean + more, "sd": 0, "ci95": [0, 0], "episodes": games}
         (results / f"own-toy-seed{seed}.json").write_text(json.dumps(told))
-    row = asked("own", results)[2]
-    cells = "2,000 | 20 ± 12 | **20 ± 12** | 20 ± 12 | 20 ± 12 | 10, 30"
-    assert row == f"| Toy-v0 | {cells} |"
+    cells = "2,000 | 21 ± 12 | **22 ± 12** | 23 ± 12 | 24 ± 12 | 12, 32"
+    assert asked("own", results)[2:] == [f"| Toy-v0 | {cells} |"]
+
+
+def test_no_own_games_are_told_if_none_was_scored(results):
+    assert asked("own", results) == []
 
 
 def test_no_speed_is_told_of_a_benchmark_without_games(results):

@@ -230,18 +230,18 @@ def _play(
 
 def early(task: str, data: Path) -> str:
     """Return a notice if a user's own game cut itself off sooner than its limit; else nothing."""
-    limit = games.get(task).max_steps
+    game = games.get(task)
     steps = [
         len(played) - 1
-        for played in map(Episode.load, episode_paths(data))
-        if games.get(task).own and len(played) <= limit and played.truncated[-2]
+        for played in map(Episode.load, episode_paths(data) if game.own else ())
+        if len(played) <= game.max_steps and played.truncated[-2]
     ]
     if not steps:
         return ""
     return (
         f"{len(steps)} games were cut off by the game itself after {max(steps):,} steps or sooner. "
-        f"It says no limit, so its dreams last up to {limit:,} steps. If it has one, wrap it in "
-        "gymnasium.wrappers.TimeLimit, or register it with max_episode_steps."
+        f"Its dreams are cut off after {game.max_steps:,}. If the game has a shorter limit, wrap "
+        "it in gymnasium.wrappers.TimeLimit, or register it with that max_episode_steps."
     )
 
 
@@ -426,10 +426,11 @@ def main(
     Args:
         task: The game; if left out, doom.
         rounds: How many rounds of the game's recipe; its last round is repeated if it has fewer.
-        data: Folder for the episodes of the rounds; if left out, data/GAME.
-        out: Folder for the runs of the rounds; if left out, runs/GAME.
+        data: Folder for the episodes of the rounds; if left out, data/GAME, or data/GAME-shareS.
+        out: Folder for the runs of the rounds; if left out, runs/GAME, or runs/GAME-shareS.
         temperature: Of the dreams, or the two ends of a range; if left out, the recipe's.
-        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it.
+        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it. The
+            games of each validation are as many as ever.
         processes: Worker processes that play real games; 0: one for each core.
     """
     if rounds < 1:
@@ -443,6 +444,7 @@ def main(
     if temperature is not None:
         low, high = parse_temperature(temperature)
         asked = tuple(replace(each, low=low, high=high) for each in asked)
-    out = out or f"{RUNS}/{task}"
-    iterate(task, Plan(asked), data or f"{DATA}/{task}", out, Local(processes))
+    name = task if share == 1 else f"{task}-share{share:g}"
+    out = out or f"{RUNS}/{name}"
+    iterate(task, Plan(asked), data or f"{DATA}/{name}", out, Local(processes))
     print(f"the world with what learned in it is {out}/best")

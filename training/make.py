@@ -19,13 +19,15 @@ def main(
 
     Args:
         task: The game; if left out, doom.
-        data: Folder for the episodes of the rounds; if left out, data/GAME.
-        out: Folder for the runs of the rounds; if left out, runs/GAME.
-        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it.
+        data: Folder for the episodes of the rounds; if left out, data/GAME, or data/GAME-shareS.
+        out: Folder for the runs of the rounds; if left out, runs/GAME, or runs/GAME-shareS.
+        share: Play and learn so many times as much as the recipe says: 0.1 is a trial of it. The
+            games of each validation are as many as ever.
         processes: Worker processes that play real games; 0: one for each core.
     """
     task = game_for(task)
-    game, data, out = games.get(task), data or f"{DATA}/{task}", out or f"{RUNS}/{task}"
+    name = task if share == 1 else f"{task}-share{share:g}"
+    game, data, out = games.get(task), data or f"{DATA}/{name}", out or f"{RUNS}/{name}"
     best, rounds = f"{out}/best", len(game.recipe)
     if not rounds:
         raise ValueError(f"{task} is a game of your own: call `dreamgym new {task}`")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dreamgym.checkpoint import (
     CheckpointError,
+    config_from,
     is_world,
     load_module,
     load_tensors,
@@ -244,12 +245,17 @@ def resume(
 
     Raises:
         CheckpointError: if the checkpoint is damaged or of another model, or its record is missing.
+        ValueError: if the run was begun with another config of the model.
     """
     path = run.path.parent / f"{name}.training.safetensors"
     if not path.exists():
         return 0, {}
     if not run.facts:
         raise CheckpointError(f"{path} exists, but its record {run.path.name} is missing: {OTHER}")
+    config = module.config
+    was = config_from(type(config), run.facts.get("config"), run.path)
+    if was != config:
+        raise ValueError(f"{run.path.parent} was begun with {was}, not {config}: {OTHER}")
     tensors = load_tensors(path)
     try:
         module.load_state_dict({key: tensors[f"model.{key}"] for key in module.state_dict()})

@@ -167,9 +167,11 @@ def _numbers(id: str, seen: gym.Space[Any]) -> int:
             "change them by a wrapper"
         )
     if odd := [name for name, part in _parts(seen) if not _flattenable(part)]:
+        which = f"of which {' and '.join(odd)}" if any(odd) else "which"
+        cure = "Filter" if isinstance(seen, gym.spaces.Dict) else "Transform"
         raise ValueError(
-            f"{id} shows {seen}, of which {' and '.join(odd)} cannot be flattened to numbers: "
-            "leave that out by a wrapper, such as gymnasium.wrappers.FilterObservation"
+            f"{id} shows {seen}, {which} cannot be flattened to numbers: change it by a wrapper, "
+            f"such as gymnasium.wrappers.{cure}Observation"
         )
     numbers = int(np.prod(flatten_space(seen).shape or ()))
     if numbers > MOST:
@@ -183,7 +185,7 @@ def _parts(seen: gym.Space[Any]) -> list[tuple[str, gym.Space[Any]]]:
         return [(repr(name), part) for name, part in seen.spaces.items()]
     if isinstance(seen, gym.spaces.Tuple):
         return [(f"part {number}", part) for number, part in enumerate(seen.spaces)]
-    return [("this", seen)]
+    return [("", seen)]
 
 
 def _flattenable(space: gym.Space[Any]) -> bool:

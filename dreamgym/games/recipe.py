@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 SIZES = ("episodes", "frames", "updates", "generations", "budget", "timesteps", "imitated")
-"""What makes a round long: games, frames, and steps of all that learns."""
+"""The parts of a round that take long: games to learn from, frames, and steps of learning."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,9 @@ class Round:
 
 
 def scaled(stage: Round, share: float) -> Round:
-    """Return a round of which every one of `SIZES` is so many times as large, and 2 or more.
+    """Return a round of which each of `SIZES` is so many times as large, and 2 or more.
+
+    What is 0, because the round leaves it out, stays 0.
 
     Raises:
         ValueError: if the share is not above 0.

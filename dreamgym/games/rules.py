@@ -265,30 +265,12 @@ class Known:
             name for name in ("reward", "over") if getattr(here, name) is not getattr(Known, name)
         )
 
-    def ended(
-        self, before: np.ndarray, action: np.ndarray, after: np.ndarray, dead: np.ndarray
-    ) -> np.ndarray:
-        """Return which steps end the game, (N,) bool; `dead` if no method says it.
+    def _said(self, name: str, *given: np.ndarray) -> np.ndarray:
+        """Return what a method says of N steps, a new array (N,), after a check.
 
         Raises:
             ValueError: if the method fails, or returns something else than it should.
         """
-        return self._said("over", (before, action, after)) if "over" in self.known else dead
-
-    def paid(
-        self, before: np.ndarray, action: np.ndarray, after: np.ndarray, reward: np.ndarray
-    ) -> np.ndarray:
-        """Return the rewards (N,) float32; `reward` if no method says them.
-
-        Raises:
-            ValueError: as `ended` does.
-        """
-        if "reward" not in self.known:
-            return reward
-        return self._said("reward", (before, action, after)).astype(np.float32)
-
-    def _said(self, name: str, given: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Return what a method says of N steps, (N,), after a check."""
         given = tuple(part.view() for part in given)
         for part in given:
             part.flags.writeable = False
@@ -307,7 +289,31 @@ class Known:
             row = int(np.flatnonzero(~np.isfinite(said))[0])
             numbers = ", ".join(str(part[row].tolist()) for part in given)
             raise ValueError(f"{who} returned {said[row]} for {numbers}: return finite numbers")
-        return said
+        return np.array(said)
+
+
+def ended(
+    known: Known, before: np.ndarray, action: np.ndarray, after: np.ndarray, dead: np.ndarray
+) -> np.ndarray:
+    """Return which steps end the game, (N,) bool: as its author says, or else `dead`.
+
+    Raises:
+        ValueError: if the author's method fails, or returns something else than it should.
+    """
+    return known._said("over", before, action, after) if "over" in known.known else dead
+
+
+def paid(
+    known: Known, before: np.ndarray, action: np.ndarray, after: np.ndarray, reward: np.ndarray
+) -> np.ndarray:
+    """Return the rewards (N,) float32: as the game's author says, or else `reward`.
+
+    Raises:
+        ValueError: as `ended` does.
+    """
+    if "reward" not in known.known:
+        return reward
+    return known._said("reward", before, action, after).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -315,8 +321,9 @@ class Learned(Rules):
     """Nothing is known: M learns the reward and the end of a game from what was played.
 
     The reward is the last number of the frame that follows an action, so M foretells it as it does
-    the rest of the frame, by a mixture of Gaussians, and V reads it off the next z. These rules pay
-    nothing. M gives the chance that the game ends.
+    the rest of the frame, by a mixture of Gaussians, and V reads it off the next z. What a step
+    pays that ends the game is a number of its own. These rules pay nothing. M gives the chance of
+    the end.
     """
 
     known: Known | None = None

@@ -33,8 +33,8 @@ class MemoryConfig:
     """How many of the first numbers of z are foretold by their change. The exact numbers of a small
     game change little in a step; a picture's latents do not keep so still."""
     paid: bool = field(default=False, metadata={"later": True})
-    """Whether the last two numbers of z are what the step pays: the first of them if the game goes
-    on after it, the second if it ends there, which is the first outcome."""
+    """Whether the last two numbers of z are what the step pays: the last but one if the game goes
+    on, the last if the step ends it. The first outcome must then be the end."""
     floor: float = field(default=0.0, metadata={"later": True})
     """Standard deviation of noise that the loss adds to every Gaussian (the variances add up). A
     number that follows exactly from those before would else make its Gaussian ever narrower, and
@@ -142,13 +142,14 @@ class MDNRNN(nn.Module):
             known: (..., 2) in {0, 1}: whether z_next is known, and whether the outcomes are.
 
         Returns:
-            The loss, and `nll` (nats for each latent dimension) and the cross-entropy of each head.
+            The loss, and `nll` (nats for each latent dimension; if z holds what a step pays,
+            weighed by whether the game ended) and the cross-entropy of each head.
         """
         weight = torch.ones_like(z_next)  # (..., Z)
         if self.config.paid:
             z_next = torch.cat((z_next[..., :-1], z_next[..., -2:-1]), -1)
             weight[..., -2] = 1 - outcomes[..., 0]
-            weight[..., -1] = self.config.outcome * outcomes[..., 0]  # as rare as the outcome
+            weight[..., -1] = self.config.outcome * outcomes[..., 0]  # rare, so weighed as ends are
         each = -log_likelihood(prediction, z_next, self.config.floor)
         nll = (each * weight).mean(-1)  # (...)
         cross = F.binary_cross_entropy_with_logits(prediction.heads, outcomes, reduction="none")

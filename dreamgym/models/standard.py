@@ -55,7 +55,7 @@ class Standard(nn.Module):
     def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Return μ and log σ², both (N, Z) float32, of frames (N, F) float32."""
         z = (frames - self.mean) / self.deviation
-        spare = self.config.z_size - self.config.inputs - 1  # numbers that stay 0, but for the last
+        spare = self.config.z_size - self.config.inputs - 1  # 0 or 1, to make their number even
         mean = torch.cat((F.pad(z[:, :-1], (0, spare)), F.pad(z[:, -1:], (0, 1))), dim=1)
         return mean, torch.full_like(mean, EXACT)
 

@@ -17,7 +17,7 @@ import torch
 from dreamgym.checkpoint import CheckpointError, load_world, save_world
 from dreamgym.envs import actions
 from dreamgym.games import own
-from dreamgym.games.rules import Known, Learned
+from dreamgym.games.rules import Known, Learned, ended, paid
 from dreamgym.models.standard import unsqueezed
 from dreamgym.world import World
 from tests.envs.spring import SpringRules
@@ -72,9 +72,13 @@ def test_a_dream_pays_what_the_rules_say_of_what_it_shows(
         assert reward == rules.reward(before[None], taken, seen[None])[0]
 
 
+@pytest.mark.parametrize("arrays", [False, True])
 @pytest.mark.parametrize("form", ["auto", "torch"])
 @pytest.mark.parametrize("rules", ["", f"{HERE}:Ends"])
-def test_a_step_that_ends_the_game_pays_what_m_foretells_for_an_end(rules: str, form: str) -> None:
+def test_a_step_that_ends_the_game_pays_what_m_foretells_for_an_end(
+    rules: str, form: str, arrays: bool
+) -> None:
+    """By `step`, and by `advance`, which writes over the state."""
     world = ruled(rules, SPRING, 0.0)
     with torch.no_grad():  # M foretells 1 if the game goes on, and -4 if it ends
         world.memory.head.weight.zero_()
@@ -84,11 +88,15 @@ def test_a_step_that_ends_the_game_pays_what_m_foretells_for_an_end(rules: str, 
     world = World(game, vision, world.memory, world.starts, form=form)
     state, ends = world.start(torch.arange(200)), 0
     for step in range(10):
-        action = torch.full((200, 1), math.sin(step))
-        state, paid, dead = world.step(state, action, torch.ones(200, 1))
+        action, tau = torch.full((200, 1), math.sin(step)), torch.ones(200, 1)
+        if arrays:
+            state, *told = world.advance(state, action.numpy(), tau)
+            pays, dead = map(torch.from_numpy, told)
+        else:
+            state, pays, dead = world.step(state, action, tau)
         spread, middle = vision.deviation[-1], vision.mean[-1]
         on, over = (unsqueezed(value * spread + middle) for value in torch.tensor([[1.0], [-4.0]]))
-        torch.testing.assert_close(paid, torch.where(dead, over, on))
+        torch.testing.assert_close(pays, torch.where(dead, over, on))
         assert not state.z[:, -1].any()  # the game shows nothing there
         ends += int(dead.sum())
     assert 0 < ends < 2000
@@ -233,7 +241,7 @@ def test_rules_that_say_something_else_than_rewards_are_named(said: Any, words: 
 
     shown = np.tile(np.float32([0, 1]), (3, 1))
     with pytest.raises(ValueError, match=words):
-        Odd().paid(shown, shown[:, :1], shown, np.zeros(3))
+        paid(Odd(), shown, shown[:, :1], shown, np.zeros(3))
 
 
 def test_ends_are_true_or_false() -> None:
@@ -243,7 +251,18 @@ def test_ends_are_true_or_false() -> None:
 
     shown = np.zeros((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"Odd.over returned float32 \(3,\).*return bool \(3,\)"):
-        Odd().ended(shown, shown, shown, np.zeros(3, bool))
+        ended(Odd(), shown, shown, shown, np.zeros(3, bool))
+
+
+def test_an_end_that_the_author_keeps_is_not_written_to() -> None:
+    class Never(Known):
+        def over(self, before: Any, action: Any, after: Any) -> Any:
+            return np.broadcast_to(np.False_, len(before))
+
+    shown = np.zeros((3, 2), np.float32)
+    over = ended(Never(), shown, shown, shown, np.ones(3, bool))
+    over[0] = True
+    assert over.tolist() == [True, False, False]
 
 
 def test_rules_cannot_change_what_they_are_shown() -> None:
@@ -254,6 +273,6 @@ def test_rules_cannot_change_what_they_are_shown() -> None:
 
     shown = np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match=r"Careless.reward failed: .*read-only"):
-        Careless().paid(shown, shown, shown, np.zeros(3))
+        paid(Careless(), shown, shown, shown, np.zeros(3))
     shown += 1
     assert (shown == 2).all()  # ours can still be written to

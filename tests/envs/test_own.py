@@ -32,6 +32,7 @@ from dreamgym.envs.spaces import SAMPLE, spread
 from dreamgym.envs.vectors import Vectors
 from dreamgym.games import own
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
+from dreamgym.models.sight import SightConfig
 from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.sb3 import DreamVecEnv
 from dreamgym.training.memory import config_for
@@ -56,6 +57,24 @@ def own_world(id: str = SPRING, end: float = -50.0, seed: int = 0) -> World:
     vision.deviation.copy_(torch.linspace(0.5, 2, game.frame[0]))
     mean, logvar = vision.encode(torch.randn(8, *game.frame))
     return World(game, vision, memory, (mean, logvar, torch.ones(8)))
+
+
+@pytest.mark.parametrize("id", [SPRING, "Pendulum-v1"])  # an odd and an even number of numbers
+def test_a_world_of_before_ends_paid_apart_is_refused(id: str, tmp_path: Path) -> None:
+    save_world(tmp_path, own_world(id))
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["memory"]["paid"]
+    config["memory"]["z_size"] -= 2 if id == "Pendulum-v1" else 0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"an older dreamgym.*`dreamgym new "):
+        load_world(tmp_path)
+
+
+@pytest.mark.parametrize("id", [SPRING, "Pendulum-v1", "CartPole-v1+pixels"])
+def test_v_makes_as_many_numbers_as_the_game_says(id: str) -> None:
+    game = games.get(id)
+    config = SightConfig() if game.pictures else StandardConfig(*game.frame)
+    assert config.z_size == game.z_size and game.z_size % 2 == 0
 
 
 @pytest.fixture
@@ -264,9 +283,12 @@ def mission() -> gym.spaces.Dict:
 @pytest.mark.parametrize(
     ("space", "odd"),
     [
-        (mission(), "of which 'goal' and 'way' cannot be flattened to numbers: leave that out"),
-        (gym.spaces.Tuple((gym.spaces.Discrete(2), mission()["goal"])), "of which part 1 cannot"),
-        (mission()["way"], "of which this cannot"),
+        (mission(), "of which 'goal' and 'way' cannot be .* wrappers.FilterObservation"),
+        (
+            gym.spaces.Tuple((gym.spaces.Discrete(2), mission()["goal"])),
+            "of which part 1 cannot .* wrappers.TransformObservation",
+        ),
+        (mission()["way"], r"\), which cannot be flattened to numbers: change it by a wrapper"),
     ],
     ids=["dict", "tuple", "graph"],
 )

@@ -15,9 +15,16 @@ import torch
 
 import dreamgym
 from dreamgym import games
-from dreamgym.checkpoint import load_world, read_json, real_frames
+from dreamgym.checkpoint import (
+    load_world,
+    read_json,
+    real_frames,
+    save_controller,
+    save_world,
+)
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
+from dreamgym.models.controller import Controller
 from dreamgym.models.sight import Sight, SightConfig
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
 from dreamgym.training import collect, iterate, new, recorded, vision
@@ -31,6 +38,7 @@ from dreamgym.training.splits import TEST
 from tests.conftest import Inside
 from tests.envs.dot import PAY
 from tests.envs.spring import LIMIT
+from tests.envs.test_own import own_world
 
 DOT = "tests.envs.dot:Dot-v0"
 SPRING = "tests.envs.spring:Spring-v0"
@@ -311,12 +319,32 @@ def test_a_small_world_is_made_and_scored(
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()
     told = direct.direct(direct.Args(str(out), episodes=3), inside, progress=False)
     assert told["real_frames"] == counted <= told["direct_frames"]
-    for name in ("random", "learned", "dreamt", "direct"):
-        assert [game["seed"] for game in told[name]["episodes"]] == [TEST, TEST + 1, TEST + 2]
-    again = score("CartPole-v1", out, shipped, range(TEST, TEST + 3), inside)
-    assert [game["return"] for game in told["learned"]["episodes"]] == [
-        game["return"] for game in again
-    ]
+    agent, seeds = out / "direct-seed0" / "policy.zip", range(TEST, TEST + 3)
+    dreamt = dreams.play(world, policy, torch.tensor(seeds), 1.0, 1.0).returns.tolist()
+    for name, returns in {
+        "random": score("CartPole-v1", out, "random", seeds, inside),
+        "learned": score("CartPole-v1", out, shipped, seeds, inside),
+        "dreamt": [{"return": each} for each in dreamt],
+        "direct": score("CartPole-v1", out, agent, seeds, inside),
+    }.items():
+        games = told[name]["episodes"]
+        assert [game["seed"] for game in games] == list(seeds)
+        assert [game["return"] for game in games] == [game["return"] for game in returns]
+        assert told[name]["env"] == ("Dream-v0" if name == "dreamt" else "Latent-v0")
+        assert told[name]["fingerprints"].keys() == {"world", "policy"}
+
+
+def test_a_shipped_game_has_no_such_comparison(inside: Inside) -> None:
+    with pytest.raises(ValueError, match=r"doom ships with dreamgym: call .*--env twin"):
+        direct.direct(direct.Args("doom"), inside)
+
+
+def test_a_comparison_needs_the_frames_behind_the_world(tmp_path: Path, inside: Inside) -> None:
+    save_world(tmp_path, own_world())
+    config = policies.controller_config(load_world(tmp_path))
+    save_controller(tmp_path / "controller.safetensors", Controller(config), real_frames=0)
+    with pytest.raises(ValueError, match="does not tell how many real frames"):
+        direct.direct(direct.Args(str(tmp_path)), inside)
 
 
 def test_a_world_is_made_by_rules_that_agree_with_the_game_and_by_no_others(

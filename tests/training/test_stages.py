@@ -10,6 +10,7 @@ from dreamgym.checkpoint import load_world
 from dreamgym.cli import main
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.mdn_rnn import MemoryConfig
+from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.training import memory, trainer, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import Frames, episode_paths
@@ -82,6 +83,23 @@ def test_m_resumes_bit_for_bit_and_learns(data, tmp_path):
     parts = memory.train(seen, tmp_path / "parts", small(6), config, progress=False)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts.state_dict()[name]), name
+
+
+def test_m_of_another_config_is_not_gone_on_with(data, tmp_path):
+    v = vision.train([data], tmp_path, vision.Args(frames=128), progress=False)
+    seen = latents.encode(DOOM, [data], tmp_path, v, progress=False)
+    memory.train(seen, tmp_path, small(2), MemoryConfig(hidden=16), progress=False)
+    with pytest.raises(ValueError, match=r"was begun with .*outcome=2.0.*, not .*outcome=3.0"):
+        memory.train(seen, tmp_path, small(2), MemoryConfig(hidden=16, outcome=3.0), progress=False)
+
+
+def test_the_size_of_z_tells_latents_of_numbers_apart():
+    """Which other dreamgyms chose otherwise."""
+    v = Standard(StandardConfig(4))
+    ours = latents.fingerprint(v)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StandardConfig, "z_size", 4)
+        assert latents.fingerprint(v) != ours
 
 
 def test_latents_keep_the_fatal_action_and_every_hit(data, tmp_path):

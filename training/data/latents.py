@@ -16,6 +16,7 @@ from dreamgym.engines.linear import supports_bfloat16
 from dreamgym.files import replacing
 from dreamgym.games import Game, get
 from dreamgym.models.sight import Vision
+from dreamgym.models.standard import Standard
 from dreamgym.modes import bfloat16
 
 from ..runs import held
@@ -120,8 +121,10 @@ def _holds(path: Path, what: np.ndarray) -> bool:
 
 
 def fingerprint(vision: Vision) -> str:
-    """Return a short hash of V's weights."""
+    """Return a short hash of V's weights, and of how many numbers it makes of numbers."""
     digest = hashlib.sha256()
+    if isinstance(vision, Standard):
+        digest.update(str(vision.config.z_size).encode())
     for tensor in vision.state_dict().values():
         digest.update(tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dreamgym.games import own
+from dreamgym.games.rules import ended, paid
 
 from ..data.episodes import Episode, number_of
 
@@ -32,18 +33,18 @@ def agree(rules: str, paths: Sequence[Path]) -> None:
         assert known
         game = Episode.load(path)
         seen = np.array(game.frames[:, :-1])  # (T + 1, O); the last number is the reward
-        paid, ended = game.rewards[:-1], game.terminated[:-1]
+        pay, end = game.rewards[:-1], game.terminated[:-1]
         steps = seen[:-1], game.actions[:-1], seen[1:]
-        told, over = known.paid(*steps, paid), known.ended(*steps, ended)
-        near = np.isclose(told, paid, RELATIVE, LEAST * np.abs(paid).max())
-        wrong = np.flatnonzero(~near | (over != ended))
+        told, over = paid(known, *steps, pay), ended(known, *steps, end)
+        near = np.isclose(told, pay, RELATIVE, LEAST * np.abs(pay).max())
+        wrong = np.flatnonzero(~near | (over != end))
         if not len(wrong):
             continue
         step = wrong[0]
-        said = f"pays {told[step]:.6g} where the game paid {paid[step]:.6g}"
+        said = f"pays {told[step]:.6g} where the game paid {pay[step]:.6g}"
         if near[step]:
             said = "ends the game where it went on" if over[step] else "goes on where it ended"
         raise ValueError(
             f"{rules} {said}, at step {step + 1} of episode {number_of(path)} ({path}), and in "
-            f"{len(wrong)} of its {len(paid)} steps it disagrees: mend it, or leave it out"
+            f"{len(wrong)} of its {len(pay)} steps it disagrees: mend it, or leave it out"
         )

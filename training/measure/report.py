@@ -203,6 +203,8 @@ def own(results: Path) -> list[str]:
     for path in sorted(results.glob("own-*-seed*.json")):
         told = read_json(path)
         found.setdefault(told["task"], []).append(told)
+    if not found:
+        return []
     rows = []
     for task, runs in sorted(found.items()):
         frames = sum(run["real_frames"] for run in runs) / len(runs)

@@ -9,7 +9,8 @@ are scaled instead of clipped. Rewards and observations are
 normalised by their standard deviation: a game of Take Cover pays up to 2,100, and M's cell state
 varies a hundred times as much as its h. rl-zoo3 keeps these statistics in a file beside the model.
 `dreamgym train` puts those of the observations into the policy (`dreamgym.sb3.Scaled`), so that it
-takes them along to the real game.
+takes them along to the real game. In a user's own game it also sets PPO's `gamma`, which depends on
+the game's length (`dreamgym.games.own.discount`): rl-zoo3 has to be told it.
 """
 
 from typing import Any

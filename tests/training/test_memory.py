@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -482,3 +483,12 @@ def test_m_goes_on_from_one_that_foretells_fewer_outcomes() -> None:
     other = MDNRNN(MemoryConfig(4, 3, 16, heads=CAR_RACING.rules.heads))
     with pytest.raises(ValueError, match=r"init holds an M of MemoryConfig.*hidden=8"):
         memory.go_on_from(other, few)
+
+
+@pytest.mark.parametrize(("residual", "half"), [(0, True), (2, False)])
+def test_exact_numbers_are_learned_in_float32(
+    monkeypatch: pytest.MonkeyPatch, residual: int, half: bool
+) -> None:
+    monkeypatch.setattr(memory, "supports_bfloat16", lambda _: True)
+    m = MDNRNN(MemoryConfig(z_size=4, hidden=8, residual=residual))
+    assert memory.Objective(m, SimpleNamespace(args=memory.Args())).half == half

@@ -278,7 +278,7 @@ def test_own_games_are_told_with_all_their_seeds(results):
             games = [{"return": mean + more}] * 2
             told[name] = {"mean": mean + more, "sd": 0, "ci95": [0, 0], "episodes": games}
         (results / f"own-toy-seed{seed}.json").write_text(json.dumps(told))
-    cells = "2,000 | 21 ± 12 | **22 ± 12** | 23 ± 12 | 24 ± 12 | 12, 32"
+    cells = "2,000 | 21 ± 12 | 22 ± 12 (12, 32) | 23 ± 12 | 24 ± 12 (14, 34)"
     assert asked("own", results)[2:] == [f"| Toy-v0 | {cells} |"]
 
 

@@ -19,6 +19,7 @@ from dreamgym.checkpoint import CheckpointError, read_json
 from dreamgym.files import replacing
 from dreamgym.games import GAMES
 
+from .direct import PLAYERS
 from .learners import WHERE, learners, plot
 from .results import joined, read_score, seeds
 
@@ -208,16 +209,14 @@ def own(results: Path) -> list[str]:
     rows = []
     for task, runs in sorted(found.items()):
         frames = sum(run["real_frames"] for run in runs) / len(runs)
-        players = {
-            name: _score(joined([run[name] for run in runs]))
-            for name in ("random", "learned", "dreamt", "direct")
-        }
-        players["learned"] = f"**{players['learned']}**"
-        means = ", ".join(f"{run['learned']['mean']:.0f}" for run in runs)
-        rows.append([task, f"{frames:,.0f}", *players.values(), means])
+        scored = {name: [run[name] for run in runs] for name in PLAYERS}
+        cells = {name: _score(joined(scores)) for name, scores in scored.items()}
+        for name in ("learned", "direct"):
+            cells[name] += f" ({', '.join(str(round(score['mean'])) for score in scored[name])})"
+        rows.append([task, f"{frames:,.0f}", *cells.values()])
     return _table(
-        ["game", "real frames", "random", "learned in the dream", "in the dream",
-         "PPO in the game, as many frames", "learned in the dream, by seed"],
+        ["game", "real frames", "random", "learned in the dream (by seed)", "in the dream",
+         "PPO in the game, as many frames (by seed)"],
         rows,
     )  # fmt: skip
 
@@ -333,7 +332,7 @@ def _picture(game: Facts, results: Path) -> Path:
 
 
 def _score(score: Facts) -> str:
-    return f"{score['mean']:.0f} ± {score['sd']:.0f}"
+    return f"{round(score['mean'])} ± {round(score['sd'])}"
 
 
 def _rate(rate: float) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from dreamgym.games import own
+from dreamgym.games.rules import ended, paid
 from dreamgym.training import new
 
 ROOT = Path(__file__).parent.parent
@@ -93,7 +94,7 @@ def test_the_game_and_the_rules_of_the_page_agree(elsewhere: Path) -> None:
         before, action = env.at.copy(), np.array([1.5], np.float32)
         after, reward, over, *_ = env.step(action)
         steps = before[None], action[None], after[None]
-        paid, ended = rules.settle(*steps, np.zeros(1), np.zeros(1, bool))
-        assert (paid[0], ended[0]) == (pytest.approx(reward), over)
+        assert paid(rules, *steps, np.zeros(1))[0] == pytest.approx(reward)
+        assert ended(rules, *steps, np.zeros(1, bool))[0] == over
         ends += over
     assert 0 < ends < 81

@@ -283,10 +283,10 @@ def mission() -> gym.spaces.Dict:
 @pytest.mark.parametrize(
     ("space", "odd"),
     [
-        (mission(), "of which 'goal' and 'way' cannot be .* wrappers.FilterObservation"),
+        (mission(), "of which 'goal' and 'way' cannot be .*wrappers.FilterObservation"),
         (
             gym.spaces.Tuple((gym.spaces.Discrete(2), mission()["goal"])),
-            "of which part 1 cannot .* wrappers.TransformObservation",
+            "of which part 1 cannot .*wrappers.TransformObservation",
         ),
         (mission()["way"], r"\), which cannot be flattened to numbers: change it by a wrapper"),
     ],
@@ -297,12 +297,13 @@ def test_the_part_that_cannot_be_flattened_is_named(space: gym.Space[Any], odd: 
         observation_space = space
         action_space = gym.spaces.Discrete(2)
 
-    gym.register(id="Odd-v0", entry_point=Odd)
+    id = f"Shows{type(space).__name__}-v0"
+    gym.register(id=id, entry_point=Odd)
     try:
         with pytest.raises(ValueError, match=odd):
-            games.get("Odd-v0")
+            games.get(id)
     finally:
-        gym.registry.pop("Odd-v0")
+        gym.registry.pop(id)
 
 
 def test_what_shows_too_many_numbers_is_refused() -> None:

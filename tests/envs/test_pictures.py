@@ -315,7 +315,8 @@ def test_the_compiled_step_is_pytorch_s() -> None:
             getattr(after, field.name), getattr(wanted, field.name), atol=1e-4, rtol=1e-4
         )
     torch.testing.assert_close(reward, pay, atol=1e-3, rtol=1e-3)
-    assert torch.equal(reward, world.vision.reward(after.z)) and torch.equal(over, dead)
+    told = world.vision.reward(after.z, torch.zeros_like(over))
+    assert torch.equal(reward[~over], told[~over]) and torch.equal(over, dead) and over.any()
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
@@ -328,7 +329,7 @@ def test_the_dream_shows_z_and_h_and_draws_v_s_picture(folder: str) -> None:
     for step in range(1, LIMIT + 1):
         _, reward, terminated, truncated, _ = env.step(step % 3)
         world, z = env.unwrapped.world, env.unwrapped._state.z
-        assert reward == pytest.approx(float(world.vision.reward(z)[0]))
+        assert reward == pytest.approx(float(world.vision.reward(z, torch.tensor([False]))[0]))
         assert np.array_equal(env.render(), world.decode(z)[0])
         assert not terminated and truncated == (step == LIMIT)
 

@@ -342,7 +342,11 @@ def test_a_shipped_game_has_no_such_comparison(inside: Inside) -> None:
 def test_a_comparison_needs_the_frames_behind_the_world(tmp_path: Path, inside: Inside) -> None:
     save_world(tmp_path, own_world())
     config = policies.controller_config(load_world(tmp_path))
-    save_controller(tmp_path / "controller.safetensors", Controller(config), real_frames=0)
+    save_controller(
+        tmp_path / "controller.safetensors",
+        Controller(config, torch.zeros(config.parameters)),
+        real_frames=0,
+    )
     with pytest.raises(ValueError, match="does not tell how many real frames"):
         direct.direct(direct.Args(str(tmp_path)), inside)
 
@@ -420,7 +424,9 @@ def test_a_world_is_made_of_what_was_recorded(tmp_path: Path, inside: Inside) ->
     rounds = (first, replace(first, frames=0))
     new.new(SPRING, Plan(rounds, 1, stop=stop, given=True), out, inside)
     assert given == 8 * (LIMIT + 1) == sum(iterate._lengths(out / "data" / "round-0"))
-    assert sum(iterate._lengths(out / "data" / "round-1")) == 3 * (LIMIT + 1)
+    played = sum(iterate._lengths(out / "data" / "round-1"))
+    assert 2 * (LIMIT + 1) + 5 < played <= 3 * (LIMIT + 1) + 5  # no room for a game more
     counted = sum(real_frames(out / name) for name in ("config.json", "controller.json"))
-    assert counted == 11 * (LIMIT + 1) + 2 * LIMIT + 2 * LIMIT  # validations, final choice
+    chosen = counted - given - played  # two games validate, two choose
+    assert 4 <= chosen <= 4 * LIMIT
     assert load_world(out).game.name == SPRING

@@ -576,7 +576,8 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         raise ValueError(f"device is {device!r}: this machine has {', '.join(there)}") from error
     folder = world_folder(world).resolve()
     if precision == "fastest":
-        exact = "inputs" in read_json(folder / "config.json").get("vision", {})  # V sees numbers
+        vision = read_json(folder / "config.json").get("vision")
+        exact = isinstance(vision, dict) and "inputs" in vision  # V sees numbers
         precision = "bfloat16" if supports_bfloat16(device) and not exact else "float32"
     key, files = (folder, device, precision, form), _files(folder)
     if key not in _shared or _shared[key][0] != files:

@@ -456,6 +456,14 @@ def test_the_fastest_precision_is_what_the_processor_multiplies_in(
     assert kinds == {"float32": torch.float32, "bfloat16": torch.bfloat16, "fastest": halved}
 
 
+def test_the_fastest_precision_of_a_damaged_world_is_refused_as_any_other(tmp_path: Path) -> None:
+    save_world(tmp_path, tiny_world())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"vision": None}))
+    with pytest.raises(checkpoint.CheckpointError, match=r"config\.json"):
+        checkpoint.shared_world(str(tmp_path), "cpu", "fastest")
+
+
 def test_exact_numbers_are_not_dreamt_in_bfloat16(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -77,6 +77,16 @@ def test_v_makes_as_many_numbers_as_the_game_says(id: str) -> None:
     assert config.z_size == game.z_size and game.z_size % 2 == 0
 
 
+def refused(id: str, kind: type[gym.Env[Any, Any]], words: str) -> None:
+    """Register an environment for as long as it takes to see that it is refused in these words."""
+    gym.register(id=id, entry_point=kind)
+    try:
+        with pytest.raises(ValueError, match=words):
+            games.get(id)
+    finally:
+        gym.registry.pop(id)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> str:
     save_world(tmp_path / "world", own_world())
@@ -128,13 +138,7 @@ def test_actions_that_m_cannot_take_are_refused(space: gym.Space[Any], words: st
         observation_space = gym.spaces.Box(-1, 1, (1,))
         action_space = space
 
-    id = f"{type(space).__name__}-v0"
-    gym.register(id=id, entry_point=Odd)
-    try:
-        with pytest.raises(ValueError, match=words):
-            games.get(id)
-    finally:
-        gym.registry.pop(id)
+    refused(f"{type(space).__name__}-v0", Odd, words)
 
 
 class Told(gym.Env[Any, Any]):
@@ -297,13 +301,7 @@ def test_the_part_that_cannot_be_flattened_is_named(space: gym.Space[Any], odd: 
         observation_space = space
         action_space = gym.spaces.Discrete(2)
 
-    id = f"Shows{type(space).__name__}-v0"
-    gym.register(id=id, entry_point=Odd)
-    try:
-        with pytest.raises(ValueError, match=odd):
-            games.get(id)
-    finally:
-        gym.registry.pop(id)
+    refused(f"Shows{type(space).__name__}-v0", Odd, odd)
 
 
 def test_what_shows_too_many_numbers_is_refused() -> None:
@@ -311,12 +309,7 @@ def test_what_shows_too_many_numbers_is_refused() -> None:
         observation_space = gym.spaces.Box(-1, 1, (84, 84))
         action_space = gym.spaces.Discrete(2)
 
-    gym.register(id="Wide-v0", entry_point=Wide)
-    try:
-        with pytest.raises(ValueError, match="shows 7,056 numbers: at most 1,000"):
-            games.get("Wide-v0")
-    finally:
-        gym.registry.pop("Wide-v0")
+    refused("Wide-v0", Wide, "shows 7,056 numbers: at most 1,000")
 
 
 def test_whole_numbers_and_moves_from_another_start_reach_the_game() -> None:

@@ -11,7 +11,6 @@ import torch
 from dreamgym import games
 from dreamgym.checkpoint import (
     load_world,
-    policy_fingerprint,
     real_frames,
     world_fingerprint,
     world_folder,
@@ -38,7 +37,8 @@ class Args:
     task: Name = ""
     """The game; if left out, that of the world, or else doom."""
     policy: str = "shipped"
-    """`shipped`, the file of a policy, `random` or `explore` (see `dreamgym collect --help`)."""
+    """`shipped`, the file of a policy, `random` or `explore`; or, for a game of your own, your
+    `module:function` (see `dreamgym collect --help`)."""
     env: str = "twin"
     """Where it plays: `twin` is the real game seen through V and M, `dream` is the dream."""
     episodes: Whole = 100
@@ -83,7 +83,8 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
     policy = policies.load(file, world, game)
     prints, frames = {"world": world_fingerprint(folder), "policy": args.policy}, 0
     if args.policy not in policies.BLIND:
-        prints["policy"] = policy_fingerprint(file)
+        prints["policy"] = policies.mark(file)
+    if not policies.unseeing(file):
         counted = [Path(file).with_suffix(".json")]  # of its validations, or of its learning too
         if policy.observation != policies.FRAMES:  # it sees by the world, which was made of data
             counted.append(folder / "config.json")

@@ -26,12 +26,17 @@ from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.training import evaluate as stage
 from dreamgym.training.evaluate import Args, evaluate
+from dreamgym.training.measure.fidelity import Args as Fidelity
+from dreamgym.training.measure.fidelity import fidelity
 from dreamgym.training.play import games
 from dreamgym.training.play.dreams import play
 from dreamgym.training.play.executors import InProcess, Local
 from dreamgym.training.play.policies import Controlled
 from dreamgym.training.splits import TEST
+from dreamgym.world import World
 from tests.conftest import tiny_world
+from tests.envs import test_own, test_pictures
+from tests.envs.test_own import SPRING
 
 KEYS = {
     "task", "env", "policy", "temperature", "seed", "episodes", "mean", "sd", "ci95",
@@ -229,3 +234,60 @@ def test_the_commit_is_the_one_that_played(folder: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(stage.dreams, "play", played)
     assert dreaming(folder)["commit"] == "before" and commits == ["before", "after"]
+
+
+SEEN: list[np.ndarray] = []
+
+
+def pushes_back(seen: np.ndarray) -> np.ndarray:
+    """Push a spring's mass to its place, whatever is seen of it; and remember what was seen."""
+    SEEN.append(seen)
+    return np.clip(-seen.ravel()[:1].astype(np.float32), -2, 2)
+
+
+def turns_left(seen: np.ndarray) -> int:
+    SEEN.append(seen)
+    return 0
+
+
+def test_a_user_s_function_plays_its_game_as_without_dreamgym(tmp_path: Path) -> None:
+    save_world(tmp_path, test_own.own_world())
+    asked = Args(SPRING, f"{__name__}:pushes_back", episodes=3, world=str(tmp_path))
+    found = evaluate(asked, InProcess())
+    env = gym.make(SPRING)
+    for episode in found["episodes"]:
+        seen, _ = env.reset(seed=episode["seed"])
+        paid, over = 0.0, False
+        while not over:
+            seen, reward, ended, cut, _ = env.step(pushes_back(seen))
+            paid, over = paid + float(reward), ended or cut
+        assert episode["return"] == pytest.approx(paid, rel=1e-5)
+    assert found["real_frames"] == 0 and len(found["fingerprints"]["policy"]) == 16
+
+
+@pytest.mark.parametrize(
+    ("world", "function", "kind"),
+    [
+        (test_own.own_world(), pushes_back, "own"),
+        (test_pictures.own_world(), turns_left, "rgb"),
+    ],
+    ids=["numbers", "pictures"],
+)
+def test_a_user_s_function_sees_in_the_dream_what_the_dream_shows(
+    world: World, function: Any, kind: str, tmp_path: Path
+) -> None:
+    save_world(tmp_path, world)
+    name = f"{__name__}:{function.__name__}"
+    SEEN.clear()
+    found = evaluate(Args(world.game.name, name, "dream", 2, 7, world=str(tmp_path)), InProcess())
+    again = load_world(tmp_path)
+    shown = again.observe(again.start(torch.tensor([7, 8])), kind).numpy()
+    assert np.array_equal(np.stack(SEEN[:2]), shown)
+    assert found["env"] == "Dream-v0" and found["policy"] == name
+
+
+def test_a_user_s_function_is_gauged(tmp_path: Path) -> None:
+    save_world(tmp_path, test_own.own_world())
+    name = f"{__name__}:pushes_back"
+    found = fidelity(Fidelity(SPRING, str(tmp_path), name, 4, 0, replays=1), InProcess())
+    assert found["real"]["games"] == found["dream"]["games"] == 4

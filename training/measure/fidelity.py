@@ -276,7 +276,8 @@ class Args:
     world: str = ""
     """A folder, or the name of a shipped world; if left out, the game's shipped world."""
     policy: str = "shipped"
-    """`shipped`, `random`, `explore` or the file of a policy."""
+    """`shipped`, `random`, `explore`, the file of a policy; or, for a game of your own, your
+    `module:function`."""
     games: Whole = 100
     """Real games, and as many dreams."""
     stumbles: Whole = 40

@@ -213,29 +213,32 @@ class Called:
     Args:
         name: `module:function`.
         game: a user's own game.
+        world: of whose dreams it sees the same; None if it plays the real game only.
 
     Raises:
         ValueError: if there is no such function, or the game is not a user's own.
     """
 
-    observation = ""
-
-    def __init__(self, name: str, game: Game):
+    def __init__(self, name: str, game: Game, world: World | None = None):
         if not game.own:
             raise ValueError(f"{name} cannot play {game.name}: only a game of your own")
         self.name, self.function, self.game = name, function(name), game
+        self.observation = "" if world is None else FRAMES if game.pictures else "own"
         self.env: Any = _own_actions(game.name)
 
     def begin(self, seeds: Tensor) -> None:
         pass
 
     def act(self, observation: Tensor) -> Tensor:
-        frames = observation.numpy().copy()  # the function may write into it
+        seen = self._without_reward(observation.cpu()).numpy().copy()  # the function may change it
+        vectors = np.stack([self._vector(each) for each in seen])
+        return torch.from_numpy(vectors).to(observation.device)
+
+    def _without_reward(self, shown: Tensor) -> Tensor:
+        """Return what the game shows, in frames of the real game or in a dream's observations."""
         if self.game.pictures:
-            seen = list(pictures(torch.from_numpy(frames)).numpy())
-        else:
-            seen = [frame[:-1] for frame in frames]  # without the reward
-        return torch.from_numpy(np.stack(list(map(self._vector, seen))))
+            return shown if shown.ndim == 4 else pictures(shown)
+        return shown if self.observation else shown[:, :-1]
 
     def _vector(self, seen: np.ndarray) -> np.ndarray:
         action = self.function(seen)
@@ -315,7 +318,7 @@ class Reference:
         if self.config:
             weights = torch.frombuffer(bytearray(self.weights), dtype=torch.float32)
             return Controlled(Controller(self.config, weights), game)
-        if self.name not in BLIND and _mark(self.name) != self.fingerprint:
+        if self.name not in BLIND and mark(self.name) != self.fingerprint:
             raise ValueError(f"{self.name} was changed while it played: begin anew")
         return load(self.name, world, game)
 
@@ -327,7 +330,7 @@ def refer(policy: str | Path | Controller) -> Reference:
     if str(policy) in BLIND:
         return Reference(str(policy))
     if is_function(policy):
-        return Reference(str(policy), _mark(policy))
+        return Reference(str(policy), mark(policy))
     if Path(policy).suffix != ".zip" and not is_agent(policy):
         return refer(load_controller(policy))  # a controller is small: send its weights
     return Reference(str(policy), policy_fingerprint(policy))
@@ -363,7 +366,7 @@ def function(name: str) -> Callable[[np.ndarray], Any]:
     return made
 
 
-def _mark(policy: str | Path) -> str:
+def mark(policy: str | Path) -> str:
     """Return a fingerprint of a policy's file; of a function, of its name and its module's file."""
     if not is_function(policy):
         return policy_fingerprint(policy)
@@ -405,7 +408,7 @@ def load(policy: str | Path, world: World | None, game: Game) -> Policy:
     if str(policy) in BLIND:
         return Random(game) if str(policy) == "random" else Exploring(game)
     if is_function(policy):
-        return Called(str(policy), game)
+        return Called(str(policy), game, world)
     assert world is not None
     if Path(policy).suffix == ".zip":
         return load_trained(policy, world)

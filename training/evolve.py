@@ -166,120 +166,147 @@ def evolve(
         check_input(args.init)
         inputs["init"] = policy_fingerprint(args.init)
     with Run(out, "evolution", args, inputs, grows="generations") as run:
-        return _evolve(run, args, world, config, first, executor, progress, began, seconds)
+        evolution = _Evolution(run, args, world, config, first, executor, progress)
+        evolution.go_on(began, seconds)
+        return evolution.keep_best()
 
 
-def _evolve(
-    run: Run,
-    args: Args,
-    world: World,
-    config: ControllerConfig,
-    first: np.ndarray,
-    executor: Executor,
-    progress: bool,
-    began: float,
-    seconds: float,
-) -> Controller:
-    out, folder = run.path.parent, world_folder(args.world)
-    curve, losses, steps = _resume(run, args, config)
-    run.at_least(len(curve))
-    if steps is None and args.scaled:
-        steps = first_steps(world, config, args)
-    scale = SPREAD * (args.width if args.init else 1) if args.scaled else None
-    search = CMAES(first, args.population, args.seed, steps, scale)
-    means: list[Controller] = []  # of all generations: any of them may become a finalist
+class _Evolution:
+    """A search in a run folder, as far as it has come.
 
-    def tell(loss: np.ndarray) -> None:
-        search.tell(loss)
-        means.append(Controller(config, torch.tensor(search.mean, dtype=torch.float32)))
+    Its curve holds a point for each generation, with the scores in the dream and in the real game.
+    """
 
-    for past in losses:
-        search.ask()
-        tell(past)
+    def __init__(
+        self, run: Run, args: Args, world: World, config: ControllerConfig, first: np.ndarray,
+        executor: Executor, progress: bool,
+    ):  # fmt: skip
+        self.run, self.args, self.world, self.config = run, args, world, config
+        self.executor, self.silent = executor, not progress
+        self.path = run.path.parent / "controller.safetensors"
+        self.curve, losses, self.steps = _resume(run, args, config)
+        run.at_least(len(self.curve))
+        if self.steps is None and args.scaled:
+            self.steps = first_steps(world, config, args)
+        scale = SPREAD * (args.width if args.init else 1) if args.scaled else None
+        self.search = CMAES(first, args.population, args.seed, self.steps, scale)
+        self.means: list[Controller] = []  # of all generations: any may become a finalist
+        for past in losses:
+            self.search.ask()
+            self._tell(past)
 
-    path = out / "controller.safetensors"
+    def go_on(self, began: float, seconds: float) -> None:
+        """Evolve the generations that are missing, but begin none so many seconds after `began`."""
+        missing = range(len(self.curve), self.args.generations)
+        with (
+            _bar(self.args, len(self.curve), seconds, self.silent) as bar,
+            SummaryWriter(str(self.path.parent / "log")) as log,
+        ):
+            for generation in missing:
+                if self.curve and time.monotonic() - began > seconds:
+                    break
+                point = self._generation(generation)
+                if self.args.validate and point["generation"] % self.args.validate == 0:
+                    self._validate(point)
+                self.curve.append(point)
+                self._checkpoint()
+                for key in point.keys() - {"temperature"}:
+                    log.add_scalar(f"controller/{key}", point[key], point["generation"])
+                passed = min(time.monotonic() - began, seconds)  # tqdm draws no bar beyond its end
+                bar.update(1 if seconds == np.inf else passed - bar.n)
+                shown = ("generation", "dream", "real", "impossible")
+                bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
 
-    def compete(point: dict[str, Any], key: str, mean: Controller, seeds: range) -> None:
-        """Let a controller play real games, and put its mean return into a point of the curve.
+    def keep_best(self) -> Controller:
+        """Write the best controller so far and the curve's picture, and return the controller."""
+        validated = sorted((p for p in self.curve if "real" in p), key=lambda p: -p["real"])
+        complete = len(self.curve) == self.args.generations
+        best = validated[0] if validated else self.curve[-1]
+        if complete and self.args.finalists > 1 and validated:
+            best = self._finals(validated[: self.args.finalists])
+        # The frames of validations after the best one count too.
+        facts = best | ({"real_frames": spent(self.path.parent)} if validated else {})
+        save_controller(self.path, self._mean(best), **facts)
+        plot(self.curve, self.path.parent / "curve.png")
+        if complete:
+            self.run.finish()
+        return load_controller(self.path)
 
-        The mean counts the games before these seeds too, which it has played already.
-        """
-        first = seeds.start - (VALIDATION if key == "real" else FINAL)
-        played = score(world.game.name, folder, mean, seeds, executor, progress=False)
-        total = sum(each["return"] for each in played) + first * point.get(key, 0.0)
-        point[key] = total / (first + len(seeds))
-        spend(point, sum(each["length"] for each in played))
+    def _generation(self, number: int) -> dict[str, Any]:
+        """Let a generation play, tell CMA-ES the outcome, and return its point of the curve."""
+        args, world, members = self.args, self.world, self.search.ask()
+        returns, frames = _population(world, self.config, members, args, number, self.executor)
+        self._tell(-returns.mean(1))
+        point: dict[str, Any] = {
+            "generation": number + 1,
+            "dream": float(returns.mean()),
+            "dream_best": float(returns.mean(1).max()),
+            "sigma": self.search.sigma,
+            "temperature": list(args.range),
+        }
+        most = world.rules.most(args.steps or world.game.max_steps)
+        if most < np.inf:
+            point["impossible"] = float((returns > most).mean())
+        if frames:
+            self._spend(point, frames)
+        return point
 
-    def spend(point: dict[str, Any], frames: int) -> None:
-        """Add frames to the count of real frames so far, and keep the sum in a point."""
-        before = max((p.get("real_frames", 0) for p in [*curve, point]), default=0)
-        point["real_frames"] = before + frames
+    def _tell(self, losses: np.ndarray) -> None:
+        self.search.tell(losses)
+        mean = torch.tensor(self.search.mean, dtype=torch.float32)
+        self.means.append(Controller(self.config, mean))
 
-    with (
-        _bar(args, len(losses), seconds, not progress) as bar,
-        SummaryWriter(str(out / "log")) as log,
-    ):
-        for generation in range(len(losses), args.generations):
-            if curve and time.monotonic() - began > seconds:
-                break
-            members = search.ask()
-            returns, frames = _population(
-                world, config, members, args, generation, executor
-            )  # (M, R)
-            tell(-returns.mean(1))
-            point: dict[str, Any] = {
-                "generation": generation + 1,
-                "dream": float(returns.mean()),
-                "dream_best": float(returns.mean(1).max()),
-                "sigma": search.sigma,
-                "temperature": list(args.range),
-            }
-            most = world.rules.most(args.steps or world.game.max_steps)
-            if most < np.inf:
-                point["impossible"] = float((returns > most).mean())
-            if frames:
-                spend(point, frames)
-            if args.validate and (generation + 1) % args.validate == 0:
-                seeds = range(VALIDATION, VALIDATION + args.games)
-                compete(point, "real", means[-1], seeds)
-                if point["real"] > max((p["real"] for p in curve if "real" in p), default=-np.inf):
-                    save_controller(path, means[-1], **point)
-                elif path.exists():  # the frames of this validation count too
-                    record = path.with_suffix(".json")
-                    write_json(record, read_json(record) | {"real_frames": point["real_frames"]})
-            curve.append(point)
-            for key, value in point.items():
-                if key == "temperature":
-                    continue
-                log.add_scalar(f"controller/{key}", value, generation + 1)
-            _checkpoint(run, curve, search, steps)
-            passed = min(time.monotonic() - began, seconds)  # tqdm shows no bar beyond its total
-            bar.update(1 if seconds == np.inf else passed - bar.n)
-            shown = ("generation", "dream", "real", "impossible")
-            bar.set_postfix({k: f"{point[k]:.3g}" for k in shown if k in point})
-    tested = sorted((p for p in curve if "real" in p), key=lambda p: -p["real"])
-    complete = len(curve) == args.generations
-    best = tested[0] if tested else curve[-1]
-    if complete and args.finalists > 1 and tested:
-        rivals, games = tested[: args.finalists], args.final_games
+    def _mean(self, point: dict[str, Any]) -> Controller:
+        return self.means[point["generation"] - 1]
+
+    def _validate(self, point: dict[str, Any]) -> None:
+        """Let the mean of the last generation play real games, and write it if it is the best."""
+        earlier = max((p["real"] for p in self.curve if "real" in p), default=-np.inf)
+        self._compete(point, "real", range(VALIDATION, VALIDATION + self.args.games))
+        if point["real"] > earlier:
+            save_controller(self.path, self._mean(point), **point)
+        elif self.path.exists():  # the frames of this validation count too
+            record = self.path.with_suffix(".json")
+            write_json(record, read_json(record) | {"real_frames": point["real_frames"]})
+
+    def _finals(self, rivals: list[dict[str, Any]]) -> dict[str, Any]:
+        """Let validated means play on, the better half of them twice as long, until one is left."""
+        games = self.args.final_games
         while True:
-            for point in tqdm(rivals, f"final choice, {games} games", disable=not progress):
+            for point in tqdm(rivals, f"final choice, {games} games", disable=self.silent):
                 if (done := point.get("final_games", 0)) < games:
-                    seeds = range(FINAL + done, FINAL + games)
-                    compete(point, "final", means[point["generation"] - 1], seeds)
+                    self._compete(point, "final", range(FINAL + done, FINAL + games))
                     point["final_games"] = games
-                    _checkpoint(run, curve, search, steps)
+                    self._checkpoint()
             rivals = sorted(rivals, key=lambda p: -p["final"])[: (len(rivals) + 1) // 2]
             if len(rivals) == 1:
-                break
+                return rivals[0]
             games *= 2
-        best = rivals[0]
-    facts = best | ({"real_frames": spent(out)} if tested else {})  # including later validations
-    save_controller(path, means[best["generation"] - 1], **facts)
-    plot(curve, out / "curve.png")
-    if complete:
-        run.finish()
-    return load_controller(path)
+
+    def _compete(self, point: dict[str, Any], key: str, seeds: range) -> None:
+        """Let the mean of a generation play real games, and put its mean return into its point.
+
+        That counts the games before these seeds too, which the controller has played already.
+        """
+        name, folder = self.world.game.name, world_folder(self.args.world)
+        played = score(name, folder, self._mean(point), seeds, self.executor, progress=False)
+        earlier = seeds.start - (VALIDATION if key == "real" else FINAL)
+        total = sum(each["return"] for each in played) + earlier * point.get(key, 0.0)
+        point[key] = total / (earlier + len(seeds))
+        self._spend(point, sum(each["length"] for each in played))
+
+    def _spend(self, point: dict[str, Any], frames: int) -> None:
+        """Add frames to the count of real frames so far, and keep the sum in a point."""
+        before = max((p.get("real_frames", 0) for p in [*self.curve, point]), default=0)
+        point["real_frames"] = before + frames
+
+    def _checkpoint(self) -> None:
+        """Write the search's state and then the curve, whose length says how many losses count."""
+        tensors = {name: torch.tensor(array) for name, array in self.search.state().items()}
+        if self.steps is not None:
+            tensors["steps"] = torch.tensor(self.steps)
+        save_tensors(self.path.parent / "evolution.safetensors", tensors)
+        self.run.write(curve=self.curve)
 
 
 def _bar(args: Args, done: int, seconds: float, off: bool) -> Any:
@@ -360,17 +387,6 @@ def _population(
         world, policy, seeds, *args.range, args.steps, anywhere=args.anywhere, short=args.short
     )
     return played.returns.view(args.population, args.rollouts).numpy(), 0
-
-
-def _checkpoint(
-    run: Run, curve: list[dict[str, Any]], search: CMAES, steps: np.ndarray | None
-) -> None:
-    """Write the search's state and then the curve, whose length says how many losses count."""
-    tensors = {name: torch.tensor(array) for name, array in search.state().items()}
-    if steps is not None:
-        tensors["steps"] = torch.tensor(steps)
-    save_tensors(run.path.parent / "evolution.safetensors", tensors)
-    run.write(curve=curve)
 
 
 def _resume(

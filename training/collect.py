@@ -19,7 +19,7 @@ from .data.episodes import Episode, episode_path, frames_of, number_of
 from .flags import DATA, Flat, Name, Whole, game_for
 from .play import policies
 from .play.executors import Executor, Local
-from .play.games import SIDE_BY_SIDE, TIMEOUT, loaded, turns
+from .play.games import SIDE_BY_SIDE, TIMEOUT, label, loaded, turns
 from .play.policies import BLIND, Distracted, Reference, refer, unseeing
 from .runs import OTHER, Run, check_input
 from .splits import VALIDATION
@@ -87,6 +87,16 @@ class _Job:
     """The world's folder and its fingerprint; both empty if the policy needs no observation."""
     policy: Reference
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the games."""
+        return [self.args.seed + i for i in self.indices]
+
+    @property
+    def label(self) -> str:
+        """The job in an error message."""
+        return label(self.args.task, self.seeds)
+
 
 def collect(args: Args, out: str | Path, executor: Executor, progress: bool = True) -> int:
     """Play the episodes that `out` does not hold yet and return the frames of the whole set.
@@ -148,7 +158,6 @@ def _collect(
 def play(job: _Job) -> int:
     """Play a job's episodes, save those that are missing, and return how many were saved."""
     args, game = job.args, games.get(job.args.task)
-    seeds = [args.seed + i for i in job.indices]
     paths = [episode_path(Path(job.out), i) for i in job.indices]
     todo = [
         i < args.episodes and not path.exists() for i, path in zip(job.indices, paths, strict=True)
@@ -157,8 +166,8 @@ def play(job: _Job) -> int:
     policy = job.policy.load(world, game)
     if world:
         policy = Distracted(policy, game, args.chance, args.hold)
-    steps: list[list[tuple[Any, ...]]] = [[] for _ in seeds]
-    for turn in turns(args.task, seeds, policy, world, args.steps):
+    steps: list[list[tuple[Any, ...]]] = [[] for _ in paths]
+    for turn in turns(args.task, job.seeds, policy, world, args.steps):
         over = turn.terminated | turn.truncated
         rows = zip(
             turn.games.tolist(), turn.frames, turn.actions, turn.rewards, turn.counts,

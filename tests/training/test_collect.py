@@ -193,6 +193,11 @@ def job(args: Args, out: Path, many: int) -> collect_stage._Job:
     return collect_stage._Job(args, str(out), range(many), ("", ""), Reference("explore"))
 
 
+def test_episodes_are_named_by_their_game_and_seeds(tmp_path: Path) -> None:
+    label = job(Args("doom", seed=100), tmp_path, 10).label
+    assert label == "ViZDoom's Take Cover with the seeds 100 to 109"
+
+
 def test_an_episode_on_the_disk_is_what_was_played(counted: list[Counted], tmp_path: Path) -> None:
     assert collect_stage.play(job(Args("doom", 3, seed=4), tmp_path, 3)) == 3
     for index, (seed, length) in enumerate(LENGTHS.items()):

@@ -53,7 +53,7 @@ class Executor(Protocol):
         """Yield `(number, function(job))` for every job, in the order in which they finish.
 
         Args:
-            jobs: picklable, as the answers are.
+            jobs: picklable, as the answers are. A job may have a `label`, by which errors call it.
             timeout: seconds for one job, if the executor can stop jobs.
         """
 
@@ -125,7 +125,7 @@ class Local:
                         yield number, answer
                     elif answer.certain or tries[number] >= TRIES:
                         often = "" if answer.certain else f" {tries[number]} times, last"
-                        which = f"job {number + 1} of {len(jobs)}"
+                        which = getattr(jobs[number], "label", f"job {number + 1} of {len(jobs)}")
                         error = WorkerError(f"{which} failed{often}: {answer.words}")
                         error.add_note(answer.trace)
                         raise error

@@ -123,6 +123,16 @@ class Job:
     policy: Reference
     seeds: tuple[int, ...]
 
+    @property
+    def label(self) -> str:
+        """The job in an error message."""
+        return label(self.task, self.seeds)
+
+
+def label(task: str, seeds: Sequence[int]) -> str:
+    """Return what names games in an error message: the game, and their seeds."""
+    return f"{games.get(task).called} with the seeds {seeds[0]} to {seeds[-1]}"
+
 
 def play(job: Job) -> list[dict[str, Any]]:
     """Play a job's real games side by side, and return `{seed, return, length}` of each."""

@@ -19,6 +19,8 @@ import dreamgym  # noqa: F401
 from dreamgym.envs import keeper
 from dreamgym.training.play import executors
 from dreamgym.training.play.executors import Executor, InProcess, Local, WorkerError
+from dreamgym.training.play.games import Job
+from dreamgym.training.play.policies import Reference
 from tests.waiting import PATIENCE, until
 
 
@@ -160,6 +162,16 @@ def test_a_job_that_always_fails_is_an_error_with_its_message(tmp_path: Path) ->
         list(Local(1).map(fail, [str(tmp_path)]))
     assert str(caught.value) == "job 1 of 1 failed 3 times, last: OSError: the monsters won"
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_an_error_names_the_games_that_failed() -> None:
+    job = Job("doom", "", "", Reference("random"), (20, 21, 29))
+    with pytest.raises(WorkerError) as caught:
+        list(Local(1).map(leave, [job]))
+    words = (
+        "ViZDoom's Take Cover with the seeds 20 to 29 failed 3 times, last: its process ended (1)"
+    )
+    assert str(caught.value) == words
 
 
 def refuse(job: tuple[str, bytes]) -> None:
@@ -313,6 +325,8 @@ def test_a_game_ends_with_its_worker_and_leaves_no_folder(
 INTERRUPTED = """
 import sys, time
 from dreamgym.training.play.executors import Local
+from dreamgym.training.play.games import Job
+from dreamgym.training.play.policies import Reference
 if __name__ == "__main__":
     for number, _ in Local(2).map(time.sleep, [0, 600, 600]):
         print("begun", flush=True)

@@ -168,7 +168,8 @@ def _numbers(id: str, seen: gym.Space[Any]) -> int:
         )
     if odd := [name for name, part in _parts(seen) if not _flattenable(part)]:
         which = f"of which {' and '.join(odd)}" if any(odd) else "which"
-        cure = "Filter" if isinstance(seen, gym.spaces.Dict) else "Transform"
+        outer = isinstance(seen, gym.spaces.Dict) and all(name.count("[") == 1 for name in odd)
+        cure = "Filter" if outer else "Transform"
         raise ValueError(
             f"{id} shows {seen}, {which} cannot be flattened to numbers: change it by a wrapper, "
             f"such as gymnasium.wrappers.{cure}Observation"
@@ -179,13 +180,16 @@ def _numbers(id: str, seen: gym.Space[Any]) -> int:
     return numbers
 
 
-def _parts(seen: gym.Space[Any]) -> list[tuple[str, gym.Space[Any]]]:
-    """Return the names and the spaces of a `Dict` or a `Tuple`; of any other space, itself."""
+def _parts(seen: gym.Space[Any], name: str = "") -> list[tuple[str, gym.Space[Any]]]:
+    """Return the parts of a space that have no parts themselves, and how an observation's index
+    names each: `['arm'][0]` in a `Dict` that holds a `Tuple`, nothing if the space is one part."""
     if isinstance(seen, gym.spaces.Dict):
-        return [(repr(name), part) for name, part in seen.spaces.items()]
-    if isinstance(seen, gym.spaces.Tuple):
-        return [(f"part {number}", part) for number, part in enumerate(seen.spaces)]
-    return [("", seen)]
+        inner: list[tuple[Any, gym.Space[Any]]] = list(seen.spaces.items())
+    elif isinstance(seen, gym.spaces.Tuple):
+        inner = list(enumerate(seen.spaces))
+    else:
+        return [(name, seen)]
+    return [part for key, each in inner for part in _parts(each, f"{name}[{key!r}]")]
 
 
 def _flattenable(space: gym.Space[Any]) -> bool:

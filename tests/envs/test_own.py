@@ -287,14 +287,18 @@ def mission() -> gym.spaces.Dict:
 @pytest.mark.parametrize(
     ("space", "odd"),
     [
-        (mission(), "of which 'goal' and 'way' cannot be .*wrappers.FilterObservation"),
+        (mission(), r"of which \['goal'\] and \['way'\] cannot be .*wrappers.FilterObservation"),
         (
             gym.spaces.Tuple((gym.spaces.Discrete(2), mission()["goal"])),
-            "of which part 1 cannot .*wrappers.TransformObservation",
+            r"of which \[1\] cannot .*wrappers.TransformObservation",
+        ),
+        (
+            gym.spaces.Dict({"all": gym.spaces.Tuple((gym.spaces.Discrete(2), mission()))}),
+            r"of which \['all'\]\[1\]\['goal'\] and .* cannot .*wrappers.TransformObservation",
         ),
         (mission()["way"], r"\), which cannot be flattened to numbers: change it by a wrapper"),
     ],
-    ids=["dict", "tuple", "graph"],
+    ids=["dict", "tuple", "nested", "graph"],
 )
 def test_the_part_that_cannot_be_flattened_is_named(space: gym.Space[Any], odd: str) -> None:
     class Odd(gym.Env[Any, Any]):

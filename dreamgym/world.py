@@ -47,6 +47,18 @@ BOUND = 50.0
 """Latents are clipped to ± this, the paper's observation space; those of V are within ± 5."""
 
 
+def room(device: torch.device) -> float:
+    """Return the bytes of a device's memory: all of a CPU's, and those of a GPU that are free.
+
+    Where the system does not tell, as Windows does not tell Python, they are infinite.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if not hasattr(os, "sysconf"):
+        return float("inf")
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 @dataclass
 class State:
     """The state of N dreams, or of N real games seen through V and M."""
@@ -242,9 +254,7 @@ class World:
         return sum(parts.get(part, parts["h"]) for part in OBSERVATIONS[kind])
 
     def check_room(self, dreams: int) -> None:
-        """Refuse a number of dreams for which the world's device has too little memory.
-
-        A CPU's memory counts whole, and a GPU's as far as it is free.
+        """Refuse a number of dreams for which the world's device has too little memory, see `room`.
 
         Raises:
             ValueError: if they do not fit; the message says how many do.
@@ -252,10 +262,7 @@ class World:
         config = self.memory.config
         outputs = 3 * config.mixtures * config.z_size
         each = 4 * (4 * config.hidden + outputs + 3 * (config.z_size + 2 * config.hidden))  # bytes
-        if self.device.type == "cuda":
-            there = torch.cuda.mem_get_info(self.device)[0]
-        else:
-            there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        there = room(self.device)
         if dreams * each > there:
             raise ValueError(
                 f"num_envs is {dreams}: they take {dreams * each / 2**30:,.0f} GiB, {self.device} "

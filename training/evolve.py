@@ -6,7 +6,6 @@ end the best of these controllers play again, on fresh seeds, and the final choi
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from dreamgym.envs.arguments import parse_temperature
 from dreamgym.envs.spaces import spread
 from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
-from dreamgym.world import World
+from dreamgym.world import World, room
 
 from .flags import RUNS, Flat, Name, Tau, Whole, game_for
 from .optimisers import CMAES
@@ -327,7 +326,7 @@ def _check_population(args: Args, world: World, config: ControllerConfig) -> Non
     """
     try:
         world.check_room(args.population * (1 if args.reality else args.rollouts))
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        there = room(torch.device("cpu"))
         each = 8 * 4 + 4 * args.rollouts  # bytes a weight: in pycma, and in each dream
         square = 8 * 4 * config.parameters**2  # CMA-ES's covariance, its root and the like
         if (need := each * args.population * config.parameters + square) > there:

@@ -443,6 +443,13 @@ def test_as_many_dreams_as_there_is_memory_for(monkeypatch: pytest.MonkeyPatch) 
         tiny_world().check_room(101)
 
 
+def test_a_system_that_tells_nothing_of_its_memory_refuses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sysconf")
+    tiny_world().check_room(10**15)
+
+
 @pytest.mark.parametrize("able", [False, True])
 def test_the_fastest_precision_is_what_the_processor_multiplies_in(
     monkeypatch: pytest.MonkeyPatch, folder: Path, able: bool

@@ -186,6 +186,22 @@ class Scaled(BaseFeaturesExtractor):
         return scaled.clamp(-self.clip, self.clip) if self.clip else scaled
 
 
+class UnitPolicy(ActorCriticPolicy):
+    """A policy of PPO or A2C that acts from -1 to 1, which Stable-Baselines3 maps to the action's
+    range.
+
+    Its own policies act in the game's units and begin around 0 with a standard deviation of 1, so
+    they never meet an action between 15 and 30, nor most of those between -1,000 and 1,000.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._squash_output = True  # its word for actions that are to be mapped
+
+    def unscale_action(self, scaled_action: np.ndarray) -> np.ndarray:
+        return super().unscale_action(np.clip(scaled_action, -1, 1))
+
+
 class ControllerPolicy(ActorCriticPolicy):
     """C, the paper's controller, as the policy of PPO or A2C: one layer with tanh, and a critic.
 

@@ -171,6 +171,7 @@ class World:
         self.known = rules.known if isinstance(rules, Learned) else None
         self.vision, self.memory, self.starts, self.form = vision, memory, starts, form
         self.moments = moments
+        self._middle, self._half = (torch.from_numpy(part).to(self.device) for part in game.middle)
         self.fused = form == "auto" and self.device.type == "cpu"
         self._noise = kernels if self.fused else noise
         single = memory.bias.dtype is torch.float32
@@ -398,6 +399,7 @@ class World:
     ) -> tuple[State, Tensor, Tensor]:
         """Dream one step; see `step`."""
         self._check_actions(len(state), action.shape)
+        action = self._taken(action)
         if self.engine:
             after, tau = state.like(), temperature.expand(len(state), 1)
             arrays = (state.arrays(), _array(action), _array(tau), after.arrays())
@@ -451,11 +453,11 @@ class World:
         if self.engine and not flushes():
             self._check_actions(len(state), action.shape)
             shown = self.show(state, "own") if self.known else None
-            now = state.arrays()
-            paid, ended = self.engine.dream(now, action, temperature.numpy(), now)
+            now, there = state.arrays(), torch.from_numpy(action)
+            taken = self._taken(there).numpy()
+            paid, ended = self.engine.dream(now, taken, temperature.numpy(), now)
             if isinstance(self.vision, VAE):
                 return state, paid, ended
-            there = torch.from_numpy(action)
             reward, dead = self._learned(shown, there, state, torch.from_numpy(ended))
             return state, reward.numpy(), dead.numpy()
         there = torch.from_numpy(action).to(self.device)
@@ -472,7 +474,7 @@ class World:
         self._check_actions(len(state), action.shape)
         mean, logvar = self.encode(frames)
         normal = self._noise.normal(state.key, state.step, mean.shape[1])
-        h, c = self._remember(state, action)
+        h, c = self._remember(state, self._taken(action))
         z = sample_latent(mean, logvar, normal).clamp_(-BOUND, BOUND)
         return State(z, h, c, state.step + 1, state.key, state.counts)
 
@@ -483,7 +485,7 @@ class World:
         Their names, in this order, are M's `config.heads`.
         """
         self._check_actions(len(state), action.shape)
-        h, _ = self._remember(state, action)
+        h, _ = self._remember(state, self._taken(action))
         return torch.sigmoid(self.memory.predict(h, state.z).heads)
 
     @plainly
@@ -540,6 +542,10 @@ class World:
         wanted = dreams, self.memory.config.action_size
         if shape != wanted:
             raise ValueError(f"actions are {tuple(shape)}: give {wanted}, one for each dream")
+
+    def _taken(self, action: Tensor) -> Tensor:
+        """Return actions (N, A) as M takes them, see `MemoryConfig.unit`."""
+        return (action - self._middle) / self._half if self.memory.config.unit else action
 
     def _remember(self, state: State, action: Tensor) -> tuple[Tensor, Tensor]:
         """Return M's h and c (N, H) after it takes in the state's z and an action (N, A)."""

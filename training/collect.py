@@ -137,14 +137,22 @@ def _collect(
     run.at_least(max((number_of(path) + 1 for path in out.glob("episode-*.npz")), default=0))
     todo = [i for i in range(args.episodes) if not episode_path(out, i).exists()]
     _check_disk(args, out, len(todo))
-    facts = _facts(args)
+    # Episodes of an earlier call that asked for fewer: they are not played again.
+    whole, earlier = len(run.facts.get("lengths", ())), int(run.facts.get("earlier", 0))
+    earlier = whole if 0 < whole < args.episodes else earlier
+    facts = _facts(args) | ({"earlier": earlier} if earlier else {})
     if todo or not run.facts:
         run.write(**facts)
     # Fixed groups: a game shares its batch with the same others, even if the run was interrupted.
     blind = args.policy in BLIND and games.get(args.task).pictures  # its games are large
     size = 1 if blind else SIDE_BY_SIDE
-    starts = dict.fromkeys(i - i % size for i in todo)
-    jobs = [_Job(args, str(out), range(i, i + size), world, policy) for i in starts]
+    missing = set(todo)
+    groups = [
+        range(i, min(i + size, part.stop))
+        for part in (range(earlier), range(earlier, args.episodes))
+        for i in part[::size]
+    ]
+    jobs = [_Job(args, str(out), group, world, policy) for group in groups if missing & set(group)]
     bar = tqdm(total=args.episodes, initial=args.episodes - len(todo), unit=" episodes",
                desc=f"collect {args.task}", disable=not progress)  # fmt: skip
     with bar:
@@ -159,9 +167,7 @@ def play(job: _Job) -> int:
     """Play a job's episodes, save those that are missing, and return how many were saved."""
     args, game = job.args, games.get(job.args.task)
     paths = [episode_path(Path(job.out), i) for i in job.indices]
-    todo = [
-        i < args.episodes and not path.exists() for i, path in zip(job.indices, paths, strict=True)
-    ]
+    todo = [not path.exists() for path in paths]
     world = loaded(*job.world) if job.world[0] else None
     policy = job.policy.load(world, game)
     if world:

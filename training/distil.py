@@ -144,6 +144,8 @@ def difference(game: Game, agent: Agent) -> Callable[[Tensor, Tensor], Tensor]:
         return lambda outputs, told: F.mse_loss(
             actions.from_outputs(torch.tanh(outputs), game), told.clamp(agent.low, agent.high)
         )
+    if acts == "unit":  # then C's outputs are stretched as the agent's are
+        return lambda outputs, told: F.mse_loss(torch.tanh(outputs), told.clamp(-1, 1))
     raise ValueError(
         f"the agent acts by {acts}, and C of {game.called} cannot imitate that: take an agent that "
         "PPO has trained, and that acts by Discrete, MultiDiscrete or Box"

@@ -21,7 +21,7 @@ from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.sight import Vision
-from dreamgym.models.vae import sample
+from dreamgym.models.vae import VAE, sample
 from dreamgym.world import State, World
 
 from . import trainer
@@ -113,7 +113,7 @@ def config_for(game: Game) -> MemoryConfig:
     if not game.rewarded:
         return config
     residual = 0 if game.pictures else game.frame[0] - 1  # all numbers but the reward
-    return replace(config, residual=residual, paid=True, floor=FLOOR, outcome=END)
+    return replace(config, residual=residual, paid=True, unit=game.unit, floor=FLOOR, outcome=END)
 
 
 def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
@@ -363,6 +363,8 @@ def assemble(
     game = games.get(task)
     if rules:
         game = own.game(replace(game.own, rules=rules))
+    if not isinstance(vision, VAE):
+        vision.bound(latents.reward)
     first = latents.starts[:STARTS]
     starts = (latents.mean[first].float(), latents.logvar[first].float(), latents.whole[:STARTS])
     inside = moments(game.rules.ending(death), memory, latents)

@@ -49,7 +49,7 @@ from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import replacing
 from dreamgym.games import Game, own
 from dreamgym.models.controller import Controller
-from dreamgym.sb3 import ControllerPolicy, DreamVecEnv, scaled
+from dreamgym.sb3 import ControllerPolicy, DreamVecEnv, UnitPolicy, scaled
 from dreamgym.world import World
 
 from .flags import RUNS, Flat, Name, Tau, Whole, game_for
@@ -298,6 +298,8 @@ def hyperparameters(args: Args, game: Game) -> dict[str, Any]:
     hyper = copy.deepcopy(zoo[args.algo][where])  # Stable-Baselines3 writes into `policy_kwargs`
     if game.own and args.algo == "ppo":
         hyper["gamma"] = own.discount(game.max_steps)
+    if game.unit and args.algo in ("ppo", "a2c"):
+        hyper["policy"] = UnitPolicy
     ours = ("n_timesteps", "policy", "normalize", "n_envs", "env_kwargs")
     kwargs = {key: value for key, value in hyper.items() if key not in ours}
     if "n_steps" in kwargs and "batch_size" in kwargs:  # fewer dreams may not fill a batch

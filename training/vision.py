@@ -109,7 +109,6 @@ def measure(v: Standard, frames: np.ndarray) -> None:
     deviation[-1] = max(deviation[-1], PAID)
     v.mean.copy_(torch.from_numpy(frames.mean(0, dtype=np.float64)))
     v.deviation.copy_(torch.from_numpy(deviation))
-    v.paid.copy_(torch.tensor([frames[:, -1].min(), frames[:, -1].max()]))
 
 
 def _train(run: Run, paths: list[Path], game: Game, args: Args, progress: bool) -> VAE | Sight:

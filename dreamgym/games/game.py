@@ -69,6 +69,9 @@ class Game:
     stretched: tuple[int, ...] = ()
     """Indices of the numbers of an action for which C's output in [-1, 1] is mapped linearly to
     the number's range. The other numbers are clipped to it."""
+    unit: bool = False
+    """Whether M takes the numbers of a continuous action with -1 and 1 as the ends of their range,
+    and not as they are. The range may be any, and far from 0."""
     continuous: bool = False
     """Whether the Box form of the action space is the default."""
     threshold: float | None = None
@@ -134,6 +137,13 @@ class Game:
     def box(self) -> tuple[np.ndarray, np.ndarray]:
         """`low` and `high` as arrays (A,) float32."""
         return np.array(self.low, np.float32), np.array(self.high, np.float32)
+
+    @cached_property
+    def middle(self) -> tuple[np.ndarray, np.ndarray]:
+        """The middle and half the width of `box`, both (A,) float32; 1 where it has no width."""
+        low, high = self.box
+        half = (high - low) / 2
+        return low + half, np.where(half > 0, half, np.float32(1))
 
     @cached_property
     def vectors(self) -> np.ndarray:

@@ -195,6 +195,7 @@ def game(facts: Facts) -> Game:
         choices=choices,
         bits=facts.bits,
         stretched=tuple(range(len(facts.low))),
+        unit=not choices,
         continuous=not choices,
         explore=partial(held, size),
         max_steps=facts.max_steps,

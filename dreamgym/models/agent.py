@@ -18,9 +18,9 @@ DISCRETE = ("moves", "parts", "bits")
 """How the last layer becomes a discrete action. `moves`: the one whose output is the greatest.
 `parts`: of several choices, each the one whose output is the greatest among its own. `bits`: of
 several bits, each is 1 if its output is above 0."""
-ACTS = (*DISCRETE, "box", "squashed")
+ACTS = (*DISCRETE, "box", "unit", "squashed")
 """How it becomes an action, else: `box`: the outputs are the continuous action, clipped to its
-ends. `squashed`: their tanh is the action, with -1 and 1 as the ends."""
+ends. `unit`: so they are, with -1 and 1 as the ends. `squashed`: so is their tanh."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Agent(nn.Module):
             return torch.as_tensor(outputs.argmax(1))
         if self.config.acts == "box":
             return outputs.clamp(self.low, self.high)
-        return self.low + 0.5 * (torch.tanh(outputs) + 1.0) * (self.high - self.low)
+        outputs = outputs.clamp(-1, 1) if self.config.acts == "unit" else torch.tanh(outputs)
+        return self.low + 0.5 * (outputs + 1.0) * (self.high - self.low)
 
     def predict(
         self,

@@ -35,6 +35,8 @@ class MemoryConfig:
     paid: bool = field(default=False, metadata={"later": True})
     """Whether the last two numbers of z are what the step pays: the last but one if the game goes
     on, the last if the step ends it. The first outcome must then be the end."""
+    unit: bool = field(default=False, metadata={"later": True})
+    """Whether the numbers of an action are -1 to 1, see `games.Game.unit`."""
     floor: float = field(default=0.0, metadata={"later": True})
     """Standard deviation of noise that the loss adds to every Gaussian (the variances add up). A
     number that follows exactly from those before would else make its Gaussian ever narrower, and

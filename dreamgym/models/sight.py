@@ -60,6 +60,10 @@ class Sight(nn.Module):
         """Return the rewards (N,) in latents z (N, Z), see `Standard.reward`."""
         return self.standard.reward(z[:, self.config.latents :], over)
 
+    def bound(self, rewards: Tensor) -> None:
+        """Let dreams pay no more and no less than rewards (N,), see `Standard.bound`."""
+        self.standard.bound(rewards)
+
     def loss(self, frames: Tensor, rarity: float = 0.0) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of the pictures of frames (N, 12292), see `VAE.loss`."""
         return self.vae.loss(pictures(frames), rarity)

@@ -70,10 +70,20 @@ class Standard(nn.Module):
         Args:
             over: (N,) bool, whether the game ends with the step.
         """
-        squeezed = torch.where(over, z[:, -1], z[:, -2]) * self.deviation[-1] + self.mean[-1]
-        return unsqueezed(squeezed.clamp(*self.paid))
+        foretold = torch.where(over, z[:, -1], z[:, -2]) * self.deviation[-1] + self.mean[-1]
+        return unsqueezed(foretold.clamp(*self.paid))
+
+    def bound(self, rewards: Tensor) -> None:
+        """Let dreams pay no more and no less than rewards (N,) that the game has paid."""
+        paid = squeezed(rewards)
+        self.paid.copy_(torch.stack((paid.min(), paid.max())))
+
+
+def squeezed(rewards: Tensor) -> Tensor:
+    """Return sign(r) ln(1 + |r|) of rewards (N,), as a frame holds them."""
+    return torch.sign(rewards) * torch.log1p(rewards.abs())
 
 
 def unsqueezed(rewards: Tensor) -> Tensor:
-    """Return rewards (N,) from sign(r) ln(1 + |r|), which a frame holds."""
+    """Return rewards (N,), as the game pays them, from those of frames."""
     return torch.sign(rewards) * torch.expm1(rewards.abs())

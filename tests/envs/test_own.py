@@ -34,8 +34,12 @@ from dreamgym.games import own
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.sight import SightConfig
 from dreamgym.models.standard import Standard, StandardConfig
-from dreamgym.sb3 import DreamVecEnv
+from dreamgym.sb3 import DreamVecEnv, UnitPolicy
+from dreamgym.training.collect import Args, collect
+from dreamgym.training.data.episodes import Episode, episode_paths
+from dreamgym.training.data.latents import encode
 from dreamgym.training.memory import config_for
+from dreamgym.training.play.executors import InProcess
 from dreamgym.training.play.exporting import exported
 from dreamgym.training.play.policies import load
 from dreamgym.world import World
@@ -541,6 +545,71 @@ def test_facts_of_an_older_dreamgym_are_read() -> None:
 def test_outputs_are_stretched_to_the_range_of_an_action() -> None:
     outputs = torch.tensor([[-1.0], [0.0], [0.5], [3.0]])
     assert actions.from_outputs(outputs, games.get(SPRING))[:, 0].tolist() == [-2, 0, 1, 2]
+
+
+def hot() -> gym.Env[np.ndarray, Any]:
+    """A spring of which an action lies between 15 and 30, as a temperature may."""
+    return gym.wrappers.RescaleAction(gym.make(SPRING), np.float32(15), np.float32(30))
+
+
+HOT = f"{__name__}:hot"
+
+
+@pytest.mark.parametrize("form", ["auto", "torch"])
+def test_m_takes_the_ends_of_an_action_as_minus_1_and_1(form: str) -> None:
+    world = own_world(HOT).to("cpu", form=form)
+    memory = MDNRNN(replace(world.memory.config, unit=False))
+    memory.load_state_dict(world.memory.state_dict())
+    plain = World(world.game, world.vision, memory, world.starts, form=form)
+    assert world.memory.config.unit and world.game.middle == (22.5, 7.5)
+    state, tau = world.start(torch.arange(5)), torch.ones(5, 1)
+    action = torch.tensor([[15.0], [18.75], [22.5], [26.25], [30.0]])
+    unit = torch.tensor([[-1.0], [-0.5], [0.0], [0.5], [1.0]])
+    frames = torch.randn(5, *world.game.frame)
+    for ours, theirs in (
+        (world.step(state, action, tau)[0], plain.step(state, unit, tau)[0]),
+        (world.follow(state, action, frames), plain.follow(state, unit, frames)),
+        (
+            world.advance(state.clone(), action.numpy(), tau)[0],
+            plain.advance(state.clone(), unit.numpy(), tau)[0],
+        ),
+    ):
+        for field in fields(ours):
+            assert torch.equal(getattr(ours, field.name), getattr(theirs, field.name)), field.name
+    assert torch.equal(world.foretell(state, action), plain.foretell(state, unit))
+
+
+def test_latents_hold_actions_as_m_takes_them(tmp_path: Path) -> None:
+    collect(Args(HOT, 3), tmp_path / "data", InProcess(), progress=False)
+    v = Standard(StandardConfig(*games.get(HOT).frame))
+    latents = encode(games.get(HOT), [tmp_path / "data"], tmp_path / "run", v, progress=False)
+    episodes = [Episode.load(path) for path in episode_paths(tmp_path / "data")]
+    wanted = [np.append((each.actions[:-1] - 22.5) / 7.5, [[0]], axis=0) for each in episodes]
+    np.testing.assert_allclose(latents.action.numpy(), np.concatenate(wanted))
+    assert latents.action.abs().max() <= 1
+
+
+def test_an_agent_acts_in_the_whole_range_of_an_action(tmp_path: Path) -> None:
+    """Also at first, where Stable-Baselines3's own policy would act at the lowest end alone."""
+    save_world(tmp_path / "world", own_world(HOT))
+    dreams = DreamVecEnv("Dream-v0", 64, world=str(tmp_path / "world"))
+    model = PPO(UnitPolicy, dreams, n_steps=16, batch_size=512, n_epochs=1)
+    actions: list[np.ndarray] = []
+    step = dreams.step_async
+    dreams.step_async = lambda given: (actions.append(given.copy()), step(given))[1]  # type: ignore
+    model.learn(1024)
+    drawn = np.concatenate(actions)
+    assert drawn.min() == 15 and drawn.max() == 30
+    assert 0.5 < ((drawn > 18.75) & (drawn < 26.25)).mean() / 0.383 < 1.5  # of a standard normal
+    with torch.no_grad():
+        model.policy.action_net.bias += 0.4
+    agent = exported(model, "own")
+    assert agent.config.acts == "unit"
+    model.save(tmp_path / "policy.zip")
+    seen = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    chosen = PPO.load(tmp_path / "policy.zip").predict(seen, deterministic=True)[0]
+    np.testing.assert_allclose(agent.predict(seen)[0], chosen, rtol=1e-5)
+    assert 22.5 < chosen.mean() < 30
 
 
 def test_a_game_without_moves_refuses_discrete_actions(folder: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dreamgym.checkpoint import read_json
+from dreamgym.envs.vectors import Vectors
 from dreamgym.files import TEMPORARY
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.games.game import Play
@@ -218,7 +219,7 @@ def test_an_episode_that_is_there_is_not_written_again(
     counted: list[Counted], tmp_path: Path
 ) -> None:
     episode_path(tmp_path, 0).write_bytes(b"there")
-    assert collect_stage.play(job(Args("doom", 2, seed=4), tmp_path, 3)) == 1
+    assert collect_stage.play(job(Args("doom", 2, seed=4), tmp_path, 2)) == 1
     assert episode_path(tmp_path, 0).read_bytes() == b"there"
     assert len(Episode.load(episode_path(tmp_path, 1))) == 1
     assert not episode_path(tmp_path, 2).exists()  # more than was asked for
@@ -251,7 +252,8 @@ def test_a_controller_s_games_share_the_same_ten_however_many_are_left(
     for index in (*range(12), 14):
         np.savez(episode_path(tmp_path, index), rewards=np.ones(2))
     go()
-    assert [list(job.indices) for job in inside.jobs] == [list(range(10, 20)), list(range(20, 30))]
+    groups = [list(job.indices) for job in inside.jobs]
+    assert groups == [list(range(10, 20)), list(range(20, 25))]
 
 
 @pytest.mark.parametrize(("seed", "episodes"), [(-1, 1), (999_999, 2), (1_000_000, 1)])
@@ -285,6 +287,27 @@ def test_random_play_takes_a_new_action_every_step_and_exploring_holds_them(
         changes[policy] = np.mean(moves[1:] != moves[:-1])
     assert changes["random"] == pytest.approx(2 / 3, abs=0.16)
     assert changes["explore"] < 0.3
+
+
+def test_no_game_is_played_twice_when_a_data_set_grows(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step counts as a real frame; a group of games holds 10."""
+    steps, step = [0], Vectors.step
+
+    def counted(self: Vectors, action: object) -> object:
+        steps[0] += 1
+        return step(self, action)
+
+    monkeypatch.setattr(Vectors, "step", counted)
+    for episodes in (3, 5, 12, 27):
+        collect(Args(SPRING, episodes), tmp_path, inside, progress=False)
+        recorded = [Episode.load(episode_path(tmp_path, i)) for i in range(episodes)]
+        assert steps[0] == sum(len(each) - 1 for each in recorded)  # a frame follows the last step
+    episode_path(tmp_path, 4).unlink()
+    collect(Args(SPRING, 27), tmp_path, inside, progress=False)
+    again = Episode.load(episode_path(tmp_path, 4))
+    assert same(again, recorded[4])
 
 
 def test_a_function_of_the_user_s_own_plays_in_other_processes(

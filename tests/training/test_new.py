@@ -25,9 +25,10 @@ from dreamgym.checkpoint import (
 from dreamgym.cli import main
 from dreamgym.games.recipe import Round
 from dreamgym.models.controller import Controller
+from dreamgym.models.mdn_rnn import MDNRNN
 from dreamgym.models.sight import Sight, SightConfig
 from dreamgym.models.standard import EXACT, Standard, StandardConfig
-from dreamgym.training import collect, iterate, new, recorded, vision
+from dreamgym.training import collect, iterate, memory, new, recorded, vision
 from dreamgym.training.data import latents
 from dreamgym.training.data.episodes import MANIFEST, Episode, episode_path
 from dreamgym.training.iterate import Plan
@@ -36,7 +37,6 @@ from dreamgym.training.play import dreams, policies
 from dreamgym.training.play.games import score
 from dreamgym.training.splits import TEST
 from tests.conftest import Inside
-from tests.envs.dot import PAY
 from tests.envs.spring import LIMIT
 from tests.envs.test_own import own_world
 
@@ -69,18 +69,31 @@ def test_v_standardises_exactly(tmp_path: Path, inside: Inside) -> None:
     torch.testing.assert_close(mean.std(0)[:3], torch.ones(3), atol=1e-2, rtol=0)
     assert not mean[:, 3].any() and torch.all(logvar == EXACT)
     torch.testing.assert_close(v.decode(mean), frames, atol=1e-4, rtol=1e-4)
-    assert v.paid.tolist() == [frames[:, 2].min(), frames[:, 2].max()]
     again = vision.load_vision(tmp_path / "run", SPRING)
-    assert torch.equal(again.deviation, v.deviation) and torch.equal(again.paid, v.paid)
+    assert torch.equal(again.deviation, v.deviation)
 
 
 def test_a_dream_pays_no_more_than_was_ever_paid() -> None:
     v, on = Standard(StandardConfig(1)), torch.zeros(3, dtype=torch.bool)
     far = torch.tensor([[50.0, 0.0], [-50.0, 0.0], [0.5, 0.0]])
     assert v.reward(far, on)[0] > 1e21
-    v.paid.copy_(torch.tensor([-1.0, 2.0]))
-    assert v.reward(far, on).tolist() == pytest.approx([np.expm1(2), -np.expm1(1), np.expm1(0.5)])
+    v.bound(torch.tensor([-3.0, 0.0, 7.0]))
+    assert v.reward(far, on).tolist() == pytest.approx([7, -3, np.expm1(0.5)])
     assert v.reward(far.flip(1), ~on).tolist() == v.reward(far, on).tolist()
+
+
+def test_a_dream_pays_what_later_rounds_have_found(tmp_path: Path, inside: Inside) -> None:
+    """V measured the games of the first round alone, and M has seen those of all."""
+    args = collect.Args(SPRING, episodes=4)
+    collect.collect(args, tmp_path / "data", inside, progress=False)
+    v = vision.train([tmp_path / "data"], tmp_path / "run", vision.Args(task=SPRING), False)
+    seen = latents.encode(games.get(SPRING), [tmp_path / "data"], tmp_path, v, progress=False)
+    assert seen.reward.max() <= 0
+    seen.reward[7] = 1e4
+    m = MDNRNN(memory.config_for(games.get(SPRING)))
+    world = memory.assemble(SPRING, v, m, seen, tmp_path / "world")
+    z = torch.full((1, 4), 1e6)
+    assert world.vision.reward(z, torch.tensor([True])).item() == pytest.approx(1e4, rel=1e-4)
 
 
 def test_a_number_that_never_changes_becomes_zero() -> None:
@@ -112,7 +125,6 @@ def test_v_learns_pictures_and_measures_rewards(tmp_path: Path, inside: Inside) 
         paid = np.concatenate([np.log1p(np.append(0, each.rewards[:-1])) for each in episodes])
         assert v.standard.mean.item() == pytest.approx(paid.mean(), abs=1e-5)
         assert v.standard.deviation.item() == pytest.approx(paid.std(), abs=1e-5)
-        assert v.standard.paid.tolist() == pytest.approx([0, np.log1p(PAY)])
     assert first.standard.mean != second.standard.mean
     again_v = vision.load_vision(tmp_path / "second", DOT)
     for key, value in second.state_dict().items():
@@ -311,6 +323,8 @@ def test_a_small_world_is_made_and_scored(
     counted = sum(real_frames(out / name) for name in ("config.json", f"{learner}.json"))
     assert len(data) == 16 and counted > frames
     assert world.memory.config.residual == 4 and world.moments is not None
+    assert isinstance(world.vision, Standard)
+    assert world.vision.paid.tolist() == pytest.approx([0, np.log(2)])  # of each step 1
     shipped = policies.find("shipped", out)
     assert shipped == str(out / f"{learner}.safetensors")
     assert f"Its {learner} learned in the dream alone" in (out / "README.md").read_text()

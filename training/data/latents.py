@@ -25,7 +25,7 @@ from .episodes import fingerprint as episode_fingerprint
 
 SHARD = 200
 """Episodes in one file (a shard); a killed process loses at most one shard of work."""
-FORMAT = 4
+FORMAT = 5
 """Version of a shard's columns and outcomes; shards of an older version are encoded again."""
 BATCH = 256
 """Frames that V encodes at once."""
@@ -37,7 +37,7 @@ class Latents:
 
     mean: Tensor  # (F, Z) float16, or float32 where V sees numbers
     logvar: Tensor  # (F, Z) float16
-    action: Tensor  # (F, A) float32, the action taken at the frame
+    action: Tensor  # (F, A) float32, the action taken at the frame, as M takes it
     outcomes: Tensor  # (F, O) bool, outcomes of the action: see `Rules.outcomes`
     reward: Tensor  # (F,) float32, reward of the action
     lengths: Tensor  # (E,) int64, frames of each episode
@@ -193,14 +193,18 @@ def _fits(shard: dict[str, np.ndarray]) -> bool:
 
 @torch.inference_mode()
 def _encoded(game: Game, episode: Episode, vision: Vision) -> dict[str, np.ndarray]:
-    frames = torch.from_numpy(episode.frames)
+    frames, taken = torch.from_numpy(episode.frames), episode.actions.reshape(len(episode), -1)
+    if game.unit:
+        middle, half = game.middle
+        taken = (taken - middle) / half
+        taken[-1] = 0  # no action follows the last frame
     with bfloat16("cpu", supports_bfloat16("cpu")):
         parts = [vision.encode(batch) for batch in frames.split(BATCH)]
     mean, logvar = (torch.cat(part) for part in zip(*parts, strict=True))
     return {
         "mean": (mean.half() if game.pictures else mean).numpy(),
         "logvar": logvar.half().numpy(),
-        "action": episode.actions.reshape(len(episode), -1),
+        "action": taken,
         "outcomes": game.rules.outcomes(episode),
         "reward": episode.rewards,
         "lengths": np.array([len(episode)]),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dreamgym.models.agent import ACTIVATIONS, Agent, AgentConfig
-from dreamgym.sb3 import Scaled
+from dreamgym.sb3 import Scaled, UnitPolicy
 
 ACTING = {
     gym.spaces.Discrete: "moves",
@@ -69,6 +69,7 @@ def _network(policy: Any) -> tuple[nn.Module, list[nn.Module], str] | None:
         return None
     if hasattr(policy, "action_net"):  # PPO, A2C
         layers = [*policy.mlp_extractor.policy_net, policy.action_net]
+        acts = "unit" if isinstance(policy, UnitPolicy) else acts
         return policy.pi_features_extractor, layers, acts
     if type(policy).__name__ == "DQNPolicy":
         return policy.q_net.features_extractor, list(policy.q_net.q_net), "moves"

@@ -96,7 +96,8 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     Raises:
         ValueError: if there is no such command, a word is empty, or one of our checks refuses a
             value.
-        SystemExit: after a message about an unknown flag or a wrong type, or after a command's help.
+        SystemExit: after a message about an unknown flag or a wrong type, or after the help of a
+            command.
     """
     if not words:
         raise ValueError(f"no command is given: choose one of {', '.join(COMMANDS)}")

@@ -555,8 +555,9 @@ def shared_world(world: str, device: str, precision: str = "float32", form: str 
         world: the name of a shipped world, or a folder.
         device: where V and M run, such as `"cpu"` or `"cuda"`.
         precision: of M's matrix products, `"float32"`, `"bfloat16"`, or `"fastest"`, which is
-            bfloat16 if the device has instructions for it and V sees pictures. Exact numbers need
-            more than its three digits.
+            bfloat16 if the device has instructions for it and V sees pictures. That is faster for
+            large batches, and slower for a single dream. Exact numbers need more than its three
+            digits.
         form: how a step is computed, one of `dreamgym.world.FORMS`.
 
     Raises:

@@ -16,6 +16,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from dreamgym import __version__
 from dreamgym.envs.workers import SPINS
 
 COMMANDS = {
@@ -95,12 +96,15 @@ def parsed(words: Sequence[str]) -> Callable[[], Any]:
     Raises:
         ValueError: if there is no such command, a word is empty, or one of our checks refuses a
             value.
-        SystemExit: after a message about an unknown flag or a wrong type, or after the help.
+        SystemExit: after a message about an unknown flag or a wrong type, or after the help of a
+            command.
     """
     if not words:
         raise ValueError(f"no command is given: choose one of {', '.join(COMMANDS)}")
     if words[0] in ("-h", "--help"):
         return functools.partial(print, overview())
+    if words[0] == "--version":
+        return functools.partial(print, f"dreamgym {__version__}")
     name, *rest = words
     if name not in COMMANDS:
         raise ValueError(f"no command {name!r}: choose one of {', '.join(COMMANDS)}")
@@ -143,14 +147,16 @@ def _sentence(stop: BaseException) -> ValueError | None:
 
 def overview() -> str:
     """Return the help of `dreamgym` itself: one line for each command."""
-    lines = [f"  {name:10s}{words}" for name, (_, words) in COMMANDS.items()]
+    column = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:{column}}{words}" for name, (_, words) in COMMANDS.items()]
     return "\n".join(
         (
             "usage: dreamgym command [--help] [--debug] …\n",
             "Learn a game's world, learn to act in its dream, play the real game.\n",
             *lines,
             "\n`dreamgym command --help` shows a command's own flags;",
-            "--debug shows the traceback of an error, also of one in a worker process.",
+            "--debug shows the traceback of an error, also of one in a worker process;",
+            "`dreamgym --version` shows the version.",
         )
     )
 

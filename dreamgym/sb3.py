@@ -53,6 +53,8 @@ class DreamVecEnv(VecEnv):
     `PPO("MlpPolicy", DreamVecEnv("LatentDoom-v0", num_envs=16))`
     `PPO("CnnPolicy", DreamVecEnv("PixelDoom-v0", num_envs=16))`
 
+    Real games run in worker processes, so in a script make them below `if __name__ == "__main__":`.
+
     Args:
         id: the id of a registered dream, twin or real game; `"module:id"` imports a module first,
             as in `gym.make`.

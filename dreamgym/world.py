@@ -211,7 +211,8 @@ class World:
         Args:
             device: where V and M run, such as `"cpu"` or `"cuda"`.
             precision: of M's weights and matrix products; on a GPU V's pictures follow it.
-                `torch.bfloat16` is about twice as fast on a processor with instructions for it.
+                `torch.bfloat16` is faster for large batches on a processor with instructions for
+                it, and slower for a single dream.
             form: how a step is computed, one of `FORMS`; empty to keep this world's form.
 
         Raises:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
 
@@ -24,6 +25,17 @@ def test_help_names_every_stage(capsys):
     shown = capsys.readouterr().out
     for stage in ("collect", "vision", "memory", "examine", "evolve", "evaluate", "make", "demo"):
         assert stage in shown
+
+
+def test_help_keeps_the_names_of_commands_apart_from_their_texts():
+    for name, (_, words) in cli.COMMANDS.items():
+        (line,) = (line for line in cli.overview().splitlines() if line.endswith(words))
+        assert line.split("  ")[1] == name
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"dreamgym {version('dreamgym')}\n"
 
 
 @pytest.mark.parametrize(

@@ -146,11 +146,46 @@ def test_learners_stand_with_their_frames_and_all_their_seeds(several):
 
 
 def test_the_summary_shows_who_learned_best_from_pixels(several):
+    alone = "| PPO, learned only from the real game's pixels | 5 ± 3 (PPO, 605 frames) |"
+    assert alone in asked("summary", several)
     learned(several, "toy-pixels-dqn", [5.5, 5.5], 700, 1)
-    row = "| the best of DQN, A2C and PPO, learned only from the real game's pixels | {} |"
+    row = "| the best of DQN and PPO, learned only from the real game's pixels | {} |"
     assert row.format("6 ± 0 (DQN, 700 frames)") in asked("summary", several)
     learned(several, "toy-pixels-dqn", [1.0, 1.0], 700, 1)
     assert row.format("5 ± 3 (PPO, 605 frames)") in asked("summary", several)
+
+
+def test_the_summary_says_which_learner_was_not_scored_in_a_game(several):
+    other = GAME | {
+        "name": "other",
+        "learners": [
+            {"file": f"other-{name}", "name": name, "label": name, "where": "pixels"}
+            for name in ("DQN", "A2C", "PPO")
+        ],
+    }
+    (several / "tables.json").write_text(json.dumps({"games": [GAME, other]}))
+    learned(several, "other-A2C", [5.0, 5.0], 700, 1)
+    *_, row, _ = asked("summary", several)
+    assert row == (
+        "| the best of PPO and A2C, learned only from the real game's pixels "
+        "| 5 ± 3 (PPO, 605 frames; no score of A2C) | 5 ± 0 (A2C, 700 frames; no score of PPO) |"
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ({"finished": False, "steps": 1000}, " (unfinished: 1,000 of 2,000 steps)"),
+        ({"finished": False, "steps": 2048}, ""),
+        ({"finished": True, "steps": 1000}, ""),
+    ],
+)
+def test_a_learner_that_was_stopped_is_marked(several, facts, told):
+    """It has stopped early by its patience if it is finished after fewer steps."""
+    path = several / "toy-pixels-ppo-learning.json"
+    record = json.loads(path.read_text()) | facts | {"args": {"timesteps": 2000}}
+    path.write_text(json.dumps(record))
+    assert asked("learners of toy", several)[3].startswith(f"| PPO{told} | real game")
 
 
 def test_any_table_joins_the_seeds_of_a_score(results):

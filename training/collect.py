@@ -42,7 +42,8 @@ class Args:
     """Episode i is played with the game seed `seed + i`."""
     policy: str = "explore"
     """`explore`: the game's own random play. `random`: a new uniform action in every step.
-    `shipped` or the file of a policy: that policy, now and then interrupted by random actions.
+    `shipped`, `agent` or the file of a policy: that policy, now and then interrupted by random
+    actions.
     `module:function`, for a game of your own: a function that is given the flattened observation
     and returns an action of the game."""
     world: str = ""

@@ -37,8 +37,10 @@ class Args:
     task: Name = ""
     """The game; if left out, that of the world, or else doom."""
     policy: str = "shipped"
-    """`shipped`, the file of a policy, `random` or `explore`; or, for a game of your own, your
-    `module:function` (see `dreamgym collect --help`)."""
+    """`shipped`: the controller that is in the world's folder, or its agent if there is none;
+    `agent`: the agent that is there; the file of a policy; `random`: a new uniform action in every
+    step; `explore`: the game's own random play. Or, for a game of your own, your `module:function`
+    (see `dreamgym collect --help`)."""
     env: str = "twin"
     """Where it plays: `twin` is the real game seen through V and M, `dream` is the dream."""
     episodes: Whole = 100

@@ -70,7 +70,8 @@ class Args:
     anywhere: float = 0.0
     """Share of the dreams that begin at moments inside real games, and not at first frames."""
     short: int = 300
-    """Steps after which these dreams are cut off; 0: as the others."""
+    """Steps after which dreams that begin inside real games are cut off; 0: as all other dreams,
+    see `steps`."""
     validate: int = 10
     """Generations from one validation of the mean in the real game to the next; 0: none."""
     games: int = 40

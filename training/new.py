@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -197,7 +197,7 @@ spaces was known: M foretells the next observation, the reward, and whether the 
 
 
 def main(
-    task: tyro.conf.Positional[str] = "",
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ID")] = "",
     out: str = "",
     frames: Whole = FRAMES,
     algo: str = "ppo",
@@ -212,7 +212,8 @@ def main(
 
     Args:
         task: The id of an environment of Gymnasium whose observations are a few numbers or a
-            picture, such as CartPole-v1; of one of your own, module:Id-v0.
+            picture, such as CartPole-v1; of one of your own, module:Id-v0; or module:function of
+            what makes one.
         out: Folder for the world, and for its episodes and runs; if left out, worlds/ID.
         frames: Most frames of the real game to learn from. Those that choose come on top.
         algo: Who learns in the dream: `ppo`, an agent of Stable-Baselines3, or `cma`, the paper's
@@ -220,7 +221,8 @@ def main(
         seed: Seed of the games and of all that learns, 0 to 9: to see how much is luck.
         processes: Worker processes that play the real game, which a slow game needs; 0: one for
             each core. 1: this process plays it, and waits for a game that hangs until Ctrl-C.
-            Worker processes are stopped if ten games take more than 15 minutes.
+            A worker process that needs more than 15 minutes for ten games is replaced, and the
+            games are tried again, up to three times in all.
         rules: The reward and the end of the game, if you know them, as a class of your own,
             module:Class. M need not learn them.
         data: What you have recorded already, which takes the place of the first games: a folder of

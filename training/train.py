@@ -98,7 +98,8 @@ class Args:
     steps: int = 0
     """Steps after which a dream is cut off; 0: the game's limit."""
     envs: int = 0
-    """Dreams that run side by side; 0: the number in `dreamgym.zoo`, or 16 twins."""
+    """Dreams or real games that run side by side; 0: 16 where `env` is `twin`, otherwise the number
+    in `dreamgym.zoo`."""
     observation: str = ""
     """What the agent sees: z, zh, zhc or own; if left out, the game's own."""
     scaled: bool = True

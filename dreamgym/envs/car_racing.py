@@ -1,6 +1,6 @@
 """CarRacing under the protocol of the paper: `PixelCarRacing-v0`.
 
-Its pixels and rewards are those of Gymnasium's CarRacing. It is about seven times as fast.
+Its pixels and rewards are those of Gymnasium's CarRacing. It is about ten times as fast.
 """
 
 from __future__ import annotations
@@ -184,8 +184,8 @@ class CarRacing(PixelGame):
     A car, seen from above, drives on a closed track. Every episode has a new random track. This is
     Gymnasium's `CarRacing-v3` as *World Models* (Ha & Schmidhuber, 2018) played it. By the rule of
     2017 a lap is complete when every tile has been touched, and the picture is 64 × 64, without the
-    bar of instruments. Pixels and rewards are Gymnasium's, computed about seven times as fast. A
-    step is one frame, 1/50 s.
+    bar of instruments. Pixels and rewards are Gymnasium's, computed about ten times as fast. A step
+    is one frame, 1/50 s.
 
     ## Action Space
     `continuous=True` (default): `Box([-1, 0, 0], [1, 1, 1], (3,), float32)`: steering (1 is right),

@@ -28,7 +28,9 @@ from dreamgym.games import Game
 class RealVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
     """N real games as one batch, whose frames come by shared memory.
 
-    The games run in worker processes, several in each. A lane whose episode has ended begins the
+    The games run in worker processes, several in each. Each process first runs your script again,
+    as all that Python spawns do. So make this environment below `if __name__ == "__main__":`, if it
+    is in a script. A lane whose episode has ended begins the
     next one in the same step (`AutoresetMode.SAME_STEP`); the last observation and info are in
     `infos["final_obs"]` and `infos["final_info"]`. The environment of the same id that `gym.make`
     returns describes a single game. A subclass may show something else than the frames.

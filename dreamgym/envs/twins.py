@@ -18,9 +18,10 @@ from dreamgym.world import World
 class TwinVectorEnv(RealVectorEnv):
     """N real games as V and M see them, as one batch.
 
-    V and M take in all frames together, in this process. `dreamgym.wrappers.LatentObservation`
-    describes a single twin. On a CPU, lane i of a batch that was reset with seed s is, bit for bit,
-    a twin that was reset with seed s + i.
+    The games run in worker processes, so make this environment below `if __name__ == "__main__":`,
+    if it is in a script. V and M take in all frames together, in this process.
+    `dreamgym.wrappers.LatentObservation` describes a single twin. On a CPU, lane i of a batch that
+    was reset with seed s is, bit for bit, a twin that was reset with seed s + i.
 
     Args:
         world: the name of a shipped world, or a folder with a world of the same game.

@@ -276,12 +276,13 @@ class Args:
     world: str = ""
     """A folder, or the name of a shipped world; if left out, the game's shipped world."""
     policy: str = "shipped"
-    """`shipped`, `random`, `explore`, the file of a policy; or, for a game of your own, your
-    `module:function`."""
+    """`shipped`, `agent`, `random`, `explore`, the file of a policy; or, for a game of your own,
+    your `module:function` (see `dreamgym evaluate --help`)."""
     games: Whole = 100
     """Real games, and as many dreams."""
     stumbles: Whole = 40
-    """Further real games in which the policy is disturbed; 0: none."""
+    """Further real games in which the policy is disturbed; 0: none. They are played only where a
+    picture tells that the player is lost, as a car on the grass. Doom has no such picture."""
     replays: Whole = 20
     """Further real games whose actions are replayed in dreams; 0: none."""
     temperature: float = 1.0

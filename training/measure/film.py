@@ -120,7 +120,8 @@ def main(
     Args:
         task: The game; if left out, that of the world, or else doom.
         world: A folder, or the name of a shipped world; if left out, the game's shipped world.
-        policy: `shipped`, or the file of a policy.
+        policy: `shipped`, `agent`, `random`, `explore`, or the file of a policy (see
+            `dreamgym evaluate --help`).
         out: GIF file for the animation.
         seed: Seed of the dream and of the real game.
         temperature: Temperature of the dream; if left out, the game's own.

@@ -44,10 +44,10 @@ def summary(games: list[Facts], results: Path) -> list[str]:
     """Return a table with a column for each game.
 
     Its rows are random play, our controller, our best agent of Stable-Baselines3, the best of those
-    that learned from the real game's pixels, if any did, and the paper's controller.
+    that learned from the real game's pixels, if any was scored, and the paper's controller.
     """
     best = [max(_agents(game, results), key=lambda agent: agent["mean"]) for game in games]
-    pixels = [_best_of_pixels(game, results) for game in games]
+    pixels = _of_pixels(games, results)
     return _table(
         ["playing the real game", *(f"{game['title']}: {game['unit']}" for game in games)],
         [
@@ -55,8 +55,7 @@ def summary(games: list[Facts], results: Path) -> list[str]:
             ["our controller, learned only in the dream", *_scores(games, "controller", results)],
             ["our best agent of Stable-Baselines3, learned only in the dream",
              *(f"{_score(agent)} ({agent['name']})" for agent in best)],
-            *([["the best of DQN, A2C and PPO, learned only from the real game's pixels", *pixels]]
-              if any(pixels) else []),
+            *pixels,
             ["the controller of World Models (2018), as published",
              *(game["paper"] for game in games)],
         ],
@@ -92,6 +91,7 @@ def agents(game: Facts, results: Path) -> list[str]:
 def learning(game: Facts, results: Path) -> list[str]:
     """Return a row for each learner of the real game, and for those of the dream beside them.
 
+    A learner that was stopped before it had made all its steps is marked.
     Then come the scores that others published, and the picture, if `report --plots` has drawn it.
     """
     rows = []
@@ -99,7 +99,8 @@ def learning(game: Facts, results: Path) -> list[str]:
         middle, low, high = each.middle
         pace, waited = each.known("steps_per_second"), each.known("waited")
         rows.append(
-            [each.label, WHERE[each.where], f"{each.frames:,.0f}", _score(each.score),
+            [each.label + _unfinished(each.records), WHERE[each.where], f"{each.frames:,.0f}",
+             _score(each.score),
              f"{middle:.0f} [{low:.0f}, {high:.0f}]", f"{len(each.score['episodes']):,}",
              f"{len(each.scores)}" if each.where else "",
              "" if pace is None else _rate(pace), "" if waited is None else f"{waited:.0%}"]
@@ -318,13 +319,45 @@ def _read(name: str, results: Path) -> Facts:
     return joined([read_score(results / f"{each}.json") for each in seeds(name, results) or [name]])
 
 
-def _best_of_pixels(game: Facts, results: Path) -> str:
-    """Return the score of the best that learned from pixels, and its frames; empty if none did."""
-    found = [each for each in learners(game, results) if each.where == "pixels"]
-    if not found:
-        return ""
-    best = max(found, key=lambda each: each.score["mean"])
-    return f"{_score(best.score)} ({best.name}, {best.frames:,.0f} frames)"
+def _of_pixels(games: list[Facts], results: Path) -> list[list[str]]:
+    """Return a row that shows, for each game, who learned best from its pixels; none if nobody did.
+
+    It names the algorithms that were scored, and those of them that were not scored in this game.
+    """
+    found = [
+        {each.name: each for each in learners(game, results) if each.where == "pixels"}
+        for game in games
+    ]
+    names = list(dict.fromkeys(name for each in found for name in each))
+    if not names:
+        return []
+    cells = []
+    for scored in found:
+        lacking = [name for name in names if name not in scored]
+        less = f"; no score of {_and(lacking)}" if lacking else ""
+        best = max(scored.values(), key=lambda each: each.score["mean"], default=None)
+        cells.append(
+            f"{_score(best.score)} ({best.name}, {best.frames:,.0f} frames{less})" if best else ""
+        )
+    who = f"the best of {_and(names)}" if len(names) > 1 else names[0]
+    return [[f"{who}, learned only from the real game's pixels", *cells]]
+
+
+def _and(names: list[str]) -> str:
+    """Return names as one writes them in a sentence, such as `DQN, A2C and PPO`."""
+    return " and ".join(", ".join(names).rsplit(", ", 1))
+
+
+def _unfinished(records: list[Facts]) -> str:
+    """Return in brackets how far a learner came whose learning was stopped; empty if it was not.
+
+    A run that has made all its steps has learned all that it was to learn, even if it was stopped
+    before it was marked as finished.
+    """
+    steps = [(each["steps"], each["args"]["timesteps"]) for each in records
+             if each.get("finished") is False]  # fmt: skip
+    told = [f"{made:,} of {asked:,} steps" for made, asked in steps if made < asked]
+    return f" (unfinished: {', '.join(told)})" if told else ""
 
 
 def _picture(game: Facts, results: Path) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dreamgym.envs import actions
 from dreamgym.games import FRAME, Game
+from dreamgym.models.standard import Standard
 from dreamgym.world import BOUND, OBSERVATIONS, World
 
 SAMPLE = (256, 200)
@@ -117,4 +118,7 @@ def spread(world: World, kind: str, low: float, high: float) -> tuple[Tensor, Te
         if not alive.any():
             break
     numbers = torch.cat(seen)
-    return numbers.mean(0), numbers.std(0).clamp_min(LEAST)
+    least = torch.full_like(numbers[0], LEAST)
+    if kind == "own" and isinstance(world.vision, Standard):
+        least *= world.vision.deviation[:-1]  # in the game's units, all of it may be tiny
+    return numbers.mean(0), torch.maximum(numbers.std(0), least)

@@ -23,7 +23,10 @@ from dreamgym.games.game import Game
 DRAWING = {"render_mode": "rgb_array"}
 """Arguments of an environment that is to draw for V."""
 MOST = 1000
-"""Most numbers in an observation: M's head has 15 outputs for each of them."""
+"""Most numbers in an observation: M's head has 15 outputs for each of them. Also most possibilities
+of an action."""
+LIMIT = "max_episode_steps"
+"""The argument of `gym.make` that is the limit of steps, and no argument of the environment."""
 
 
 def describe(name: str) -> Game:
@@ -58,6 +61,16 @@ def describe(name: str) -> Game:
                 f"{type(error).__name__}: {error}"
             ) from error
     return game
+
+
+def maker(name: str) -> Any:
+    """Return the entry point by which an environment is made, or the function; see `games.maker`.
+
+    Raises:
+        LookupError: if Gymnasium knows no such environment.
+    """
+    found = _found(_parsed(name)[0])
+    return found.entry_point if isinstance(found, EnvSpec) else found
 
 
 def _parsed(name: str) -> tuple[str, dict[str, Any], bool]:
@@ -107,7 +120,8 @@ def _found(id: str) -> EnvSpec | Callable[..., Any]:
 def _made(found: EnvSpec | Callable[..., Any], kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     """Make an environment, without a limit of steps if it is Gymnasium that adds it."""
     if isinstance(found, EnvSpec):
-        return gym.make(found, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+        given = {key: value for key, value in kwargs.items() if key != LIMIT}
+        return gym.make(found, max_episode_steps=-1, disable_env_checker=True, **given)
     env: gym.Env[Any, Any] = found(**kwargs)
     if not isinstance(env, gym.Env):
         raise TypeError(f"it returned {env!r}, which is no gymnasium.Env")
@@ -135,7 +149,9 @@ def _facts(
             f"{id} draws no pictures: its metadata name the render_modes {modes}, and pixels need "
             "'rgb_array'"
         )
-    limit = found.max_episode_steps if isinstance(found, EnvSpec) else _limit(env)
+    limit = _limit(env)
+    if isinstance(found, EnvSpec):
+        limit = kwargs.get(LIMIT, found.max_episode_steps)
     fps = env.metadata.get("render_fps") or own.Facts.fps
     return own.Facts(
         id, kwargs, int(np.prod(FRAME)) if picture else _numbers(id, env.observation_space),
@@ -205,6 +221,13 @@ def _acts(id: str, space: gym.Space[Any]) -> dict[str, Any]:
     Raises:
         ValueError: if M cannot take such actions.
     """
+    if isinstance(space, gym.spaces.Discrete | gym.spaces.MultiDiscrete):
+        many = int(np.sum(space.n if isinstance(space, gym.spaces.Discrete) else space.nvec))
+        if many > MOST:
+            raise ValueError(
+                f"{id} acts by {space}: at most {MOST:,} possibilities can be learned, so choose "
+                "among fewer by a wrapper"
+            )
     if isinstance(space, gym.spaces.Discrete):
         return {"moves": int(space.n)}
     if isinstance(space, gym.spaces.MultiDiscrete):
@@ -241,7 +264,13 @@ class Vectors(gym.Env[np.ndarray, Any]):
         if drawn and render_mode not in (None, drawn):
             raise ValueError(f"render_mode is {render_mode!r}: {name} is drawn as {drawn!r} for V")
         shown = {"render_mode": mode} if (mode := drawn or render_mode) else {}
-        self.env = _made(_found(id), kwargs | shown)
+        try:
+            self.env = _made(_found(id), kwargs | shown)
+        except Exception as error:
+            raise RuntimeError(
+                f"{name} cannot be made again ({type(error).__name__}: {error}): several games are "
+                "open at once, so let a process make several"
+            ) from error
         self.metadata, self.render_mode = self.env.metadata, render_mode
         self.continuous = self.game.continuous if continuous is None else continuous
         self.observation_space = frame_space(self.game)
@@ -264,7 +293,7 @@ class Vectors(gym.Env[np.ndarray, Any]):
         self._steps += 1
         with self._named():
             seen, reward, terminated, truncated, info = self.env.step(self._taken(vector))
-            looked, paid = self._look(seen), float(reward)
+            looked, paid = self._look(seen), float(np.asarray(reward).item())
         return self._frame(looked, paid), paid, bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
@@ -318,7 +347,9 @@ class Vectors(gym.Env[np.ndarray, Any]):
             chosen = actions.to_choices(vector, self.game).reshape(space.shape)
             return (chosen + getattr(space, "start", 0)).astype(space.dtype)
         whole = np.issubdtype(space.dtype, np.integer)
-        return (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
+        taken = (np.rint(vector) if whole else vector).reshape(space.shape).astype(space.dtype)
+        assert isinstance(space, gym.spaces.Box)
+        return np.clip(taken, space.low, space.high)  # 0.1 is above it in double precision
 
     def _look(self, seen: Any) -> Any:
         """Return what V sees of an observation: it flattened, float32, or a picture."""

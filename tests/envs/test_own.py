@@ -41,7 +41,8 @@ from dreamgym.training.data.latents import encode
 from dreamgym.training.memory import config_for
 from dreamgym.training.play.executors import InProcess
 from dreamgym.training.play.exporting import exported
-from dreamgym.training.play.policies import load
+from dreamgym.training.play.games import turns
+from dreamgym.training.play.policies import Random, load
 from dreamgym.world import World
 from tests.envs.spring import LIMIT
 
@@ -122,6 +123,7 @@ def test_what_is_known_of_a_game_is_read_from_its_environment(
     ("id", "words"),
     [
         ("pong", "unknown game 'pong': choose one of car_racing, doom, or give the id"),
+        ("Taxi-v3", r"unknown game 'Taxi-v3': .* \(.*use `Taxi-v4`"),
         ("no_such_module:Mine-v0", "no_such_module:Mine-v0 needs a module"),
     ],
 )
@@ -135,6 +137,8 @@ def test_a_game_that_cannot_be_learned_is_named(id: str, words: str) -> None:
     [
         (gym.spaces.Text(3), "only Discrete, MultiDiscrete, MultiBinary and Box"),
         (gym.spaces.Box(-np.inf, np.inf, (1,)), "give it finite ends"),
+        (gym.spaces.Discrete(5000), "at most 1,000 possibilities can be learned"),
+        (gym.spaces.MultiDiscrete([600, 500]), "at most 1,000 possibilities can be learned"),
     ],
 )
 def test_actions_that_m_cannot_take_are_refused(space: gym.Space[Any], words: str) -> None:
@@ -240,6 +244,83 @@ def test_a_single_number_is_an_observation() -> None:
         assert env.step(1)[0].tolist() == [0.5, pytest.approx(np.log(2))]
     finally:
         gym.registry.pop("Single-v0")
+
+
+@pytest.mark.parametrize("reward", [np.float64(3), np.array([3]), np.array([[3.0]]), True + 2])
+def test_a_reward_may_be_an_array_of_one_number(reward: Any) -> None:
+    answer = (STILL, reward, False, False, {})
+    gym.register(id="Paid-v0", entry_point=Failing, kwargs=dict(where="step", answer=answer))
+    try:
+        env = Vectors("Paid-v0")
+        env.reset()
+        assert env.step(0)[1] == 3.0
+    finally:
+        gym.registry.pop("Paid-v0")
+
+
+def test_an_action_in_double_precision_is_within_its_ends() -> None:
+    """0.1 in single precision is above 0.1 in double precision."""
+    ends = gym.spaces.Box(-0.1, 0.1, (1,), np.float64)
+
+    class Narrow(Told):
+        action_space = ends
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            assert ends.contains(action)
+            return super().step(action)
+
+    gym.register(id="Narrow-v0", entry_point=partial(Narrow, space=LINE, shows=STILL))
+    try:
+        env = Vectors("Narrow-v0")
+        env.reset()
+        for end in (-0.1, 0.1):
+            env.step(np.array([end], np.float32))
+    finally:
+        gym.registry.pop("Narrow-v0")
+
+
+def test_a_limit_of_steps_may_be_given_as_to_gymnasium() -> None:
+    assert games.get("Pendulum-v1(max_episode_steps=70)").max_steps == 70
+    assert games.get("Pendulum-v1").max_steps == 200
+
+
+def test_a_game_that_was_defined_again_is_the_new_one() -> None:
+    """As in a notebook, where a class is mended and its cell is run again."""
+    name = f"{__name__}:mended"
+    for pays in (1.0, 7.0):
+        globals()["mended"] = partial(Told, space=LINE, shows=STILL, pays=pays)
+        turn = next(turns(name, [0], Random(games.get(name)), steps=1))
+        assert turn.rewards.tolist() == [pays]
+
+
+def test_a_game_that_can_be_made_once_alone_is_named() -> None:
+    made: list[int] = []
+
+    def single() -> gym.Env[Any, Any]:
+        made.append(1)
+        if len(made) > 1:
+            raise KeyError("the robot is taken")
+        return Told(space=LINE, shows=STILL)
+
+    gym.register(id="Robot-v0", entry_point=single)
+    try:
+        assert games.get("Robot-v0").frame == (3,)
+        with pytest.raises(RuntimeError, match=r"Robot-v0 cannot be made again \(KeyError"):
+            Vectors("Robot-v0")
+    finally:
+        gym.registry.pop("Robot-v0")
+
+
+def test_numbers_in_small_units_are_seen(tmp_path: Path) -> None:
+    """Their spread is no less than a thousandth of that in games, whatever the units."""
+    world = own_world()
+    world.vision.deviation.copy_(torch.tensor([1e-7, 1e7, 1.0]))
+    _, deviation = spread(world, "own", 1.0, 1.0)
+    plain = own_world()
+    plain.vision.deviation.fill_(1)
+    torch.testing.assert_close(
+        deviation, spread(plain, "own", 1.0, 1.0)[1] * torch.tensor([1e-7, 1e7]), rtol=1e-2, atol=0
+    )
 
 
 def test_an_environment_that_cannot_be_made_is_named_and_asked_again() -> None:

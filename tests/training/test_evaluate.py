@@ -286,8 +286,15 @@ def test_a_user_s_function_sees_in_the_dream_what_the_dream_shows(
     assert found["env"] == "Dream-v0" and found["policy"] == name
 
 
-def test_a_user_s_function_is_gauged(tmp_path: Path) -> None:
-    save_world(tmp_path, test_own.own_world())
-    name = f"{__name__}:pushes_back"
-    found = fidelity(Fidelity(SPRING, str(tmp_path), name, 4, 0, replays=1), InProcess())
+@pytest.mark.parametrize(
+    ("world", "function"),
+    [(test_own.own_world(), pushes_back), (test_pictures.own_world(), turns_left)],
+    ids=["numbers", "pictures"],
+)
+def test_a_user_s_function_is_gauged(world: World, function: Any, tmp_path: Path) -> None:
+    save_world(tmp_path, world)
+    name = f"{__name__}:{function.__name__}"
+    asked = Fidelity(world.game.name, str(tmp_path), name, 4, 0, replays=1)
+    found = fidelity(asked, InProcess())
     assert found["real"]["games"] == found["dream"]["games"] == 4
+    assert found["onward"]["1"]["reward"].keys() == {"real", "dream", "correlation"}

@@ -20,6 +20,8 @@ from ..play.policies import find
 
 RUN = "direct-seed{}"
 """Folder in that of the world, for the run of each seed and its result."""
+LONG = 1_000_000
+"""Steps that no rollout of PPO has."""
 PLAYERS = {"random": "twin", "learned": "twin", "dreamt": "dream", "direct": "twin"}
 """Who is scored, and where: see `evaluate.Args.env`."""
 
@@ -59,7 +61,7 @@ def direct(args: Args, executor: Executor, progress: bool = True) -> dict[str, A
     if not frames:
         raise ValueError(f"{folder} does not tell how many real frames it has cost")
     learning = train.Args(
-        str(folder), timesteps=frames, env="twin", validate=2 * frames,  # only at the end
+        str(folder), timesteps=frames, env="twin", validate=frames + LONG,  # only at the end
         games=1, patience=0, seed=args.seed,
     )  # fmt: skip
     agent = train.learn(learning, folder / RUN.format(args.seed), executor, progress)

@@ -265,7 +265,12 @@ def watched(world: World, state: State, policy: Policy) -> Tensor:
 
 
 def seen(world: World, parts: dict[str, Tensor], kind: str) -> Tensor:
-    """Return the observation of a kind, made of its parts; z for a policy that needs none."""
+    """Return the observation of a kind, made of its parts; z for a policy that needs none.
+
+    A policy that sees pictures is shown V's picture of z.
+    """
+    if kind == "rgb":
+        return world.decode(parts["z"])
     if kind not in OBSERVATIONS:
         return parts["z"]
     if kind == "own":

@@ -128,7 +128,7 @@ def apart(real: Lives, dream: Lives) -> dict[str, float]:
 
 def hazards(lives: Lives, limit: int) -> list[float | None]:
     """Return how often games end in a thousand steps, for each part of a game; see `PARTS`."""
-    edges, found = [share * limit for share in PARTS], []
+    edges, found = [round(share * limit) for share in PARTS], []
     for begin, end in itertools.pairwise(edges):
         steps = np.clip(lives.lengths - begin, 0, end - begin).sum()
         ended = lives.terminated & (lives.lengths > begin) & (lives.lengths <= end)

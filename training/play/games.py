@@ -58,7 +58,7 @@ def turns(
     """
     game, many = games.get(task), torch.tensor(seeds)
     limit = min(steps or game.max_steps, game.max_steps)
-    envs = [_game(task, i) for i in range(len(seeds))]
+    envs = [_game(task, games.maker(task), i) for i in range(len(seeds))]
     begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
     frames, counts = np.stack([frame for frame, _ in begun]), _counts(task, begun)
     policy.begin(many)
@@ -107,7 +107,7 @@ def _counts(task: str, came: Any) -> np.ndarray:
 
 
 @cache
-def _game(task: str, _: int) -> gym.Env[Any, Any]:
+def _game(task: str, _: Any, __: int) -> gym.Env[Any, Any]:
     """Return a game of this process; the same one is used for later jobs."""
     return real(games.get(task), continuous=True)
 

@@ -26,7 +26,7 @@ from dreamgym.checkpoint import (
 )
 from dreamgym.envs import actions
 from dreamgym.envs.pixels import real
-from dreamgym.games import FRAME, Game, get
+from dreamgym.games import FRAME, Game, get, maker
 from dreamgym.models.agent import Agent
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.models.sight import pictures
@@ -224,7 +224,7 @@ class Called:
             raise ValueError(f"{name} cannot play {game.name}: only a game of your own")
         self.name, self.function, self.game = name, function(name), game
         self.observation = "" if world is None else FRAMES if game.pictures else "own"
-        self.env: Any = _own_actions(game.name)
+        self.env: Any = _own_actions(game.name, maker(game.name))
 
     def begin(self, seeds: Tensor) -> None:
         pass
@@ -253,7 +253,7 @@ class Called:
 
 
 @cache
-def _own_actions(task: str) -> Any:
+def _own_actions(task: str, _: Any) -> Any:
     """Return a user's own game, which knows its actions; one in a process, for it may be large."""
     return real(get(task))
 
@@ -371,7 +371,7 @@ def mark(policy: str | Path) -> str:
     if not is_function(policy):
         return policy_fingerprint(policy)
     function(str(policy))
-    source = import_module(str(policy).split(":")[0]).__file__
+    source = getattr(import_module(str(policy).split(":")[0]), "__file__", None)
     code = Path(source).read_bytes() if source else b""
     return hashlib.sha256(str(policy).encode() + code).hexdigest()[:16]
 

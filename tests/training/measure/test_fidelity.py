@@ -30,6 +30,9 @@ def test_ends_are_counted_for_the_steps_of_each_part() -> None:
     early, late = 450 * 3, 100 + 1200
     assert hazards(played, 2100) == pytest.approx([1000 / early, 0, 1000 / late])
     assert hazards(lives([10], [True], [[0]]), 2100) == [100.0, None, None]  # nobody came so far
+    short = lives([1, 1], [True, True], [[0], [0]])  # parts are of whole steps
+    assert hazards(short, 1) == [None, None, 1000.0]
+    assert hazards(lives([8, 8], [True, True], [[0], [0]]), 10)[2] == pytest.approx(250)
 
 
 def test_what_is_left_at_the_end_is_compared() -> None:

@@ -169,7 +169,8 @@ def _iterate(task: str, plan: Plan, data: Path, out: Path, executor: Executor) -
         first += len(_lengths(seen[-1]))
         left -= 0 if source == "recorded" else sum(_lengths(seen[-1]))
         spent += _spent(folder)
-        sight, before = folder if stage.frames else sight, folder
+        measured = stage.frames or (folder / "vision.json").exists()
+        sight, before = folder if measured else sight, folder
         sights[folder] = sight
     frames = sum(sum(_lengths(each)) for each in seen)
     best = _best(task, list(sights), out / "best", frames + spent, executor, plan.final)
@@ -286,21 +287,22 @@ def _learn(
         spent: real frames used for validation so far.
     """
     facts = games.get(task)
-    if stage.frames:
+    if stage.frames or vision.outgrown(vision.load_vision(sight, task), seen[-1]):
         init = str(sight) if len(seen) > 1 else ""
         few: dict[str, Any] = {"even": stage.even, "rarity": stage.rarity}
         few |= FEW if facts.own and facts.pictures else {}
-        args = vision.Args(stage.frames, init=init, task=task, seed=plan.seed, **few)
+        frames = stage.frames or vision.Args.batch  # numbers are measured, in all frames
+        args = vision.Args(frames, init=init, task=task, seed=plan.seed, **few)
         vision.train(seen, folder, args)
         sight = folder
     v = vision.load_vision(sight, task)
     z = latents.encode(facts, seen, sight, v)
-    origin = known / "world" if known and stage.frames else known
+    origin = known / "world" if known and sight == folder else known
     learned = memory.Args(
         stage.updates, length=stage.length, learning_rate=stage.rate, init=str(origin or ""),
         seed=plan.seed,
     )  # fmt: skip
-    m = memory.train(z, folder, learned, memory.config_for(facts))
+    m = memory.train(z, folder, learned, memory.config_for(facts), vision=v)
     memory.assemble(task, v, m, z, folder / "world", validation=spent, rules=plan.rules)
 
 

@@ -21,6 +21,7 @@ from dreamgym.games import Game, own
 from dreamgym.games.rules import Rules
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig
 from dreamgym.models.sight import Vision
+from dreamgym.models.standard import Standard
 from dreamgym.models.vae import VAE, sample
 from dreamgym.world import State, World
 
@@ -76,9 +77,18 @@ class Args:
 
 @modes.ours(flush=True)
 def train(
-    latents: Latents, out: str | Path, args: Args, config: MemoryConfig, progress: bool = True
+    latents: Latents,
+    out: str | Path,
+    args: Args,
+    config: MemoryConfig,
+    progress: bool = True,
+    vision: Vision | None = None,
 ) -> MDNRNN:
     """Train M on all but the held-out episodes, resuming from a checkpoint in `out` if any.
+
+    Args:
+        vision: V of the latents, if it sees numbers, and M begins from a world whose V may have
+            measured them otherwise.
 
     Raises:
         ValueError: if M's sizes differ from those of the latents, or `out` was begun with other
@@ -104,7 +114,7 @@ def train(
                 f"{latents.vision}): begin anew"
             )
     with Run(out, "memory", args, inputs) as run:
-        return _train(run, latents, args, config, progress)
+        return _train(run, latents, args, config, progress, vision)
 
 
 def config_for(game: Game) -> MemoryConfig:
@@ -116,11 +126,17 @@ def config_for(game: Game) -> MemoryConfig:
     return replace(config, residual=residual, paid=True, unit=game.unit, floor=FLOOR, outcome=END)
 
 
-def _train(run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool) -> MDNRNN:
+def _train(
+    run: Run, latents: Latents, args: Args, config: MemoryConfig, progress: bool,
+    vision: Vision | None,
+) -> MDNRNN:  # fmt: skip
     torch.default_generator.manual_seed(args.seed)
     m, init = MDNRNN(config), args.init
     if init and is_world(init):
-        go_on_from(m, load_world(init).memory)
+        earlier = load_world(init)
+        go_on_from(m, earlier.memory)
+        if isinstance(vision, Standard) and isinstance(earlier.vision, Standard):
+            restandardise(m, earlier.vision, vision)
         init = ""
     training, _ = split(latents, args.held_out)
     plan = trainer.Plan(
@@ -152,6 +168,30 @@ def go_on_from(m: MDNRNN, earlier: MDNRNN) -> None:
         new = [old[row] if row >= 0 else torch.full_like(old[0], unknown) for row in rows]
         weights[name] = torch.cat((old[:before], torch.stack(new)))
     m.load_state_dict(weights)
+
+
+@torch.no_grad()
+def restandardise(m: MDNRNN, before: Standard, after: Standard) -> None:
+    """Let M foretell of z by one V what it foretold of z by another one, which measured otherwise.
+
+    What was z is then z · `scale` + `shift`.
+    """
+    size, rewards = m.config.z_size, before.config.inputs - 1
+    scale, shift = torch.ones(size), torch.zeros(size)
+    at, of = [*range(rewards), -2, -1], [*range(rewards), rewards, rewards]
+    scale[at] = (after.deviation / before.deviation)[of]
+    shift[at] = ((after.mean - before.mean) / before.deviation)[of]
+    shown = shift.clone()
+    shown[-1] = 0  # where V never puts a reward
+    m.bias.add_(m.weight_ih[:, :size] @ shown)
+    m.weight_ih[:, :size] *= scale
+    outputs = 3 * m.config.mixtures * size
+    weight = m.head.weight[:outputs].unflatten(0, (3, -1, size))
+    bias = m.head.bias[:outputs].unflatten(0, (3, -1, size))
+    shift[: m.config.residual] = 0  # of these, M foretells the change
+    weight[1] /= scale[:, None]
+    bias[1].sub_(shift).div_(scale)
+    bias[2] -= scale.log()
 
 
 class Objective:
@@ -397,6 +437,6 @@ def main(
     v = load_vision(vision or out, task)
     shards = vision if vision and not is_world(vision) else out
     seen = encode(game, data or (f"{DATA}/{task}",), shards, v)
-    m = train(seen, out, args, config_for(game))
+    m = train(seen, out, args, config_for(game), vision=v)
     assemble(task, v, m, seen, f"{out}/world", validation=behind(args.init))
     print(f"the world is in {out}/world")

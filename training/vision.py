@@ -111,6 +111,14 @@ def measure(v: Standard, frames: np.ndarray) -> None:
     v.deviation.copy_(torch.from_numpy(deviation))
 
 
+def outgrown(v: Vision, data: Path) -> bool:
+    """Return whether V measured numbers once, and a folder's games show some that are far off."""
+    if not isinstance(v, Standard):
+        return False
+    frames = (torch.from_numpy(np.array(Episode.load(path).frames)) for path in dataset([data]))
+    return any(bool((v.encode(each)[0].abs() > FAR).any()) for each in frames)
+
+
 def _train(run: Run, paths: list[Path], game: Game, args: Args, progress: bool) -> VAE | Sight:
     torch.default_generator.manual_seed(args.seed)
     v = _untrained(game, args).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

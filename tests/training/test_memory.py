@@ -15,6 +15,7 @@ from torch import Tensor
 from dreamgym.games.car_racing import GAME as CAR_RACING
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.mdn_rnn import MDNRNN, MemoryConfig, log_likelihood
+from dreamgym.models.standard import Standard, StandardConfig
 from dreamgym.training import memory, trainer
 from dreamgym.training.data.latents import Latents
 
@@ -483,6 +484,32 @@ def test_m_goes_on_from_one_that_foretells_fewer_outcomes() -> None:
     other = MDNRNN(MemoryConfig(4, 3, 16, heads=CAR_RACING.rules.heads))
     with pytest.raises(ValueError, match=r"init holds an M of MemoryConfig.*hidden=8"):
         memory.go_on_from(other, few)
+
+
+def test_m_foretells_the_same_when_v_has_measured_again() -> None:
+    """Numbers, their change, the reward, and what an end would pay; one z is there to be even."""
+    torch.manual_seed(0)
+    config = MemoryConfig(6, 1, 8, heads=("end",), residual=3, paid=True)
+    before, after = (Standard(StandardConfig(4)) for _ in range(2))
+    for v in (before, after):
+        v.mean.copy_(torch.randn(4))
+        v.deviation.copy_(torch.rand(4) + 0.2)
+    m, again = MDNRNN(config), MDNRNN(config)
+    again.load_state_dict(m.state_dict())
+    memory.restandardise(again, before, after)
+    frames, action = torch.randn(5, 7, 4), torch.rand(5, 7, 1)
+    told = []
+    for v, foretells in ((before, m), (after, again)):
+        z = v.encode(frames.flatten(0, 1))[0].unflatten(0, (5, 7))
+        h, _ = foretells.unroll(z, action)
+        there = foretells.predict(h, z)
+        mean = v.decode(there.mean.flatten(0, 2)).unflatten(0, (5, 7, -1))
+        spread = torch.exp(there.logstd)[..., [0, 1, 2, 4]] * v.deviation
+        ends = torch.exp(there.logstd[..., 5]) * v.deviation[3]
+        pay = there.mean[..., 5] * v.deviation[3] + v.mean[3]
+        told.append((h, there.logits, mean, spread, ends, pay, there.heads))
+    for one, two in zip(*told, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("residual", "half"), [(0, True), (2, False)])

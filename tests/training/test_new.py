@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -346,6 +347,41 @@ def test_a_small_world_is_made_and_scored(
         assert [game["return"] for game in games] == [game["return"] for game in returns]
         assert told[name]["env"] == ("Dream-v0" if name == "dreamt" else "Latent-v0")
         assert told[name]["fingerprints"].keys() == {"world", "policy"}
+
+
+class Widening(gym.Env[np.ndarray, Any]):
+    """Shows a number that is small in the first games of all, and large in those after them."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (1,))
+    action_space = gym.spaces.Discrete(2)
+    games = 0
+
+    def reset(self, **_: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        Widening.games += 1
+        self.steps = 0
+        return self._seen(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        return self._seen(), 1.0, self.steps == 8, False, {}
+
+    def _seen(self) -> np.ndarray:
+        far = 1000.0 if Widening.games > 12 else 1.0
+        return np.array([far * self.steps / 8], np.float32)
+
+
+def test_v_measures_again_what_has_grown(tmp_path: Path, inside: Inside) -> None:
+    Widening.games = -20  # some are made to learn what the game is
+    few = Round(12, 0, 200, 20, 2, rollouts=2, validate=2, games=1)
+    later = Round(4, 0, 0, 20, 2, rollouts=2, validate=2, games=1)
+    name, runs = f"{__name__}:Widening", tmp_path / "runs"
+    plan = Plan((replace(few, episodes=32), later, later), final=1)
+    iterate.iterate(name, plan, tmp_path / "data", runs, inside)
+    measured = [(runs / f"round-{number}" / "vision.json").exists() for number in range(3)]
+    assert measured == [True, True, False]
+    worlds = [load_world(runs / f"round-{number}" / "world") for number in range(3)]
+    reach = [1 / float(world.vision.deviation[0]) for world in worlds]  # type: ignore[arg-type]
+    assert reach[0] > 1 > 0.02 > reach[1] == reach[2]
 
 
 def test_a_shipped_game_has_no_such_comparison(inside: Inside) -> None:

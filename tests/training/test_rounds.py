@@ -48,7 +48,7 @@ class Stages:
         patch.setattr(iterate.vision, "train", lambda *words: self.sights.append(words))
         patch.setattr(iterate.vision, "load_vision", lambda folder, task: folder)
         patch.setattr(iterate.latents, "encode", self.encode)
-        patch.setattr(iterate.memory, "train", lambda *words: self.memories.append(words))
+        patch.setattr(iterate.memory, "train", lambda *words, vision: self.memories.append(words))
         patch.setattr(iterate.memory, "assemble", self.assemble)
         patch.setattr(iterate.evolve, "evolve", self.evolve)
         patch.setattr(iterate, "examine", lambda task, best, sight: self.examined.append(sight))

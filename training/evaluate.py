@@ -24,10 +24,7 @@ from .measure.results import origin, result
 from .play import dreams, policies
 from .play.executors import Executor, Local
 from .play.games import score
-from .splits import SEEDS, TEST
-
-MOST = 1_000_000
-"""Largest number of episodes in one score: a million seeds are meant for tests."""
+from .splits import MOST, TEST, check_seeds
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,7 @@ class Args:
             raise ValueError(f"env is {self.env!r}: choose 'twin' or 'dream'")
         if not 1 <= self.episodes <= MOST:
             raise ValueError(f"episodes is {self.episodes}: give 1 or more, up to {MOST:,}")
-        if self.seed < 0 or self.seed + self.episodes > SEEDS:
-            raise ValueError(f"seed is {self.seed}: keep seeds from 0 to {SEEDS - 1:,}")
+        check_seeds(self.seed, self.episodes)
         if self.temperature is not None:
             parse_temperature(self.temperature)
             if self.env == "twin":

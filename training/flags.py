@@ -34,22 +34,22 @@ def whole(words: list[str]) -> int:
     return int(number)
 
 
-def temperatures(words: list[str]) -> Temperature | None:
-    """Parse a temperature: one word is τ, two words are the ends of a range, no word is None.
+def temperatures(words: list[str]) -> Temperature:
+    """Parse a temperature: one word is τ, two words are the ends of a range.
 
     Raises:
         ValueError: if the words are not one or two valid temperatures.
     """
+    if not words:
+        raise ValueError("--temperature is empty: leave it out, or give it a value")
     try:
         ends = tuple(float(word) for word in words)
     except ValueError:
         raise ValueError(
             f"{' '.join(words)!r}: give one number, such as 1.15, or two for a range"
         ) from None
-    if ends:
-        low, high = parse_temperature(ends[0] if len(ends) == 1 else ends)
-        return low if low == high else (low, high)
-    return None
+    low, high = parse_temperature(ends[0] if len(ends) == 1 else ends)
+    return low if low == high else (low, high)
 
 
 def _spec(read: Any, kind: Any, nargs: Any, metavar: str) -> Any:

@@ -82,6 +82,10 @@ def test_help_names_every_stage(capsys):
         ("film doom --seed -1", "seed is -1: give 0 to"),
         ("film doom --steps 0", "steps is 0: give 1 or more"),
         ("film doom --temperature -1", "temperature is -1"),
+        (
+            "play doom --real --both",
+            "--real shows the real game alone, --both beside the dream: giv",
+        ),
         ("bench doom --out .", ". is a folder: give the name of a file"),
         ("report", "README.md does not exist: call this in a clone, or give --readme a file"),
         ("evaluate doom --out /proc/x.json", "/proc/x.json cannot be written ("),

@@ -41,6 +41,8 @@ DECAY = 0.9
 """What is left of such an action in each step after its key is released. Our choice."""
 WARMER = 0.05
 """Step of the temperature."""
+UNSEEN = "offscreen"
+"""The driver that SDL falls back to without a display: it draws a window that nobody sees."""
 HELP = (
     "arrows drive, m driver, d dream / real / both, l let go of reality, space pause, . step",
     "+ - temperature, n next seed, return same seed, g record a GIF, q quit",
@@ -301,6 +303,8 @@ class Window:
         try:
             pygame.display.init()
             self._fit()
+            if pygame.display.get_driver() == UNSEEN:
+                raise pygame.error(f"SDL found only the driver {UNSEEN!r}")
         except pygame.error as error:
             raise ValueError(
                 f"no window can be opened ({error}): on a machine without a display, "
@@ -458,6 +462,8 @@ def main(
         both: Show the dream and the real game side by side.
         out: GIF file that the key g records.
     """
+    if real and both:
+        raise ValueError("--real shows the real game alone, --both beside the dream: give one")
     task = game_for(task, world)
     folder = world_folder(world or task)
     model = load_world(folder)

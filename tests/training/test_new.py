@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -291,6 +292,22 @@ def test_a_wrong_command_says_what_to_give(
     assert main(words) == 2
     shown = capsys.readouterr()
     assert message in shown.err and not shown.out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"real_frames": "many"}, "real_frames is 'many': give a whole number, such as 50_000"),
+        ({"kwargs": "x"}, "kwargs is 'x': give a dictionary, such as {'continuous': True}"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_says_what_to_give(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        dreamgym.learn("CartPole-v1", str(tmp_path / "out"), **given)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("timesteps", "learner"), [(0, "controller"), (2000, "agent")])

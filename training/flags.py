@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from dreamgym import games
-from dreamgym.checkpoint import world_game
+from dreamgym.checkpoint import is_world, world_game
 from dreamgym.envs.arguments import Temperature, parse_temperature
 
 from .data.episodes import game_of
@@ -100,3 +101,17 @@ def game_for(task: str, world: str = "", data: tuple[str, ...] = ()) -> str:
     if not task and data:
         return game_of(data[0])
     return games.get(task or next(iter(games.GAMES))).name
+
+
+def world_for(task: str, world: str) -> str:
+    """Return the world that a command is given, or else the one that ships with its game.
+
+    Raises:
+        ValueError: if none ships with it.
+    """
+    if not world and not is_world(task):
+        raise ValueError(
+            f"no world of {task} ships with dreamgym: give one as --world, such as the folder that "
+            f"`dreamgym new {shlex.quote(task)}` writes"
+        )
+    return world or task

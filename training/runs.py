@@ -175,6 +175,8 @@ def finished(path: Path, again: str) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing, damaged or unfinished.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: call `dreamgym {again}` first")
     record = read(path)
     if not record["finished"]:
         raise CheckpointError(

@@ -19,7 +19,7 @@ from dreamgym.games import Game
 from dreamgym.twin import Twin
 from dreamgym.world import State, World
 
-from .flags import Name, Whole, game_for
+from .flags import Name, Whole, game_for, world_for
 from .measure import film
 from .play import policies
 from .play.games import check_shown
@@ -462,10 +462,11 @@ def main(
         both: Show the dream and the real game side by side.
         out: GIF file that the key g records.
     """
+    film.check_name(out)
     if real and both:
         raise ValueError("--real shows the real game alone, --both beside the dream: give one")
     task = game_for(task, world)
-    folder = world_folder(world or task)
+    folder = world_folder(world_for(task, world))
     model = load_world(folder)
     check_shown(model)
     tau, _ = parse_temperature(model.game.temperature if temperature is None else temperature)

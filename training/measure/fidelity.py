@@ -29,7 +29,7 @@ from dreamgym.files import check_writable, replacing
 from dreamgym.games import Game
 from dreamgym.world import State, World
 
-from ..flags import Flat, Name, Whole, game_for
+from ..flags import Flat, Name, Whole, game_for, world_for
 from ..play import dreams, policies
 from ..play.executors import Executor, Local
 from ..play.games import SIDE_BY_SIDE, TIMEOUT, Job, loaded, turns
@@ -304,7 +304,7 @@ def fidelity(args: Args, executor: Executor) -> dict[str, Any]:
     Raises:
         ValueError: if the world is of another game, or the policy does not fit it.
     """
-    game, folder = games.get(args.task), world_folder(args.world or args.task)
+    game, folder = games.get(args.task), world_folder(world_for(args.task, args.world))
     world = load_world(folder)
     if world.game.name != args.task:
         raise ValueError(f"{folder} is a world of {world.game.name}, not of {args.task}")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from gymnasium.envs.registration import register
@@ -87,6 +86,10 @@ def learn(
         if "<" in called:
             raise ValueError(f"game is {game!r}: give a function with a name in its module")
         game = f"{game.__module__}:{called}"
+    if kwargs is not None and not isinstance(kwargs, dict):
+        raise ValueError(f"kwargs is {kwargs!r}: give a dictionary, such as {{'continuous': True}}")
+    if not isinstance(real_frames, int):
+        raise ValueError(f"real_frames is {real_frames!r}: give a whole number, such as 50_000")
     new = import_module("dreamgym.training.new")
     new.main(
         named(game, kwargs or {}), out, real_frames, algo, rules=rules, data=data, explore=explore,
@@ -99,10 +102,13 @@ def register_world(folder: str, id: str) -> None:
     """Register a dream of a world under an id of your own, such as `"DreamLander-v0"`.
 
     Args:
-        folder: the world's folder.
+        folder: the world's folder, or the name of a shipped world.
         id: for `gym.make` and `gym.make_vec`.
+
+    Raises:
+        ValueError: if there is no such world.
     """
-    own = {"world": str(Path(folder).resolve())}
+    own = {"world": str(import_module("dreamgym.checkpoint").world_folder(folder).resolve())}
     register(id=id, **DREAM, kwargs=own)
 
 

@@ -382,8 +382,8 @@ def world_folder(world: str | Path) -> Path:
     Raises:
         CheckpointError: if there is no such world; the message lists the shipped ones.
     """
-    if not isinstance(world, (str, os.PathLike)):
-        raise CheckpointError(f"world is {world!r}: give a shipped world's name or a folder")
+    if not isinstance(world, (str, os.PathLike)) or not str(world):
+        raise CheckpointError(f"world is {world!r}: give world= a shipped world's name or a folder")
     shipped = sorted(path.name for path in SHIPPED.glob("*") if (path / "config.json").exists())
     if str(world) in shipped:
         return SHIPPED / str(world)
@@ -391,7 +391,7 @@ def world_folder(world: str | Path) -> Path:
         return Path(world)
     raise CheckpointError(
         f"no world {str(world)!r}: give one of the shipped ({', '.join(shipped) or 'none'}) "
-        "or a folder with a config.json, as `dreamgym make` writes it"
+        "or a folder with a config.json, as `dreamgym new` and `dreamgym make` write it"
     )
 
 
@@ -482,9 +482,7 @@ def load_controller(path: str | Path) -> Controller:
         CheckpointError: if a file is missing or damaged, or the weights have another shape than the
             config says.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "controller.safetensors"
+    path = _weights(path, "controller")
     tensors = load_tensors(path)
     facts = path.with_suffix(".json")
     config = config_from(ControllerConfig, read_json(facts).get("config"), facts)
@@ -531,16 +529,34 @@ def load_agent(path: str | Path) -> Agent:
         CheckpointError: if a file is missing or damaged, or the weights have other shapes than the
             config says.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "agent.safetensors"
+    path = _weights(path, "agent")
     facts = path.with_suffix(".json")
+    config = config_from(AgentConfig, read_json(facts).get("config"), facts)
     try:
-        agent = Agent(config_from(AgentConfig, read_json(facts).get("config"), facts))
+        agent = Agent(config)
     except ValueError as error:
         raise CheckpointError(f"{facts}: {error}") from error
     load_module(agent, path)
     return agent.eval()
+
+
+def _weights(policy: str | Path, kind: str) -> Path:
+    """Return the file of a policy's weights: `policy`, or `kind`.safetensors in this folder.
+
+    Raises:
+        CheckpointError: if `policy` is no path, or the path of a file that is no policy.
+    """
+    if not isinstance(policy, (str, os.PathLike)):
+        raise CheckpointError(f"policy is {policy!r}: give its file, or the folder that holds it")
+    path = Path(policy)
+    path = path / f"{kind}.safetensors" if path.is_dir() else path
+    whole = path.suffix == ".safetensors" and path.with_suffix(".json").is_file()
+    if path.is_file() and not whole:
+        raise CheckpointError(
+            f"{path} is no policy: give a .safetensors file that has a .json file of its name "
+            "beside it"
+        )
+    return path
 
 
 _shared: dict[tuple[Path, str, str, str], tuple[tuple[Any, ...], World]] = {}

@@ -25,11 +25,13 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: if the file cannot be written.
     """
-    path = Path(os.path.realpath(path))  # replace the target of a link, not the link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
+    with naming(path):
+        path = Path(os.path.realpath(path))  # replace the target of a link, not the link
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(path)
+        opened = open(partial, "xb")  # noqa: SIM115
     try:
-        with open(partial, "xb") as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,6 +39,21 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let errors of the system name `path`, and not a temporary file or a folder on the way to it.
+
+    Raises:
+        OSError: instead of one without a remedy.
+    """
+    try:
+        yield
+    except OSError as error:
+        file = next((each for each in Path(path).parents if each.is_file()), None)
+        why = f"{file} is a file" if file else error.strerror
+        raise OSError(f"{path} cannot be written ({why}): choose another place") from error
 
 
 def remove_partial(folder: str | Path) -> int:
@@ -81,10 +98,11 @@ def check_writable(path: str | Path) -> Path:
         raise ValueError(f"{path} is a folder: give the name of a file, such as {path / 'out'}")
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is a device or a pipe: give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    trial = _partial(Path(os.path.realpath(path)))
-    with open(trial, "xb"):
-        trial.unlink()
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        trial = _partial(Path(os.path.realpath(path)))
+        with open(trial, "xb"):
+            trial.unlink()
     return path
 
 

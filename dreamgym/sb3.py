@@ -68,6 +68,8 @@ class DreamVecEnv(VecEnv):
     """
 
     def __init__(self, id: str, num_envs: int = 64, **kwargs: Any):
+        if not isinstance(id, str):
+            raise ValueError(f"id is {id!r}: give a string, such as 'Dream-v0'")
         module, _, name = id.rpartition(":")
         if module:
             importlib.import_module(module)

@@ -88,7 +88,7 @@ class LatentObservation(gym.Wrapper, RecordConstructorArgs):
 
 
 def make_twin(
-    world: str,
+    world: str = "",
     task: str = "",
     observation: str | None = None,
     device: str = "cpu",

@@ -18,6 +18,7 @@ from dreamgym import checkpoint
 from dreamgym.checkpoint import (
     CheckpointError,
     config_from,
+    load_agent,
     load_module,
     load_tensors,
     read_json,
@@ -272,3 +273,17 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(ValueError, match=r"ControllerConfig\.inputs is 5000, expected a whole"):
         checkpoint.save_controller(tmp_path / "c.safetensors", large)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("load", [load_agent, checkpoint.load_controller])
+def test_what_is_no_policy_is_named(tmp_path: Path, load: Callable[[Any], Any]) -> None:
+    assert error_of(lambda: load(None)) == (
+        "policy is None: give its file, or the folder that holds it"
+    )
+    checkpoint.save_world(tmp_path, tiny_world())
+    for name in ("config.json", "vision.safetensors"):
+        assert error_of(lambda: load(tmp_path / name)).startswith(  # noqa: B023
+            f"{tmp_path / name} is no policy: give a .safetensors file that has a .json file"
+        )
+    missing = tmp_path / "nowhere.safetensors"
+    assert error_of(lambda: load(missing)).count("nowhere") == 1

@@ -72,6 +72,9 @@ def test_the_version_is_told(capsys):
         ("evolve doom --init nowhere.safetensors", "nowhere.safetensors does not exist"),
         ("train doom --processes -1", "processes is -1: give 1 or more"),
         ("train doom --temperature nan", "temperature is nan"),
+        ("train doom --temperature", "--temperature is empty: leave it out, or give it a value"),
+        ("evaluate --env dream --temperature --world doom", "--temperature is empty: leave it out"),
+        ("make", "which game? give doom or car_racing"),
         ("train doom --envs 1000000000", "num_envs is 1000000000: they take"),
         ("train doom --observation rgb", "observation is 'rgb': choose one of z, zh, zhc"),
         ("collect doom --episodes 0 --out unused", "episodes is 0"),
@@ -88,11 +91,22 @@ def test_the_version_is_told(capsys):
         ("iterate doom --processes -1", "processes is -1: give 1 or more"),
         ("iterate doom --rounds 0", "rounds is 0: give 1 or more"),
         ("film doom --out .", ". is a folder: give the name of a file"),
+        ("film doom --out x.mp4", "out is x.mp4: a film is a GIF, give a name that ends in .gif"),
+        ("play doom --out x.mp4", "out is x.mp4: a film is a GIF, give a name that ends in .gif"),
+        ("evaluate CartPole-v1", "the folder that `dreamgym new CartPole-v1` writes"),
+        ("examine doom", "runs/doom holds no world: call `dreamgym memory --out runs/doom` first"),
+        ("evaluate --policy nosuch", "nosuch does not exist"),
         ("film doom --seed -1", "seed is -1: give 0 to"),
         ("film doom --steps 0", "steps is 0: give 1 or more"),
         ("film doom --temperature -1", "temperature is -1"),
+        (
+            "play doom --real --both",
+            "--real shows the real game alone, --both beside the dream: giv",
+        ),
         ("bench doom --out .", ". is a folder: give the name of a file"),
-        ("report --readme nowhere.md", "nowhere.md"),
+        ("report", "README.md does not exist: call this in a clone, or give --readme a file"),
+        ("evaluate doom --out /proc/x.json", "/proc/x.json cannot be written ("),
+        ("make doom --share 0", "share is 0.0: give a number above 0, such as 0.1"),
     ],
 )
 def test_bad_input_ends_with_a_sentence_and_leaves_nothing(
@@ -100,8 +114,27 @@ def test_bad_input_ends_with_a_sentence_and_leaves_nothing(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(words.split()) == 2
-    assert message in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert message in shown.err and not shown.out
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        ("evaluate doom --env dream --episodes 1 --out file/x.json", "file/x.json"),
+        ("evolve doom --out file/run", "file/run"),
+        ("new CartPole-v1 --out file/run", "file/run"),
+    ],
+)
+def test_a_place_inside_a_file_is_named(words, place, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(words.split()) == 2
+    shown = capsys.readouterr()
+    wanted = f"{place} cannot be written (file is a file): choose another place"
+    assert wanted in shown.err and not shown.out
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("steps", ["nan", "inf", "-5", "2.5", "many"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def test_a_place_that_no_file_can_take_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place, error in {"pipe": ValueError, ".": ValueError, "file/deep": OSError,
                          250 * "x": OSError}.items():  # fmt: skip
-        with pytest.raises(error):
+        with pytest.raises(error, match=re.escape(str(tmp_path / place))):
             check_writable(tmp_path / place)
     assert check_writable(tmp_path / "new" / "score.json")
     assert sorted(os.listdir(tmp_path)) == ["file", "new", "pipe"]

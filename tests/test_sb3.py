@@ -165,6 +165,9 @@ def test_real_games_side_by_side_are_the_twin_s(folder: Path) -> None:
 def test_what_is_no_dream_or_no_game_is_named(folder: Path) -> None:
     with pytest.raises(ValueError, match="CartPole-v1 is no dream"):
         DreamVecEnv("CartPole-v1", 2)
+    for made in (DreamVecEnv, scaled):
+        with pytest.raises(ValueError, match="id is 3: give a string, such as 'Dream-v0'"):
+            made(3)  # type: ignore[operator]
     with pytest.raises(ValueError, match="CarRacing-v3 is no dream, no twin and no real game"):
         DreamVecEnv("CarRacing-v3", 2)
     with pytest.raises(ValueError, match="expected uint8 frames"):

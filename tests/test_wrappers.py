@@ -67,3 +67,9 @@ def test_the_wrapper_is_rebuilt_from_its_spec(folder):
     again = gym.make(env.spec)
     assert again.observation_space == env.observation_space
     again.close()
+
+
+@pytest.mark.parametrize(("name", "value"), [("temperature", 1.0), ("precision", "fastest")])
+def test_what_only_dreams_have_is_refused(folder, name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}: the real game has no {name}, leav"):
+        gym.make("LatentDoom-v0", world=str(folder), **{name: value})

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from dreamgym import games
 from dreamgym.checkpoint import (
     load_world,
     real_frames,
@@ -19,15 +18,12 @@ from dreamgym.checkpoint import (
 from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import check_writable
 
-from .flags import Flat, Name, Tau, Whole, game_for
+from .flags import Flat, Name, Tau, Whole, game_for, world_for
 from .measure.results import origin, result
 from .play import dreams, policies
 from .play.executors import Executor, Local
 from .play.games import score
-from .splits import SEEDS, TEST
-
-MOST = 1_000_000
-"""Largest number of episodes in one score: a million seeds are meant for tests."""
+from .splits import MOST, TEST, check_seeds
 
 
 @dataclass(frozen=True)
@@ -58,8 +54,7 @@ class Args:
             raise ValueError(f"env is {self.env!r}: choose 'twin' or 'dream'")
         if not 1 <= self.episodes <= MOST:
             raise ValueError(f"episodes is {self.episodes}: give 1 or more, up to {MOST:,}")
-        if self.seed < 0 or self.seed + self.episodes > SEEDS:
-            raise ValueError(f"seed is {self.seed}: keep seeds from 0 to {SEEDS - 1:,}")
+        check_seeds(self.seed, self.episodes)
         if self.temperature is not None:
             parse_temperature(self.temperature)
             if self.env == "twin":
@@ -75,13 +70,14 @@ def evaluate(args: Args, executor: Executor, out: str | Path | None = None) -> d
         ValueError: if the world is of another game, the policy does not fit it, or `out` cannot be
             written.
     """
-    game, folder = games.get(args.task), world_folder(args.world or args.task)
+    folder = world_folder(world_for(args.task, args.world))
+    file, world = policies.find(args.policy, folder), load_world(folder)
+    game = world.game  # it need not be installed to dream
+    if game.name != args.task:
+        raise ValueError(f"{folder} is a world of {game.name}, not of {args.task}")
     low, high = parse_temperature(
         game.temperature if args.temperature is None else args.temperature
     )
-    file, world = policies.find(args.policy, folder), load_world(folder)
-    if world.game.name != args.task:
-        raise ValueError(f"{folder} is a world of {world.game.name}, not of {args.task}")
     policy = policies.load(file, world, game)
     prints, frames = {"world": world_fingerprint(folder), "policy": args.policy}, 0
     if args.policy not in policies.BLIND:
@@ -125,7 +121,8 @@ def main(args: Flat[Args], out: str | None = None, processes: int = 0) -> None:
     args = replace(args, task=game_for(args.task, args.world))
     found = evaluate(args, Local(processes), out)
     low, high = found["ci95"]
+    spread = f" (95 % [{low:.1f}, {high:.1f}])" if args.episodes > 1 else ""  # one tells of none
     print(
         f"{found['env']}, {args.policy}: {found['mean']:.1f} ± {found['sd']:.1f} over "
-        f"{args.episodes} episodes (95 % [{low:.1f}, {high:.1f}])"
+        f"{args.episodes} episodes{spread}"
     )

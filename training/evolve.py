@@ -36,7 +36,7 @@ from dreamgym.files import replacing
 from dreamgym.models.controller import Controller, ControllerConfig
 from dreamgym.world import World, room
 
-from .flags import RUNS, Flat, Name, Tau, Whole, game_for
+from .flags import RUNS, Flat, Name, Tau, Whole, game_for, world_for
 from .optimisers import CMAES
 from .play import dreams
 from .play.executors import Executor, Local
@@ -467,6 +467,6 @@ def main(
             raise ValueError(f"--{name} is for dreams, --reality has none: leave one of them out")
     task = game_for(task, args.world)
     out = out or f"{RUNS}/{task}-controller"
-    args = replace(args, world=args.world or task)
+    args = replace(args, world=world_for(task, args.world))
     evolve(args, out, Local(processes), device=device, form=form)
     print(f"the controller is {out}/controller.safetensors")

@@ -23,7 +23,7 @@ from dreamgym.models.controller import Controller
 from dreamgym.web.kernel import kernel
 from dreamgym.world import World
 
-from .flags import Name, game_for
+from .flags import Name, game_for, world_for
 from .play.games import check_shown
 from .play.policies import AGENT, CONTROLLER
 
@@ -185,5 +185,5 @@ def main(task: Name = "", world: str = "", out: str = "") -> None:
         out: The page; if left out, GAME.html.
     """
     task = game_for(task, world)
-    path = export(world or task, out or f"{task}.html")
+    path = export(world_for(task, world), out or f"{task}.html")
     print(f"the page is {path} ({path.stat().st_size / 1e6:.1f} MB): open it in a browser")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from dreamgym import games
-from dreamgym.checkpoint import world_game
+from dreamgym.checkpoint import is_world, world_game
 from dreamgym.envs.arguments import Temperature, parse_temperature
 
 from .data.episodes import game_of
@@ -34,22 +35,22 @@ def whole(words: list[str]) -> int:
     return int(number)
 
 
-def temperatures(words: list[str]) -> Temperature | None:
-    """Parse a temperature: one word is τ, two words are the ends of a range, no word is None.
+def temperatures(words: list[str]) -> Temperature:
+    """Parse a temperature: one word is τ, two words are the ends of a range.
 
     Raises:
         ValueError: if the words are not one or two valid temperatures.
     """
+    if not words:
+        raise ValueError("--temperature is empty: leave it out, or give it a value")
     try:
         ends = tuple(float(word) for word in words)
     except ValueError:
         raise ValueError(
             f"{' '.join(words)!r}: give one number, such as 1.15, or two for a range"
         ) from None
-    if ends:
-        low, high = parse_temperature(ends[0] if len(ends) == 1 else ends)
-        return low if low == high else (low, high)
-    return None
+    low, high = parse_temperature(ends[0] if len(ends) == 1 else ends)
+    return low if low == high else (low, high)
 
 
 def _spec(read: Any, kind: Any, nargs: Any, metavar: str) -> Any:
@@ -100,3 +101,17 @@ def game_for(task: str, world: str = "", data: tuple[str, ...] = ()) -> str:
     if not task and data:
         return game_of(data[0])
     return games.get(task or next(iter(games.GAMES))).name
+
+
+def world_for(task: str, world: str) -> str:
+    """Return the world that a command is given, or else the one that ships with its game.
+
+    Raises:
+        ValueError: if none ships with it.
+    """
+    if not world and not is_world(task):
+        raise ValueError(
+            f"no world of {task} ships with dreamgym: give one as --world, such as the folder that "
+            f"`dreamgym new {shlex.quote(task)}` writes"
+        )
+    return world or task

@@ -22,7 +22,8 @@ from .iterate import Plan, Stop
 from .measure import fidelity
 from .play.executors import Executor, InProcess, Local
 from .play.games import SIDE_BY_SIDE
-from .play.policies import AGENT, find, unseeing
+from .play.policies import AGENT, find, function, is_function, unseeing
+from .runs import check_folder
 
 FRAMES = 50_000
 """Real frames for the data, if the user does not say: CartPole and Pendulum need fewer."""
@@ -240,6 +241,8 @@ def main(
         raise ValueError(f"algo is {algo!r}: choose one of {', '.join(LEARNERS)}")
     if not unseeing(explore):
         raise ValueError(f"explore is {explore!r}: give explore, random, or your module:function")
+    if is_function(explore):
+        function(explore)  # refuses what cannot be imported
     if data and explore != "explore":
         raise ValueError(f"explore is {explore}, but {data} takes the place of its games: give one")
     if pixels:
@@ -258,6 +261,8 @@ def main(
         known = recorded.take(asked, folder / "data" / "round-0")
     rounds = recipe(frames, algo, longest, known, game.pictures)
     final = choosing(frames, iterate.CANDIDATES * longest, FINAL)
+    plan = Plan(rounds, final, seed, Stop(frames, PATIENCE), bool(data), explore, rules)
+    check_folder(folder)
     chosen = ROUNDS * rounds[0].games + iterate.CANDIDATES * final
     shown = "pictures" if game.pictures else f"{game.frame[0] - 1} numbers"
     several = f"actions of {len(game.choices)} choices"
@@ -268,7 +273,6 @@ def main(
         f"In up to {ROUNDS} rounds it will play up to {frames:,} real frames to learn from, and up "
         f"to {chosen * longest:,} to choose by, in {chosen} games. {2 * TEST} more games score it."
     )
-    plan = Plan(rounds, final, seed, Stop(frames, PATIENCE), bool(data), explore, rules)
     new(task, plan, folder, executor)
     examined(task, folder, executor)
     print(

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from dreamgym.checkpoint import CheckpointError, read_json, write_json
-from dreamgym.files import remove_partial
+from dreamgym.files import naming, remove_partial
 
 LOCK = ".lock"
 """Name of the lock file in a folder; the system releases the lock when the process ends."""
@@ -32,10 +32,12 @@ def check_folder(folder: str | Path) -> None:
 
     Raises:
         ValueError: if it is a file.
+        OSError: if it cannot be made.
     """
     if Path(folder).exists() and not Path(folder).is_dir():
         raise ValueError(f"{folder} is a file: give the name of a folder")
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    with naming(folder):
+        Path(folder).mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -173,6 +175,8 @@ def finished(path: Path, again: str) -> dict[str, Any]:
     Raises:
         CheckpointError: if it is missing, damaged or unfinished.
     """
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: call `dreamgym {again}` first")
     record = read(path)
     if not record["finished"]:
         raise CheckpointError(

@@ -20,7 +20,7 @@ from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs.workers import SPAWN
 
 from .export_web import written
-from .flags import Name, Whole, game_for
+from .flags import Name, Whole, game_for, world_for
 from .window import Reality
 
 VISITORS = 4
@@ -276,7 +276,7 @@ def main(task: Name = "", world: str = "", port: Whole = 0, browser: bool = True
         browser: Open a browser.
     """
     task = game_for(task, world)
-    with Server(world or task, port) as server:
+    with Server(world_for(task, world), port) as server:
         print(
             f"the dream of {server.game.called} is at {server.address}\nCtrl-C ends it", flush=True
         )

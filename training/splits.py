@@ -13,3 +13,15 @@ TEST = 2_000_000
 """First seed for the scores that are reported."""
 SEEDS = 2**31
 """Seeds of games and of dreams are smaller than this, like those of Gymnasium and ViZDoom."""
+MOST = 1_000_000
+"""Largest number of games in one score: a million seeds are meant for tests."""
+
+
+def check_seeds(first: int, many: int) -> None:
+    """Refuse the seeds of so many games, the first of which is `first`.
+
+    Raises:
+        ValueError: if they are not all from 0 to `SEEDS` - 1.
+    """
+    if first < 0 or first + many > SEEDS:
+        raise ValueError(f"seed is {first}: keep seeds from 0 to {SEEDS - 1:,}")

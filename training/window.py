@@ -19,7 +19,7 @@ from dreamgym.games import Game
 from dreamgym.twin import Twin
 from dreamgym.world import State, World
 
-from .flags import Name, Whole, game_for
+from .flags import Name, Whole, game_for, world_for
 from .measure import film
 from .play import policies
 from .play.games import check_shown
@@ -41,6 +41,8 @@ DECAY = 0.9
 """What is left of such an action in each step after its key is released. Our choice."""
 WARMER = 0.05
 """Step of the temperature."""
+UNSEEN = "offscreen"
+"""The driver that SDL falls back to without a display: it draws a window that nobody sees."""
 HELP = (
     "arrows drive, m driver, d dream / real / both, l let go of reality, space pause, . step",
     "+ - temperature, n next seed, return same seed, g record a GIF, q quit",
@@ -301,6 +303,8 @@ class Window:
         try:
             pygame.display.init()
             self._fit()
+            if pygame.display.get_driver() == UNSEEN:
+                raise pygame.error(f"SDL found only the driver {UNSEEN!r}")
         except pygame.error as error:
             raise ValueError(
                 f"no window can be opened ({error}): on a machine without a display, "
@@ -458,8 +462,11 @@ def main(
         both: Show the dream and the real game side by side.
         out: GIF file that the key g records.
     """
+    film.check_name(out)
+    if real and both:
+        raise ValueError("--real shows the real game alone, --both beside the dream: give one")
     task = game_for(task, world)
-    folder = world_folder(world or task)
+    folder = world_folder(world_for(task, world))
     model = load_world(folder)
     check_shown(model)
     tau, _ = parse_temperature(model.game.temperature if temperature is None else temperature)

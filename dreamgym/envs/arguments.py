@@ -16,6 +16,10 @@ Temperature = float | tuple[float, float]
 """τ, or the two ends of the range from which each episode draws its own τ."""
 
 
+DREAMT = ("temperature", "precision", "form", "anywhere")
+"""The arguments that dreams have and real games have not."""
+
+
 def parse_temperature(temperature: Any) -> tuple[float, float]:
     """Return a temperature, or a range of temperatures, as (low, high).
 
@@ -97,6 +101,19 @@ def whole(number: Any, problem: str) -> int:
     if good < 1:
         raise ValueError(problem.format(number))
     return good
+
+
+def check_real(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments of a real game that only dreams have.
+
+    Raises:
+        ValueError: if there is one; the message names it.
+    """
+    for name in DREAMT:
+        if name in arguments:
+            raise ValueError(
+                f"{name} is {arguments[name]!r}: the real game has no {name}, leave it out"
+            )
 
 
 def check_mapping(options: Any) -> dict[str, Any]:

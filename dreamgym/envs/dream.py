@@ -246,7 +246,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
 
     def __init__(
         self,
-        world: str,
+        world: str = "",
         temperature: Temperature | None = None,
         observation: str | None = None,
         continuous: bool | None = None,
@@ -354,7 +354,7 @@ class DreamEnv(gym.Env[np.ndarray, Any]):
         return {"temperature": self._temperature.item(), **dict(counts)}
 
 
-def make_dream(world: str, **kwargs: Any) -> gym.Env[np.ndarray, Any]:
+def make_dream(world: str = "", **kwargs: Any) -> gym.Env[np.ndarray, Any]:
     """Return a dream of any world with its game's limit of steps: the entry point of `Dream-v0`.
 
     `gym.make(…, max_episode_steps=…)` can only shorten the episodes: the game's limit stays.
@@ -398,7 +398,7 @@ class DreamVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
 
     def __init__(
         self,
-        world: str,
+        world: str = "",
         num_envs: int = 1,
         max_episode_steps: int | None = None,
         temperature: Temperature | None = None,

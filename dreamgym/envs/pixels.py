@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.utils import EzPickle
 
+from dreamgym.envs.arguments import check_real
 from dreamgym.games import Game
 
 
@@ -42,7 +43,12 @@ class PixelGame(gym.Env[np.ndarray, Any], EzPickle):
 
 
 def real(game: Game, **arguments: Any) -> gym.Env[Any, Any]:
-    """Return a real game without a limit of steps: `gym.make` adds the registered one."""
+    """Return a real game without a limit of steps: `gym.make` adds the registered one.
+
+    Raises:
+        ValueError: if an argument is one of a dream's.
+    """
+    check_real(arguments)
     make: Any = load_env_creator(game.real)
     env: gym.Env[Any, Any] = make(**(game.arguments | arguments))
     return env

@@ -15,6 +15,7 @@ from dreamgym.envs.arguments import (
     check_autoreset_mode,
     check_continuous,
     check_mapping,
+    check_real,
     check_render_mode,
     step_limit,
     whole,
@@ -73,6 +74,7 @@ class RealVectorEnv(VectorEnv[np.ndarray, Any, np.ndarray]):
         if processes:
             whole(processes, "processes is {!r}: give a whole number, or 0 for one for each core")
         check_render_mode(render_mode)
+        check_real(kwargs)
         if check_autoreset_mode(autoreset_mode) is not AutoresetMode.SAME_STEP:
             raise ValueError(
                 f"autoreset_mode is {autoreset_mode}: a batch of real games knows SAME_STEP alone"

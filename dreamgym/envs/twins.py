@@ -39,7 +39,7 @@ class TwinVectorEnv(RealVectorEnv):
 
     def __init__(
         self,
-        world: str,
+        world: str = "",
         num_envs: int = 1,
         observation: str | None = None,
         device: str = "cpu",

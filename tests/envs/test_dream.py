@@ -16,7 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3
 
-import dreamgym  # noqa: F401
+import dreamgym
 from dreamgym import checkpoint
 from dreamgym.checkpoint import save_tensors, save_world
 from tests.conftest import tiny_world
@@ -217,6 +217,24 @@ def test_a_bad_argument_is_named(folder, kwargs, message):
 def test_a_missing_world_is_named():
     with pytest.raises(ValueError, match=r"no world 'nowhere': give one of the shipped"):
         gym.make("DreamDoom-v0", world="nowhere")
+    with pytest.raises(ValueError, match=r"no world 'nowhere': give one of the shipped"):
+        dreamgym.register_world("nowhere", "DreamNowhere-v0")
+    assert "DreamNowhere-v0" not in gym.registry
+
+
+@pytest.mark.parametrize("id", ["Dream-v0", "Latent-v0"])
+@pytest.mark.parametrize("made", [gym.make, lambda id: gym.make_vec(id, 2)])
+def test_a_world_that_is_left_out_is_asked_for(id, made):
+    with pytest.raises(ValueError, match="world is '': give world= a shipped world's name or a fo"):
+        made(id)
+
+
+def test_a_shipped_world_is_registered_by_its_name():
+    dreamgym.register_world("doom", "DreamShipped-v0")
+    try:
+        assert gym.spec("DreamShipped-v0").kwargs == {"world": str(checkpoint.SHIPPED / "doom")}
+    finally:
+        gym.registry.pop("DreamShipped-v0")
 
 
 @pytest.mark.parametrize("made", [make, make_vec])

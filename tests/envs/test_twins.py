@@ -109,6 +109,8 @@ def test_what_it_does_not_know_is_refused(folder: Path, car_folder: Path) -> Non
         make("LatentDoom-v0", folder, 2, autoreset_mode="NextStep")
     with pytest.raises(ValueError, match="processes is -1"):
         make("LatentDoom-v0", folder, 2, processes=-1)
+    with pytest.raises(ValueError, match="precision is 'fastest': the real game has no precision"):
+        make("LatentDoom-v0", folder, 2, precision="fastest")
     with pytest.raises(ValueError, match="world"):
         make("LatentDoom-v0", car_folder, 2)
     envs = make("LatentDoom-v0", folder, 2)

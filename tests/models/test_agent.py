@@ -88,7 +88,10 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         Agent(AgentConfig(acts="parts", parts=(2, 2)))
     path = tmp_path / "agent.safetensors"
     save_agent(path, Agent(AgentConfig(6, 3, 5, 2)))
-    with pytest.raises(ValueError, match="sees 6 numbers and has 3 outputs, this world shows"):
+    with pytest.raises(
+        ValueError,
+        match=r"sees 6 numbers \(zhc\) and has 3 outputs, this world of doom shows 38 as zhc",
+    ):
         load(path, tiny_world(), DOOM)
     facts = read_json(path.with_suffix(".json"))
     for wrong, message in (

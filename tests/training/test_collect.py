@@ -374,6 +374,8 @@ def test_a_controller_that_does_not_fit_is_refused(
     folder: Path, tmp_path: Path, inside: Inside
 ) -> None:
     args = Args("doom", 1, policy=str(folder / "controller.safetensors"), world="doom")
-    with pytest.raises(ValueError, match="is for 38 inputs and 1 actions, this world shows 1088"):
+    with pytest.raises(
+        ValueError, match=r"is for 38 inputs \(zhc\) and 1 actions, this world of doom"
+    ):
         collect(args, tmp_path / "out", inside, progress=False)
     assert not (tmp_path / "out").exists()

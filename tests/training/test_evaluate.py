@@ -150,7 +150,10 @@ def test_an_agent_of_pixels_owes_no_frame_to_the_world(
 def test_a_controller_of_another_world_is_refused(folder: Path, tmp_path: Path) -> None:
     config = ControllerConfig(inputs=7)
     save_controller(tmp_path / "c.safetensors", Controller(config, torch.zeros(7)))
-    with pytest.raises(ValueError, match="is for 7 inputs and 1 actions, this world shows 38"):
+    message = (
+        r"is for 7 inputs \(zhc\) and 1 actions, this world of doom shows 38 as zhc and takes 1"
+    )
+    with pytest.raises(ValueError, match=message):
         dreaming(folder, str(tmp_path / "c.safetensors"))
 
 
@@ -179,7 +182,8 @@ def test_bad_arguments_are_named(change: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "pong"}, "unknown game 'pong'"),
+        ({"task": "pong"}, "is a world of doom, not of pong"),
+        ({"task": "CartPole-v1", "world": ""}, "--world, such as the folder that `dreamgym new Ca"),
         ({"world": "nowhere"}, "no world 'nowhere'"),
         ({"policy": "missing.safetensors"}, "missing.safetensors does not exist"),
     ],
@@ -223,6 +227,23 @@ def test_a_result_names_the_content_of_its_world_and_policy(folder: Path, tmp_pa
     assert prints()["world"] != before["world"]
 
 
+def test_a_game_that_is_not_installed_is_dreamt(tmp_path: Path) -> None:
+    save_world(tmp_path, test_own.own_world())
+    config = read_json(tmp_path / "config.json")
+    gone = config["own"] | {"id": "Gone-v0"}
+    write_json(tmp_path / "config.json", config | {"task": "Gone-v0", "own": gone})
+    found = evaluate(Args("Gone-v0", "random", "dream", 2, 0, world=str(tmp_path)), InProcess())
+    assert found["task"] == "Gone-v0" and len(found["episodes"]) == 2
+
+
+@pytest.mark.parametrize(("episodes", "told"), [(1, False), (2, True)])
+def test_one_game_tells_nothing_of_the_spread(
+    episodes: int, told: bool, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage.main(Args("doom", "random", "dream", episodes, 0, world=str(folder)))
+    assert ("95 %" in capsys.readouterr().out) == told
+
+
 def test_the_commit_is_the_one_that_played(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commits = ["before"]
     monkeypatch.setattr("dreamgym.training.measure.results.commit", lambda: commits[-1])
@@ -243,6 +264,10 @@ def pushes_back(seen: np.ndarray) -> np.ndarray:
     """Push a spring's mass to its place, whatever is seen of it; and remember what was seen."""
     SEEN.append(seen)
     return np.clip(-seen.ravel()[:1].astype(np.float32), -2, 2)
+
+
+def fails(seen: np.ndarray) -> np.ndarray:
+    raise KeyError("no wheels")
 
 
 def turns_left(seen: np.ndarray) -> int:
@@ -284,6 +309,13 @@ def test_a_user_s_function_sees_in_the_dream_what_the_dream_shows(
     shown = again.observe(again.start(torch.tensor([7, 8])), kind).numpy()
     assert np.array_equal(np.stack(SEEN[:2]), shown)
     assert found["env"] == "Dream-v0" and found["policy"] == name
+
+
+def test_a_user_s_function_that_fails_is_named(tmp_path: Path) -> None:
+    save_world(tmp_path, test_own.own_world())
+    asked = Args(SPRING, f"{__name__}:fails", "dream", 2, 0, world=str(tmp_path))
+    with pytest.raises(ValueError, match=f"{__name__}:fails failed: KeyError: 'no wheels'"):
+        evaluate(asked, InProcess())
 
 
 @pytest.mark.parametrize(

@@ -288,6 +288,8 @@ def test_the_command_finds_a_game_in_the_current_folder(tmp_path: Path) -> None:
         (["new", "doom"], "dreamgym make doom"),
         (["new", "CartPole-v1", "--frames", "10"], "give 1,000 or more"),
         (["new", SPRING, "--pixels"], "draws no pictures"),
+        (["new", "CartPole-v1", "--seed", "12"], "seed is 12: give 0 to 9"),
+        (["new", "CartPole-v1", "--out", "README.md"], "README.md is a file: give the name of a"),
         (["new", "CartPole-v1", "--algo", "sac"], "algo is 'sac': choose one of ppo, cma"),
         (["new", SPRING, "--rules", "gone_games:Mine"], "gone_games:Mine cannot be imported"),
         (["new", "CartPole-v1", "--explore", "best"], "explore is 'best': give explore, random"),
@@ -300,7 +302,24 @@ def test_a_wrong_command_says_what_to_give(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 2
-    assert message in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert message in shown.err and not shown.out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"real_frames": "many"}, "real_frames is 'many': give a whole number, such as 50_000"),
+        ({"kwargs": "x"}, "kwargs is 'x': give a dictionary, such as {'continuous': True}"),
+    ],
+    ids=str,
+)
+def test_a_wrong_argument_says_what_to_give(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        dreamgym.learn("CartPole-v1", str(tmp_path / "out"), **given)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("timesteps", "learner"), [(0, "controller"), (2000, "agent")])

@@ -220,7 +220,7 @@ def test_data_that_are_not_all_there_are_no_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds 2 episodes, its"):
         vision.train([data], tmp_path / "v", SMALL, progress=False)
     (data / "manifest.json").unlink()
-    with pytest.raises(ValueError, match=r"manifest\.json does not exist"):
+    with pytest.raises(ValueError, match=r"manifest\.json does not exist: call `dreamgym collect"):
         vision.train([data], tmp_path / "v", SMALL, progress=False)
 
 

@@ -166,8 +166,11 @@ def test_the_next_game_begins_after_a_while(window: Window) -> None:
     assert window.session.seed == 8
 
 
-def test_without_a_display_it_names_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "x11")
+@pytest.mark.parametrize("driver", ["x11", "offscreen"])
+def test_without_a_display_it_names_the_page(
+    driver: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
     monkeypatch.setenv("DISPLAY", ":77")
     with pytest.raises(ValueError, match="dreamgym export-web doom"):
         Window(session(folder), "play.gif")

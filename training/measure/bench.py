@@ -38,7 +38,7 @@ from dreamgym.sb3 import DreamVecEnv
 from dreamgym.world import SHARE, State, World
 
 from .. import evolve, train
-from ..flags import Name, game_for
+from ..flags import Name, game_for, world_for
 from ..play.executors import Local
 from ..play.games import check_shown
 from ..play.policies import Controlled, controller_config
@@ -566,7 +566,7 @@ def main(task: Name = "", world: str = "", device: str = "cpu", out: str | None 
     task = game_for(task, world)
     if out:
         check_writable(out)
-    table = bench(world or task, device=device)
+    table = bench(world_for(task, world), device=device)
     print(f"| {' | '.join(HEAD)} |")
     for row in table["rows"]:
         print(speed(row))

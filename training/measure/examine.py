@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from dreamgym import noise
-from dreamgym.checkpoint import load_world, write_json
+from dreamgym.checkpoint import is_world, load_world, write_json
 from dreamgym.files import replacing
 from dreamgym.games import Game
 from dreamgym.models.mdn_rnn import Prediction, log_likelihood
@@ -454,4 +454,7 @@ def main(task: Name = "", out: str = "", vision: str = "") -> None:
         vision: Run folder of V and its latents; if left out, the folder of the run.
     """
     task = game_for(task)
-    print(json.dumps(examine(task, out or f"{RUNS}/{task}", vision or None), indent=1))
+    out = out or f"{RUNS}/{task}"
+    if not is_world(f"{out}/world"):
+        raise ValueError(f"{out} holds no world: call `dreamgym memory --out {out}` first")
+    print(json.dumps(examine(task, out, vision or None), indent=1))

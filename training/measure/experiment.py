@@ -22,7 +22,7 @@ from dreamgym.files import check_writable, replacing
 from dreamgym.games import Game
 
 from .. import evaluate, evolve
-from ..flags import RUNS, Flat, Name, game_for
+from ..flags import RUNS, Flat, Name, game_for, world_for
 from ..play.executors import Executor, Local
 from ..runs import check_folder
 from ..splits import TEST
@@ -74,7 +74,8 @@ def experiment(
     Raises:
         ValueError: if the world is of another game.
     """
-    game, folder, made = games.get(args.task), world_folder(args.world or args.task), origin()
+    game, made = games.get(args.task), origin()
+    folder = world_folder(world_for(args.task, args.world))
     if load_world(folder).game.name != game.name:
         raise ValueError(f"{folder} is a world of {load_world(folder).game.name}, not {game.name}")
     rows = []

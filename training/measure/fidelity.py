@@ -24,16 +24,17 @@ from torch import Tensor
 from dreamgym import games, noise
 from dreamgym.checkpoint import load_world, world_fingerprint, world_folder, write_json
 from dreamgym.envs import actions
+from dreamgym.envs.arguments import parse_temperature
 from dreamgym.files import check_writable, replacing
 from dreamgym.games import Game
 from dreamgym.world import State, World
 
-from ..flags import Flat, Name, Whole, game_for
+from ..flags import Flat, Name, Whole, game_for, world_for
 from ..play import dreams, policies
 from ..play.executors import Executor, Local
 from ..play.games import SIDE_BY_SIDE, TIMEOUT, Job, loaded, turns
 from ..play.policies import Policy, refer
-from ..splits import VALIDATION
+from ..splits import MOST, VALIDATION, check_seeds
 from .drift import drift, onward, replay, seen, split, watched
 from .results import origin
 from .statistics import kolmogorov
@@ -290,6 +291,13 @@ class Args:
     seed: int = VALIDATION
     """Seed of the first game; those of the others follow."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("games", 1), ("stumbles", 0), ("replays", 0)):
+            if not least <= (given := getattr(self, name)) <= MOST:
+                raise ValueError(f"{name} is {given}: give {least} or more, up to {MOST:,}")
+        check_seeds(self.seed, self.games + self.stumbles + self.replays)
+        parse_temperature(self.temperature)
+
 
 def fidelity(args: Args, executor: Executor) -> dict[str, Any]:
     """Compare the dreams of a world with the real game under one policy.
@@ -297,12 +305,13 @@ def fidelity(args: Args, executor: Executor) -> dict[str, Any]:
     Raises:
         ValueError: if the world is of another game, or the policy does not fit it.
     """
-    game, folder = games.get(args.task), world_folder(args.world or args.task)
+    game, folder = games.get(args.task), world_folder(world_for(args.task, args.world))
     world = load_world(folder)
     if world.game.name != args.task:
         raise ValueError(f"{folder} is a world of {world.game.name}, not of {args.task}")
     file, mark, made = policies.find(args.policy, folder), world_fingerprint(folder), origin()
     policy, who = policies.load(file, world, game), refer(file)
+    world.check_room(args.games)
     seeds = range(args.seed, args.seed + args.games)
 
     def played(what: Any, seeds: Sequence[int]) -> list[Any]:

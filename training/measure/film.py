@@ -15,7 +15,7 @@ from dreamgym.checkpoint import load_world, world_folder
 from dreamgym.envs.arguments import Temperature
 from dreamgym.files import check_writable, replacing
 
-from ..flags import Name, Tau, game_for
+from ..flags import Name, Tau, game_for, world_for
 from ..play import policies
 from ..play.games import check_shown
 from ..play.policies import Policy
@@ -54,6 +54,7 @@ def film(
         raise ValueError(f"seed is {seed}: give 0 to {SEEDS - 1:,}")
     if steps < 1:
         raise ValueError(f"steps is {steps}: give 1 or more")
+    check_name(out)
     folder = world_folder(world)
     model = load_world(folder)
     check_shown(model)
@@ -71,6 +72,16 @@ def film(
         for t in range(0, length, skip)
     ]
     return write(pictures, out, skip / game.fps)
+
+
+def check_name(out: str | Path) -> None:
+    """Refuse the name of a film that says that it is no GIF.
+
+    Raises:
+        ValueError: if it does not end in `.gif`.
+    """
+    if not Path(out).is_dir() and Path(out).suffix.lower() != ".gif":
+        raise ValueError(f"out is {out}: a film is a GIF, give a name that ends in .gif")
 
 
 def beside(frames: Sequence[np.ndarray]) -> Image.Image:
@@ -128,6 +139,6 @@ def main(
         steps: Longest film, in steps of the game.
     """
     task = game_for(task, world)
-    world = world or task
+    world = world_for(task, world)
     player = policies.find(policy, world_folder(world))
     print(film(world, player, out, steps, seed, temperature=temperature))

@@ -265,8 +265,13 @@ def report(readme: str | Path = "README.md", results: Path = RESULTS, plots: boo
 
     Args:
         plots: also draw the picture of each game of which someone learned in the real game.
+
+    Raises:
+        ValueError: if there is no such README.
     """
     readme = Path(readme)
+    if not readme.is_file():
+        raise ValueError(f"{readme} does not exist: call this in a clone, or give --readme a file")
     for game in read_json(results / "tables.json")["games"] if plots else ():
         if any(each.where in ("pixels", "twin") for each in learners(game, results)):
             plot(game, results, _picture(game, results))

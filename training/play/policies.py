@@ -241,7 +241,10 @@ class Called:
         return shown if self.observation else shown[:, :-1]
 
     def _vector(self, seen: np.ndarray) -> np.ndarray:
-        action = self.function(seen)
+        try:
+            action = self.function(seen)
+        except Exception as error:  # it is the user's own code
+            raise ValueError(f"{self.name} failed: {type(error).__name__}: {error}") from error
         try:
             vector: np.ndarray = self.env.vector(action)
         except ValueError as error:
@@ -430,9 +433,9 @@ def load_networked(path: str | Path, world: World) -> Networked:
     fits = fits and (config.acts != "bits" or game.bits)
     if (config.inputs, config.outputs) != (world.size(config.observation), outputs) or not fits:
         raise ValueError(
-            f"{path} sees {config.inputs} numbers and has {config.outputs} outputs, this world "
-            f"shows {world.size(config.observation)} and takes {outputs}: take the agent that "
-            "learned in it"
+            f"{path} sees {config.inputs} numbers ({config.observation}) and has {config.outputs} "
+            f"outputs, this world of {game.name} shows {world.size(config.observation)} as "
+            f"{config.observation} and takes {outputs}: take the agent that learned in it"
         )
     return Networked(agent, game)
 
@@ -454,9 +457,10 @@ def load_fitting(path: str | Path, world: World) -> Controller:
     wanted = controller_config(world, shape.observation, shape.hidden)
     if shape != wanted:
         raise ValueError(
-            f"{path} is for {shape.inputs} inputs and {shape.actions} actions, this world shows "
-            f"{wanted.inputs} and takes {wanted.actions}: "
-            "take the controller that was evolved in it"
+            f"{path} is for {shape.inputs} inputs ({shape.observation}) and {shape.actions} "
+            f"actions, this world of {world.game.name} shows {wanted.inputs} as "
+            f"{shape.observation} and takes {wanted.actions}: take the controller that was evolved "
+            "in it"
         )
     return controller
 

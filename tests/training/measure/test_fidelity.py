@@ -149,6 +149,23 @@ def test_returns_are_compared_at_every_temperature() -> None:
     assert fidelity.apart(real, real)["distance"] == 0
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": float("nan")}, "temperature is nan: give a finite number"),
+        ({"temperature": -1.0}, "temperature is -1.0: give a finite number"),
+        ({"games": 0}, "games is 0: give 1 or more, up to 1,000,000"),
+        ({"games": 10**9}, "games is 1000000000: give 1 or more, up to 1,000,000"),
+        ({"replays": -1}, "replays is -1: give 0 or more"),
+        ({"seed": 99999999999}, "seed is 99999999999: keep seeds from 0 to 2,147,483,647"),
+        ({"seed": 2**31 - 110}, "keep seeds from 0 to"),  # the later games have further ones
+    ],
+)
+def test_bad_arguments_are_named_before_any_game(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fidelity.Args("doom", **change)
+
+
 def test_the_plot_shows_what_there_is(tmp_path: Path) -> None:
     both = lives([450, 2100], [True, False], [[0], [40]])
     report = compared(both, both, DOOM)

@@ -65,5 +65,7 @@ def test_a_registration_survives_json(id: str) -> None:
 
 @pytest.mark.parametrize("world", [None, b"doom", 3])
 def test_what_is_no_world_is_named(world: Any) -> None:
-    with pytest.raises(ValueError, match=r"world is .*: give a shipped world's name or a folder"):
+    with pytest.raises(
+        ValueError, match=r"world is .*: give world= a shipped world's name or a folder"
+    ):
         gym.make("DreamDoom-v0", world=world)

@@ -81,7 +81,7 @@ def test_an_agent_comes_back_from_its_file_bit_for_bit(tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match="acts is 'wild': choose one of moves, parts, bits, box, squashed"
+        ValueError, match="acts is 'wild': choose one of moves, parts, bits, box, unit, squashed"
     ):
         Agent(AgentConfig(acts="wild"))
     with pytest.raises(ValueError, match=r"parts is \(2, 2\): 3 outputs have another sum"):

@@ -48,5 +48,5 @@ class Counted:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[Counted]:
     """The made-up games that are played side by side, in the order of the seeds."""
     made = [Counted() for _ in range(3)]
-    monkeypatch.setattr(games, "_game", lambda task, number: made[number])
+    monkeypatch.setattr(games, "_game", lambda task, maker, number: made[number])
     return made

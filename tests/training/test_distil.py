@@ -12,7 +12,7 @@ import torch
 from dreamgym.checkpoint import load_controller, load_world, save_agent, save_world
 from dreamgym.cli import main
 from dreamgym.envs import actions
-from dreamgym.games import Game
+from dreamgym.games import Game, get
 from dreamgym.games.car_racing import GAME as CAR
 from dreamgym.games.doom import GAME as DOOM
 from dreamgym.models.agent import Agent, AgentConfig
@@ -188,3 +188,12 @@ def test_what_is_missing_is_named(
     monkeypatch.chdir(tmp_path)
     assert main(["distil", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_agent_that_acts_from_minus_1_to_1_is_imitated_within_them() -> None:
+    """Beyond its ends, where the game would clip its action, C is asked for the end."""
+    agent = Agent(AgentConfig(2, 1, acts="unit"))
+    loss = distil.difference(get("Pendulum-v1"), agent)
+    outputs = torch.atanh(torch.tensor([[0.5], [-0.25]]))
+    assert loss(outputs, torch.tensor([[0.5], [-0.25]])).item() == pytest.approx(0, abs=1e-9)
+    assert loss(outputs, torch.tensor([[5.0], [-0.25]])).item() == pytest.approx(0.125)

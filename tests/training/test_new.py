@@ -353,6 +353,8 @@ def test_a_small_world_is_made_and_scored(
     assert played.lengths.min() >= 1 and played.returns.isfinite().all()
     told = direct.direct(direct.Args(str(out), episodes=3), inside, progress=False)
     assert told["real_frames"] == counted <= told["direct_frames"]
+    (end,) = read_json(out / "direct-seed0" / "learning.json")["curve"]  # no agent before the last
+    assert counted <= end["steps"]
     agent, seeds = out / "direct-seed0" / "policy.zip", range(TEST, TEST + 3)
     dreamt = dreams.play(world, policy, torch.tensor(seeds), 1.0, 1.0).returns.tolist()
     for name, returns in {
@@ -389,7 +391,17 @@ class Widening(gym.Env[np.ndarray, Any]):
         return np.array([far * self.steps / 8], np.float32)
 
 
-def test_v_measures_again_what_has_grown(tmp_path: Path, inside: Inside) -> None:
+def test_v_measures_again_what_has_grown(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    converted: list[list[float]] = []
+    convert = memory.restandardise
+
+    def noted(m: MDNRNN, before: Standard, after: Standard) -> None:
+        converted.append([float(v.deviation[0]) for v in (before, after)])
+        convert(m, before, after)
+
+    monkeypatch.setattr(memory, "restandardise", noted)
     Widening.games = -20  # some are made to learn what the game is
     few = Round(12, 0, 200, 20, 2, rollouts=2, validate=2, games=1)
     later = Round(4, 0, 0, 20, 2, rollouts=2, validate=2, games=1)
@@ -401,6 +413,7 @@ def test_v_measures_again_what_has_grown(tmp_path: Path, inside: Inside) -> None
     worlds = [load_world(runs / f"round-{number}" / "world") for number in range(3)]
     reach = [1 / float(world.vision.deviation[0]) for world in worlds]  # type: ignore[arg-type]
     assert reach[0] > 1 > 0.02 > reach[1] == reach[2]
+    assert converted == [pytest.approx([1 / reach[0], 1 / reach[1]])]
 
 
 def test_a_shipped_game_has_no_such_comparison(inside: Inside) -> None:

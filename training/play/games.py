@@ -17,6 +17,7 @@ from tqdm import tqdm
 from dreamgym import games
 from dreamgym.checkpoint import load_world, world_fingerprint
 from dreamgym.envs.pixels import real
+from dreamgym.games import Game
 from dreamgym.models.controller import Controller
 from dreamgym.twin import Twin
 from dreamgym.world import OBSERVATIONS, World
@@ -58,9 +59,10 @@ def turns(
     """
     game, many = games.get(task), torch.tensor(seeds)
     limit = min(steps or game.max_steps, game.max_steps)
-    envs = [_game(task, games.maker(task), i) for i in range(len(seeds))]
+    maker = games.maker(task)
+    envs = [_game(task, maker, i) for i in range(len(seeds))]
     begun = [env.reset(seed=seed) for env, seed in zip(envs, seeds, strict=True)]
-    frames, counts = np.stack([frame for frame, _ in begun]), _counts(task, begun)
+    frames, counts = np.stack([frame for frame, _ in begun]), _counts(game, begun)
     policy.begin(many)
     twin = Twin(world, policy.observation) if world and policy.observation in OBSERVATIONS else None
     if twin:
@@ -71,7 +73,7 @@ def turns(
         chosen = policy.act(seen).numpy()
         came = [envs[i].step(action) for i, action in zip(playing, chosen, strict=True)]
         shown, rewards, terminated, truncated, infos = zip(*came, strict=True)
-        after, ended = _counts(task, zip(shown, infos, strict=True)), np.array(terminated)
+        after, ended = _counts(game, zip(shown, infos, strict=True)), np.array(terminated)
         cut = (np.array(truncated) | (step == limit)) & ~ended
         then, paid = np.stack(shown), np.array(rewards)
         yield Turn(playing, frames, then, counts, chosen, paid, ended, cut, after, infos)
@@ -100,9 +102,9 @@ def check_shown(world: World) -> None:
         )
 
 
-def _counts(task: str, came: Any) -> np.ndarray:
+def _counts(game: Game, came: Any) -> np.ndarray:
     """Return the counts (G, C) in the games' infos, see `games.rules.Rules.counts`."""
-    names = games.get(task).rules.counts
+    names = game.rules.counts
     return np.array([[info[name] for name in names] for _, info in came], np.float32)
 
 
